@@ -1,0 +1,77 @@
+"""Outputs that are either whole or absent: write beside the final name, sync, rename."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_output(path: Path) -> Iterator[Path]:
+    """Yield the path `.<name>.partial` beside `path`; it becomes `path` when the block ends well.
+
+    The block writes a file or a folder under the yielded path. What an exception interrupts is removed;
+    what a killed run left behind is removed when the same output is next started. The final name never
+    shows an incomplete output: a file is replaced in one step, a folder is moved aside first (a kill in
+    between leaves the final name absent, never half written).
+
+    Raises:
+        ValueError: the block ended without writing anything.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    replaced = path.with_name(f".{path.name}.replaced")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove(partial)
+    _remove(replaced)
+    try:
+        yield partial
+        if not partial.exists():
+            raise ValueError(f"nothing was written to {partial}, the temporary name of {path}")
+        _sync(partial)
+        _publish(partial, path, replaced)
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _publish(partial: Path, path: Path, replaced: Path) -> None:
+    if _is_folder(path) or (_is_folder(partial) and os.path.lexists(path)):
+        path.rename(replaced)  # rename(2) replaces neither a filled folder nor a file by a folder
+    partial.replace(path)
+    _sync_folder(path.parent)
+    _remove(replaced)
+
+
+def _sync(path: Path) -> None:
+    if not _is_folder(path):
+        _sync_file(path)
+        return
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _sync_file(Path(folder, name))
+        _sync_folder(Path(folder))
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    if _is_folder(path):
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,107 @@
+"""Rows of the instance, cue and point tables, and the run-length code that they carry masks in."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from faster_coco_eval.core import mask as coco_mask
+from jaxtyping import Bool, Float
+
+from bestie.datasets.base import ImageRecord, Point
+
+
+def encode_mask(mask: Bool[np.ndarray, "h w"]) -> str:
+    """The COCO compressed counts of a mask; `decode_mask` is the inverse."""
+    return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
+
+
+def decode_mask(rle: str, height: int, width: int) -> Bool[np.ndarray, "{height} {width}"]:
+    """The mask of COCO compressed counts for an image of `height` x `width`.
+
+    ValueError when the counts are malformed or belong to another size.
+    """
+    try:
+        decoded = coco_mask.decode({"size": [height, width], "counts": rle.encode("ascii")})
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"'{rle[:40]}' codes no mask of {height}x{width}: {error}") from error
+    return decoded.astype(bool, order="C")
+
+
+def instance_rows(
+    record: ImageRecord,
+    masks: Iterable[Bool[np.ndarray, "h w"]],
+    category_ids: Sequence[int] | np.ndarray,
+    *,
+    scores: Sequence[float] | np.ndarray | None = None,
+    centers_yx: Float[np.ndarray, "n 2"] | None = None,
+    is_crowd: Sequence[bool] | np.ndarray | None = None,
+) -> list[dict[str, Any]]:
+    """The rows of one image for a table with the schema INSTANCES; instance ids count from 1.
+
+    Args:
+        record: the image.
+        masks: n masks of the image's size; a generator is fine, one mask is held at a time.
+        category_ids: n category ids.
+        scores: n scores; 1 when None.
+        centers_yx: centres in pixels; the masks' centroids when None.
+        is_crowd: n flags; False when None.
+
+    Raises:
+        ValueError: a mask is empty or of another size, or the lengths differ.
+    """
+    n = len(category_ids)
+    scores = np.ones(n) if scores is None else scores
+    is_crowd = np.zeros(n, bool) if is_crowd is None else is_crowd
+    centers: Iterable = [None] * n if centers_yx is None else centers_yx
+    entries = zip(masks, category_ids, scores, is_crowd, centers, strict=True)
+    return [
+        {
+            "image_id": record.image_id,
+            "row": record.row,
+            "instance_id": instance_id,
+            "category_id": int(category_id),
+            "score": float(score),
+            "is_crowd": bool(crowd),
+            **_describe(record, mask, center_yx),
+        }
+        for instance_id, (mask, category_id, score, crowd, center_yx) in enumerate(entries, start=1)
+    ]
+
+
+def cue_rows(record: ImageRecord, points: Iterable[Point]) -> list[dict[str, Any]]:
+    """The rows of one image for a table with the schema CUES."""
+    return [
+        {
+            "image_id": record.image_id,
+            "row": record.row,
+            "category_id": point.category_id,
+            "y": point.y,
+            "x": point.x,
+            "score": point.score,
+        }
+        for point in points
+    ]
+
+
+def _describe(record: ImageRecord, mask: Bool[np.ndarray, "h w"], center_yx: np.ndarray | None) -> dict[str, Any]:
+    if mask.shape != (record.height, record.width):
+        raise ValueError(f"a mask of {mask.shape} for image {record.image_id} of {(record.height, record.width)}")
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(ys):
+        raise ValueError(f"an empty mask for image {record.image_id}")
+    y, x = mask_center_yx(mask) if center_yx is None else map(float, center_yx)
+    top, left, bottom, right = int(ys[0]), int(xs[0]), int(ys[-1]), int(xs[-1])
+    return {
+        "area_px": int(mask.sum()),
+        "bbox_xywh": [float(left), float(top), float(right - left + 1), float(bottom - top + 1)],
+        "center_y": y,
+        "center_x": x,
+        "rle": encode_mask(mask),
+    }
+
+
+def mask_center_yx(mask: Bool[np.ndarray, "h w"]) -> tuple[float, float]:
+    """The centroid (y, x) of a mask that is not empty, in pixels."""
+    y_counts, x_counts = mask.sum(axis=1), mask.sum(axis=0)
+    area = y_counts.sum()
+    return float(y_counts @ np.arange(len(y_counts)) / area), float(x_counts @ np.arange(len(x_counts)) / area)

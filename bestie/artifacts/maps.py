@@ -1,0 +1,221 @@
+"""Dense maps in Zarr: row i of every array is row i of `images.parquet`, padded to the data set's canvas."""
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+from zarr.errors import GroupNotFoundError
+from zarr.storage import LocalStore
+
+from bestie.artifacts.atomic import atomic_output
+from bestie.errors import InputError
+
+SHARD_ROWS = 256
+SHARD_BYTES = 128 * 2**20
+
+
+class MapSpec(NamedTuple):
+    """One array: its dtype, the value of whatever is not written, and its channels (None: no such axis)."""
+
+    dtype: str
+    fill: float = 0
+    channels: int | None = None
+
+
+class MapWriter:
+    """A context manager that writes a group of map arrays, atomically and a shard at a time.
+
+    One image is one chunk; a shard, one file, holds 256 of them or as many as 128 MiB take uncompressed. A
+    shard in which nothing but the fill value was written takes no file. Memory is one shard per array.
+
+    Args:
+        path: the group's folder, usually `*.zarr`.
+        arrays: name -> MapSpec, or a tuple (dtype, fill, channels) whose end may be left off.
+        n_rows: number of images.
+        canvas_hw: height and width that every image fits into.
+        attributes: JSON values to keep with the group.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        arrays: Mapping[str, tuple],
+        n_rows: int,
+        canvas_hw: tuple[int, int],
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._path = path
+        self._specs = {name: MapSpec(*spec) for name, spec in arrays.items()}
+        self._n_rows = n_rows
+        self._canvas_hw = canvas_hw
+        self._attributes = dict(attributes or {})
+        self._stack = ExitStack()
+        self._shards: dict[str, _Shard] = {}
+
+    def __enter__(self) -> "MapWriter":
+        partial = self._stack.enter_context(atomic_output(self._path))
+        group = zarr.create_group(
+            LocalStore(partial), attributes={**self._attributes, "canvas_hw": list(self._canvas_hw)}
+        )
+        self._shards = {
+            name: _Shard(_create_array(group, name, spec, self._n_rows, self._canvas_hw))
+            for name, spec in self._specs.items()
+        }
+        return self
+
+    def write(self, row: int, name: str, array: np.ndarray) -> None:
+        """Write the map of one image: [channels,] height, width, at most the canvas; rows ascend per array.
+
+        Raises:
+            ValueError: no such array; wrong dtype, shape or row; a row that is not above the last one.
+        """
+        if name not in self._specs:
+            raise ValueError(f"no map '{name}', only {list(self._specs)}")
+        spec = self._specs[name]
+        leading = () if spec.channels is None else (spec.channels,)
+        height, width = self._canvas_hw
+        if array.dtype != np.dtype(spec.dtype):
+            raise ValueError(f"the map '{name}' takes {spec.dtype}, not {array.dtype}")
+        if array.ndim != len(leading) + 2 or array.shape[:-2] != leading:
+            raise ValueError(f"the map '{name}' takes {(*leading, 'height', 'width')}, not {array.shape}")
+        if array.shape[-2] > height or array.shape[-1] > width:
+            raise ValueError(f"a map of {array.shape[-2:]} does not fit the canvas {self._canvas_hw}")
+        if not self._shards[name].last_row < row < self._n_rows:
+            raise ValueError(
+                f"row {row} of the map '{name}' is not between the last one, {self._shards[name].last_row}, "
+                f"and the number of rows, {self._n_rows}"
+            )
+        self._shards[name].put(row, array)
+
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is not None:
+            self._stack.__exit__(*exception)
+            return
+        with self._stack:
+            for shard in self._shards.values():
+                shard.flush()
+
+
+class MapReader:
+    """Maps that `MapWriter` wrote. Cheap to make and to pickle: each process opens the files when it reads.
+
+    Raises:
+        InputError: on construction, when the folder does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise InputError(f"{path} does not exist. Run the stage that writes it.")
+        self._path = path
+        self._group: Any = None
+        self._arrays: dict[str, Any] = {}
+        self._pid = -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_path": self._path, "_group": None, "_arrays": {}, "_pid": -1}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the arrays, sorted."""
+        return tuple(sorted(self._open().array_keys()))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the writer kept with the group, and `canvas_hw`."""
+        return dict(self._open().attrs)
+
+    @property
+    def canvas_hw(self) -> tuple[int, int]:
+        """Height and width of the canvas."""
+        height, width = self.attributes["canvas_hw"]
+        return height, width
+
+    @property
+    def n_rows(self) -> int:
+        """Number of images."""
+        return self._array(self.names[0]).shape[0]
+
+    def read(self, row: int, name: str, height: int, width: int) -> np.ndarray:
+        """The map of one image, [channels,] height, width; the fill value where nothing was written.
+
+        Raises:
+            InputError: no such array, damaged files, or an image that is larger than the canvas or beyond
+                the last row: maps and index belong to different runs.
+        """
+        array = self._array(name)
+        if not (0 <= row < array.shape[0] and height <= array.shape[-2] and width <= array.shape[-1]):
+            raise InputError(
+                f"{self._path}: '{name}' of shape {array.shape} holds no row {row} of {height}x{width} px. "
+                "The maps belong to another images.parquet: run the stage that writes them again."
+            )
+        try:
+            return np.asarray(array[row, ..., :height, :width])
+        except (ValueError, RuntimeError, OSError) as error:
+            raise InputError(f"{self._path} is damaged ({error}). Restore it or write it again.") from error
+
+    def _array(self, name: str) -> Any:
+        group = self._open()
+        if name not in self._arrays:
+            if name not in group:
+                raise InputError(f"{self._path} has no map '{name}', only {list(self.names)}.")
+            self._arrays[name] = group[name]
+        return self._arrays[name]
+
+    def _open(self) -> Any:
+        if self._pid != os.getpid():  # a forked worker must not use its parent's handles
+            try:
+                self._group = zarr.open_group(LocalStore(self._path, read_only=True), mode="r")
+            except (GroupNotFoundError, FileNotFoundError, ValueError) as error:
+                raise InputError(f"{self._path} is no Zarr group. Run the stage that writes it again.") from error
+            self._arrays, self._pid = {}, os.getpid()
+        return self._group
+
+
+class _Shard:
+    """The rows of an array's current shard, in memory until the next one begins."""
+
+    def __init__(self, array: Any) -> None:
+        self.last_row = -1
+        self._array = array
+        self._rows = array.shards[0]
+        self._start = 0
+        self._buffer: np.ndarray | None = None
+
+    def put(self, row: int, values: np.ndarray) -> None:
+        start = row - row % self._rows
+        if start != self._start:
+            self.flush()
+            self._start = start
+        if self._buffer is None:
+            n_rows = min(self._rows, self._array.shape[0] - start)
+            self._buffer = np.full((n_rows, *self._array.shape[1:]), self._array.fill_value, self._array.dtype)
+        self._buffer[row - start, ..., : values.shape[-2], : values.shape[-1]] = values
+        self.last_row = row
+
+    def flush(self) -> None:
+        if self._buffer is not None:
+            self._array[self._start : self._start + len(self._buffer)] = self._buffer
+            self._buffer = None
+
+
+def _create_array(group: Any, name: str, spec: MapSpec, n_rows: int, canvas_hw: tuple[int, int]) -> Any:
+    leading = () if spec.channels is None else (spec.channels,)
+    chunk = (1, *leading, *canvas_hw)
+    chunk_bytes = int(np.prod(chunk)) * np.dtype(spec.dtype).itemsize
+    shard_rows = min(SHARD_ROWS, max(1, SHARD_BYTES // chunk_bytes))
+    return group.create_array(
+        name,
+        shape=(n_rows, *chunk[1:]),
+        chunks=chunk,
+        shards=(shard_rows, *chunk[1:]),
+        dtype=spec.dtype,
+        filters=None,
+        compressors=ZstdCodec(level=3),
+        fill_value=spec.fill,
+        dimension_names=("row", *["channel"] * len(leading), "y", "x"),
+    )

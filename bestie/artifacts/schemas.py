@@ -1,0 +1,91 @@
+"""The columns of every table: one schema for whatever is an instance, one for whatever is a cue.
+
+`row` is the row of `images.parquet`, and the row of every map array. `category_id` runs from 1 without gaps;
+`source_id` is the data set's own number. No column holds nulls, except the measured values of a history.
+"""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+
+def _schema(**types: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+
+
+IDS = pa.list_(pa.int32())
+BOX_XYWH = pa.list_(pa.float32(), 4)
+
+#: One image: `path` is relative to `dataset.root`, `labels` are its category ids in ascending order.
+IMAGES = _schema(
+    row=pa.int32(),
+    image_id=pa.string(),
+    split=pa.string(),
+    path=pa.string(),
+    height=pa.int32(),
+    width=pa.int32(),
+    sha256=pa.string(),
+    labels=IDS,
+)
+
+CATEGORIES = _schema(category_id=pa.int32(), name=pa.string(), source_id=pa.int32())
+
+#: Ground truth, pseudo labels, exports and detections. `rle`: COCO compressed counts of (height, width).
+INSTANCES = _schema(
+    image_id=pa.string(),
+    row=pa.int32(),
+    instance_id=pa.int32(),
+    category_id=pa.int32(),
+    score=pa.float32(),
+    area_px=pa.int32(),
+    bbox_xywh=BOX_XYWH,
+    center_y=pa.float32(),
+    center_x=pa.float32(),
+    is_crowd=pa.bool_(),
+    rle=pa.string(),
+)
+
+#: Instances as they change over training: `kind` says which labels a row belongs to.
+EVOLUTION = INSTANCES.append(pa.field("epoch", pa.int32(), nullable=False)).append(
+    pa.field("kind", pa.string(), nullable=False)
+)
+
+#: A point on one object, in pixels of the original image.
+CUES = _schema(
+    image_id=pa.string(),
+    row=pa.int32(),
+    category_id=pa.int32(),
+    y=pa.float32(),
+    x=pa.float32(),
+    score=pa.float32(),
+)
+POINTS = CUES
+
+#: Every connected component of a WSSS map; `instance_id` is 0 unless `status` says that it was accepted.
+COMPONENTS = _schema(
+    image_id=pa.string(),
+    row=pa.int32(),
+    component_id=pa.int32(),
+    category_id=pa.int32(),
+    area_px=pa.int32(),
+    bbox_xywh=BOX_XYWH,
+    n_cues=pa.int32(),
+    status=pa.string(),
+    instance_id=pa.int32(),
+)
+
+#: One imported WSSS map: entry k of `category_px` counts the pixels of category_id k + 1.
+WSSS_SUMMARY = _schema(
+    image_id=pa.string(),
+    row=pa.int32(),
+    category_px=IDS,
+    background_px=pa.int32(),
+    void_px=pa.int32(),
+    sha256=pa.string(),
+)
+
+
+def history_schema(values: Iterable[str]) -> pa.Schema:
+    """`epoch` and one float64 column per name in `values`; null where nothing was measured."""
+    fields = [pa.field("epoch", pa.int32(), nullable=False)]
+    return pa.schema(fields + [pa.field(name, pa.float64()) for name in values])

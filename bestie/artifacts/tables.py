@@ -1,0 +1,229 @@
+"""Tables in Parquet: written and read as streams; a file that is not what it should be is named."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.schemas import CATEGORIES, CUES, IMAGES, INSTANCES
+from bestie.datasets.base import Category, ImageRecord
+from bestie.errors import InputError
+
+#: Columns of one length. Numbers have their own dtype, text and lists dtype object, boxes the shape (n, 4).
+Columns = dict[str, np.ndarray]
+
+ROW_GROUP_ROWS = 16_384
+
+
+class TableWriter:
+    """A context manager that writes one Parquet file, atomically and in bounded memory.
+
+    The bytes depend on the rows alone, not on how they were grouped into calls.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
+        self._schema = schema
+        self._pending: dict[str, list] = {name: [] for name in schema.names}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "TableWriter":
+        partial = self._stack.enter_context(atomic_output(self._path))
+        self._writer = self._stack.enter_context(
+            pq.ParquetWriter(partial, self._schema, compression="zstd", compression_level=3)
+        )
+        return self
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row. ValueError unless it has exactly the columns of the schema."""
+        self._check_names(row)
+        for name, values in self._pending.items():
+            values.append(row[name])
+        self._flush_full_groups()
+
+    def append_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows one after the other."""
+        for row in rows:
+            self.append(row)
+
+    def append_columns(self, columns: Mapping[str, np.ndarray | list]) -> None:
+        """Add columns of equal length. ValueError for other columns or unequal lengths."""
+        self._check_names(columns)
+        if len(lengths := {len(values) for values in columns.values()}) > 1:
+            raise ValueError(f"columns of {self._path} have different lengths: {sorted(lengths)}")
+        for name, values in self._pending.items():
+            values.extend(columns[name])
+        self._flush_full_groups()
+
+    def _check_names(self, row: Mapping[str, Any]) -> None:
+        if different := set(row) ^ set(self._pending):
+            raise ValueError(f"a row of {self._path} lacks or should not have {sorted(different)}")
+
+    def _flush_full_groups(self) -> None:
+        while len(next(iter(self._pending.values()))) >= ROW_GROUP_ROWS:
+            self._flush(ROW_GROUP_ROWS)
+
+    def _flush(self, count: int) -> None:
+        arrays = [pa.array(self._pending[field.name][:count], type=field.type) for field in self._schema]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=count)
+        self._pending = {name: values[count:] for name, values in self._pending.items()}
+
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is not None:
+            self._stack.__exit__(*exception)
+            return
+        with self._stack:  # an error in the last write must reach atomic_output too
+            if next(iter(self._pending.values())):
+                self._flush(ROW_GROUP_ROWS)
+
+
+def read_table(
+    path: Path,
+    schema: pa.Schema,
+    columns: Collection[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+) -> Columns:
+    """Read a whole table, or the named columns, or the rows that `where` selects.
+
+    Args:
+        path: a Parquet file.
+        schema: what the file must hold; further columns are ignored, so EVOLUTION reads as INSTANCES.
+        columns: the columns to return; all of the schema when None.
+        where: column -> the value, or the collection of values, that a row must have.
+
+    Raises:
+        InputError: the file is missing, is no Parquet file, or lacks a column or has it with another type.
+    """
+    _names(schema, where)
+    _open_table(path, schema).close()
+    filters = [(name, "in", _as_list(wanted)) for name, wanted in (where or {}).items()]
+    table = pq.read_table(
+        path, columns=_names(schema, columns), filters=filters or None, partitioning=None, use_threads=False
+    )
+    return {name: _to_numpy(table[name].combine_chunks()) for name in table.column_names}
+
+
+def iter_rows(path: Path, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Stream the rows as dictionaries of Python values. Errors as in `read_table`."""
+    with _open_table(path, schema) as file:
+        for batch in file.iter_batches(columns=_names(schema, columns), use_threads=False):
+            yield from batch.to_pylist()
+
+
+def iter_images(path: Path, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[tuple[int, Columns]]:
+    """Stream (row, the columns of that image) for every image that has rows, in ascending order of `row`.
+
+    Memory does not grow with the table. Errors as in `read_table`, and InputError when the table is not
+    ordered by `row`.
+    """
+    names = _names(schema, columns)
+    with _open_table(path, schema) as file:
+        held: pa.Table | None = None
+        for batch in file.iter_batches(columns=list(dict.fromkeys(["row", *names])), use_threads=False):
+            table = pa.Table.from_batches([batch])
+            table = table if held is None else pa.concat_tables([held, table])
+            rows = table["row"].to_numpy()
+            if (np.diff(rows) < 0).any():
+                raise InputError(f"{path} is not ordered by its column row; write it again in that order.")
+            starts = np.flatnonzero(np.diff(rows, prepend=-1))
+            for start, stop in pairwise(starts):
+                yield int(rows[start]), _columns(table.slice(start, stop - start), names)
+            held = table.slice(starts[-1])
+        if held is not None:
+            yield held["row"][0].as_py(), _columns(held, names)
+
+
+def write_images(path: Path, records: Iterable[ImageRecord]) -> None:
+    """Write `images.parquet`. ValueError unless the records' rows count from 0."""
+    with TableWriter(path, IMAGES) as writer:
+        for expected, record in enumerate(records):
+            if record.row != expected:
+                raise ValueError(f"image {record.image_id} has row {record.row} and comes as row {expected}")
+            writer.append({name: getattr(record, name) for name in IMAGES.names})
+
+
+def read_images(path: Path, split: str | None = None) -> list[ImageRecord]:
+    """Read `images.parquet`, or one split of it, in row order. Errors as in `read_table`."""
+    rows = iter_rows(path, IMAGES)
+    return [
+        ImageRecord(**{**row, "labels": tuple(row["labels"])}) for row in rows if split is None or row["split"] == split
+    ]
+
+
+def write_categories(path: Path, categories: Iterable[Category]) -> None:
+    """Write `categories.parquet`. ValueError unless the category ids count from 1."""
+    with TableWriter(path, CATEGORIES) as writer:
+        for expected, category in enumerate(categories, start=1):
+            if category.category_id != expected:
+                raise ValueError(f"category {category.name} has id {category.category_id}, not {expected}")
+            writer.append({name: getattr(category, name) for name in CATEGORIES.names})
+
+
+def read_categories(path: Path) -> list[Category]:
+    """Read `categories.parquet`; entry k has category_id k + 1. Errors as in `read_table`."""
+    return [Category(**row) for row in iter_rows(path, CATEGORIES)]
+
+
+def read_instance_categories(path: Path) -> dict[int, np.ndarray]:
+    """row -> category_id of instances 1, 2, ... of that image, from an instance table. Errors as in `read_table`."""
+    return {
+        row: columns["category_id"][np.argsort(columns["instance_id"])]
+        for row, columns in iter_images(path, INSTANCES, ["instance_id", "category_id"])
+    }
+
+
+def read_points(path: Path) -> dict[int, np.ndarray]:
+    """row -> array of (x, y, category_id), from a cue or point table. Errors as in `read_table`."""
+    return {
+        row: np.stack([columns["x"], columns["y"], columns["category_id"]], axis=1)
+        for row, columns in iter_images(path, CUES, ["x", "y", "category_id"])
+    }
+
+
+def _open_table(path: Path, schema: pa.Schema) -> pq.ParquetFile:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist. Run the stage that writes it.")
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is no readable Parquet file ({error}). Write it again.") from error
+    found = file.schema_arrow
+    for field in schema:
+        if field.name not in found.names:
+            raise InputError(f"{path} has no column {field.name}. Run the stage that writes it again.")
+        if found.field(field.name).type != field.type:
+            raise InputError(
+                f"{path} has {found.field(field.name).type}, not {field.type}, in its column {field.name}. "
+                "Run the stage that writes it again."
+            )
+    return file
+
+
+def _names(schema: pa.Schema, columns: Collection[str] | None) -> list[str]:
+    if columns is None:
+        return list(schema.names)
+    if unknown := [name for name in columns if name not in schema.names]:
+        raise ValueError(f"no such columns: {unknown}; the table has {schema.names}")
+    return list(columns)
+
+
+def _columns(table: pa.Table, names: list[str]) -> Columns:
+    return {name: _to_numpy(table[name].combine_chunks()) for name in names}
+
+
+def _as_list(wanted: Any) -> list:
+    single = isinstance(wanted, str) or not isinstance(wanted, Collection | np.ndarray)
+    return [wanted] if single else list(wanted)
+
+
+def _to_numpy(array: pa.Array) -> np.ndarray:
+    """A writable copy; torch refuses to share arrays that it may not write to."""
+    if pa.types.is_fixed_size_list(array.type):
+        return np.array(array.flatten()).reshape(len(array), array.type.list_size)
+    return np.array(array.to_numpy(zero_copy_only=False))

@@ -1,0 +1,204 @@
+"""Weights without pickle: one flat array of bytes in Zarr and an index of what lies where."""
+
+import hashlib
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+from jaxtyping import Shaped, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from zarr.codecs import ZstdCodec
+from zarr.errors import ArrayNotFoundError
+from zarr.storage import LocalStore
+
+from bestie.artifacts.atomic import atomic_output
+from bestie.errors import InputError
+
+FORMAT = "bestie-weights-1"
+CHUNK_BYTES = 4 * 2**20
+SHARD_BYTES = 128 * 2**20
+
+StateDict = dict[str, Tensor]
+
+
+def save_weights(
+    path: Path, state_dict: Mapping[str, Shaped[Tensor, "..."]], attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Write tensors of any dtype and shape, in their order, and JSON values that belong to them.
+
+    The array's attributes hold the format's name, `index` (name, dtype, shape and first byte of each
+    tensor), the SHA-256 of all bytes and, under `attributes`, the given values.
+
+    Raises:
+        ValueError: `attributes` are no JSON (NaN and infinity are none).
+    """
+    index, n_bytes, digest = [], 0, hashlib.sha256()
+    for name, tensor in state_dict.items():
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        index.append({"name": name, "dtype": dtype, "shape": list(tensor.shape), "offset": n_bytes})
+        digest.update(_to_bytes(tensor).data)
+        n_bytes += tensor.nbytes
+    described = {
+        "format": FORMAT,
+        "sha256": digest.hexdigest(),
+        "attributes": json.loads(json.dumps(dict(attributes or {}), allow_nan=False)),
+        "index": index,
+    }
+    with atomic_output(path) as partial:
+        array = zarr.create_array(
+            LocalStore(partial),
+            shape=(n_bytes,),
+            dtype="uint8",
+            chunks=(CHUNK_BYTES,),
+            shards=(SHARD_BYTES,),
+            filters=None,
+            compressors=ZstdCodec(level=3),
+            fill_value=0,
+            attributes=described,
+        )
+        start = 0
+        for block in _blocks(state_dict):
+            array[start : start + len(block)] = block
+            start += len(block)
+
+
+def load_weights(path: Path) -> tuple[StateDict, dict[str, Any]]:
+    """The tensors, on the CPU and in the order they were saved in, and the attributes.
+
+    Raises:
+        InputError: the folder is missing, holds something else, or its bytes are damaged or incomplete.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} does not exist. Run the stage that writes the weights or correct the path.")
+    try:
+        array = zarr.open_array(LocalStore(path, read_only=True), mode="r")
+    except (ArrayNotFoundError, FileNotFoundError, ValueError) as error:
+        raise InputError(f"{path} is no Zarr array, so it holds no weights. Correct the path.") from error
+    described: dict[str, Any] = dict(array.attrs)
+    if described.get("format") != FORMAT:
+        raise InputError(f"{path} holds no weights in the format {FORMAT}. Correct the path.")
+    data = _read_bytes(path, array)
+    if hashlib.sha256(data.data).hexdigest() != described["sha256"]:
+        raise InputError(f"{path} is damaged: its bytes differ from their SHA-256. Restore or write it again.")
+    return {entry["name"]: _to_tensor(data, entry) for entry in described["index"]}, described["attributes"]
+
+
+def load_any_weights(path: Path) -> tuple[StateDict, dict[str, Any]]:
+    """Weights from a folder that `save_weights` wrote or from a `.safetensors` file, with their attributes.
+
+    Raises:
+        InputError: the path is missing, damaged, or another format. Pickled checkpoints are never opened.
+    """
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path), {}
+    if path.is_file():
+        raise InputError(
+            f"{path} is neither a .safetensors file nor a folder of weights. Convert it to .safetensors; "
+            "a pickled checkpoint is not opened, because it can run code."
+        )
+    return load_weights(path)
+
+
+def save_safetensors(path: Path, state_dict: Mapping[str, Shaped[Tensor, "..."]]) -> None:
+    """Write tensors for other tools, as one `.safetensors` file."""
+    with atomic_output(path) as partial:
+        # Clones, because the format refuses tensors that share memory.
+        save_file({name: tensor.detach().cpu().clone() for name, tensor in state_dict.items()}, partial)
+
+
+def match_weights(
+    module_state: Mapping[str, Shaped[Tensor, "..."]],
+    weights: Mapping[str, Shaped[Tensor, "..."]],
+    *,
+    source: Path | str,
+    allow_missing: Collection[str] = (),
+    allow_unused: Collection[str] = (),
+) -> StateDict:
+    """The weights that a module takes, after checking that nothing is missing, left over or misshapen.
+
+    Args:
+        module_state: the module's `state_dict()`.
+        weights: name -> tensor, as read.
+        source: where the weights come from, for the message.
+        allow_missing: patterns such as "head.*": names that the module may keep its own values for.
+        allow_unused: patterns of weights that the module may lack.
+
+    Returns:
+        A dictionary for `module.load_state_dict(..., strict=not allow_missing)`.
+
+    Raises:
+        InputError: naming the first few keys that are missing, unused or of another shape.
+    """
+    missing = [k for k in module_state if k not in weights and not _matches(k, allow_missing)]
+    unused = [k for k in weights if k not in module_state and not _matches(k, allow_unused)]
+    taken = {k: weights[k] for k in module_state if k in weights}
+    misshapen = [
+        f"{k} ({tuple(tensor.shape)}, not {tuple(module_state[k].shape)})"
+        for k, tensor in taken.items()
+        if tensor.shape != module_state[k].shape
+    ]
+    problems = {"lacks": missing, "has, but the network does not": unused, "has in another shape": misshapen}
+    if found := [f"{problem}: {_some(names)}" for problem, names in problems.items() if names]:
+        raise InputError(f"{source} does not fit the network. It {'; it '.join(found)}. Give matching weights.")
+    return taken
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _load_safetensors(path: Path) -> StateDict:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist. Correct the path of the weights or put the file there.")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is no readable .safetensors file ({error}). Restore the file.") from error
+
+
+def _read_bytes(path: Path, array: Any) -> UInt8[np.ndarray, "n"]:
+    try:
+        return np.asarray(array[:])
+    except (ValueError, RuntimeError, OSError) as error:
+        raise InputError(f"{path} is damaged ({error}). Restore or write it again.") from error
+
+
+def _to_bytes(tensor: Shaped[Tensor, "..."]) -> UInt8[np.ndarray, "n"]:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+
+
+def _to_tensor(data: UInt8[np.ndarray, "n"], entry: Mapping[str, Any]) -> Shaped[Tensor, "..."]:
+    flat = torch.empty(math.prod(entry["shape"]), dtype=getattr(torch, entry["dtype"]))
+    part = data[entry["offset"] : entry["offset"] + flat.nbytes]
+    flat.view(torch.uint8).copy_(torch.from_numpy(part))
+    return flat.reshape(entry["shape"])
+
+
+def _blocks(state_dict: Mapping[str, Tensor]) -> Iterator[UInt8[np.ndarray, "n"]]:
+    """The bytes of all tensors in blocks of one shard, so that each shard is written once."""
+    held: list[np.ndarray] = []
+    room = SHARD_BYTES
+    for tensor in state_dict.values():
+        data = _to_bytes(tensor)
+        while len(data):
+            held.append(data[:room])
+            data = data[room:]
+            room -= len(held[-1])
+            if room == 0:
+                yield np.concatenate(held)
+                held, room = [], SHARD_BYTES
+    if held:
+        yield np.concatenate(held)

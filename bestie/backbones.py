@@ -1,0 +1,66 @@
+"""Feature extractors of `timm` with one interface: a list of feature maps, finest first."""
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bestie.errors import InputError
+
+
+class FeatureExtractor(nn.Module):
+    """A `timm` backbone that returns the last feature map of every stride.
+
+    Attributes:
+        channels: channels of each returned map.
+        strides: stride of each returned map in px, ascending.
+    """
+
+    def __init__(self, model: nn.Module, *, channels: list[int], strides: list[int], keep: list[int]) -> None:
+        super().__init__()
+        self.model = model
+        self.channels = channels
+        self.strides = strides
+        self._keep = keep
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """Feature maps `b c h/s w/s`, one for each of `strides`."""
+        features = self.model(images)
+        return [features[index] for index in self._keep]
+
+
+def create_backbone(name: str, *, output_stride: int = 16, pretrained: bool = False) -> FeatureExtractor:
+    """A backbone by its `timm` name; `pretrained` downloads the library's own ImageNet weights.
+
+    Strides 4 and coarser are returned. Where several maps share a stride (dilated last stages), the
+    deepest one stands for it, and the others are dropped.
+
+    Raises:
+        InputError: `timm` knows no such model, or it cannot give features at that stride.
+    """
+    if name not in timm.list_models():
+        close = ", ".join(timm.list_models(f"{name[:6]}*")[:5]) or "see timm.list_models()"
+        raise InputError(f"backbone {name!r} is not a model of timm; did you mean {close}?")
+    options = {"pad_type": "same"} if name.startswith("mobilenetv1") else {}
+    try:
+        model = timm.create_model(
+            name, pretrained=pretrained, features_only=True, output_stride=output_stride, **options
+        )
+    except (TypeError, NotImplementedError, AssertionError, RuntimeError):
+        model = timm.create_model(name, pretrained=pretrained, features_only=True)
+    strides = model.feature_info.reduction()
+    deepest = {stride: index for index, stride in enumerate(strides)}
+    keep = [index for stride, index in sorted(deepest.items()) if 4 <= stride <= output_stride]
+    channels = model.feature_info.channels()
+    return FeatureExtractor(model, channels=[channels[i] for i in keep], strides=[strides[i] for i in keep], keep=keep)
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def normalize(images: Tensor) -> Float[Tensor, "b 3 h w"]:
+    """uint8 RGB `b 3 h w` in 0..255 to what ImageNet backbones expect."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1) * 255
+    return (images.float() - mean) / std

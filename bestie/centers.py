@@ -1,0 +1,201 @@
+"""Centers of instances: local maxima of the center map, and clusters of the offset map (paper Figure 9).
+
+Both are sought within a region, so that neither another class (the class-wise center map of the appendix) nor a
+component that does not touch has a say. On a CPU OpenCV works through the regions one by one; on other devices all
+regions are done at once, with the same result.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from bestie.regions import Regions, count_index, region_crops
+
+CLUSTER_OFFSET_PX = 2.5
+CLUSTER_AREA_PX = (18, 24)  # exclusive: 21 px fill a disc of radius 2.5, and 3 px either way are allowed
+CLUSTER_MIN_SCORE = 0.05
+CLUSTER_MIN_DISTANCE_PX = 100.0
+MAX_CENTERS_PER_REGION = 512
+_LAYERS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Centers:
+    """Centers as flat indices into (b, h, w), each with its region; sorted by region."""
+
+    pixel: Int[Tensor, "k"]
+    region: Int[Tensor, "k"]
+
+
+def find_centers(score: Float[Tensor, "b h w"], regions: Regions, *, threshold: float, window_px: int) -> Centers:
+    """Find the pixels above `threshold` that no pixel of their region within the window exceeds.
+
+    `score` is the center map of each pixel's own class (Section 3.2: pixels equal to the max-pooled map). At
+    most `MAX_CENTERS_PER_REGION` in reading order are kept, a bound for maps that are constant somewhere.
+    Raises ValueError for an even window.
+    """
+    if window_px % 2 == 0:
+        raise ValueError(f"window_px is {window_px}, but only an odd window has a center")
+    find = _find_centers_by_crop if score.device.type == "cpu" else _find_centers_in_layers
+    peak = find(score, regions, threshold=threshold, window_px=window_px)
+    return _sorted_centers(peak, regions)
+
+
+def cluster_centers(offset: Float[Tensor, "b 2 h w"], score: Float[Tensor, "b h w"], regions: Regions) -> Centers:
+    """Find centers in the offset map alone (center clustering, appendix Figure 9).
+
+    Where offsets point at a center, those shorter than 2.5 px fill a disc of about 21 px around it: each
+    4-connected group of 19 to 23 px has its centroid as center, its integer part. A centroid outside the
+    region, or with a center score of 0.05 or less, is no center.
+    """
+    short = (offset.square().sum(dim=1).sqrt() < CLUSTER_OFFSET_PX) & (regions.id_map > 0)
+    cluster = _cluster_by_crop if offset.device.type == "cpu" else _cluster_by_propagation
+    pixel, region = cluster(short, regions)
+    accepted = (regions.id_map.flatten()[pixel] == region + 1) & (score.flatten()[pixel] > CLUSTER_MIN_SCORE)
+    return Centers(pixel[accepted], region[accepted])
+
+
+def add_centers(centers: Centers, more: Centers, regions: Regions) -> tuple[Centers, Centers]:
+    """Append those of `more` that are farther than 100 px from every one of `centers` in their region.
+
+    Returns all centers, and those that were added. Where a region has none yet, all of `more` are added.
+    """
+    height, width = regions.id_map.shape[1:]
+    centers_yx, valid = center_table(centers, regions)
+    own_yx = torch.stack((more.pixel // width % height, more.pixel % width), dim=-1)
+    distance_px = (centers_yx[more.region] - own_yx[:, None]).square().sum(dim=-1).sqrt()
+    distance_px.masked_fill_(~valid[more.region], torch.inf)
+    far = torch.nn.functional.pad(distance_px, (0, 1), value=torch.inf).amin(dim=1) > CLUSTER_MIN_DISTANCE_PX
+    added = Centers(more.pixel[far], more.region[far])
+    region, order = torch.cat((centers.region, added.region)).sort(stable=True)
+    return Centers(torch.cat((centers.pixel, added.pixel))[order], region), added
+
+
+def center_table(centers: Centers, regions: Regions) -> tuple[Float[Tensor, "r k 2"], Bool[Tensor, "r k"]]:
+    """Pad to as many columns as the fullest region has, at least one: (y, x), and which are centers."""
+    height, width = regions.id_map.shape[1:]
+    num_regions = len(regions.category)
+    counts = count_index(centers.region, num_regions)
+    columns = max(1, int(counts.max())) if num_regions else 1
+    first = counts.cumsum(0) - counts
+    column = torch.arange(len(centers.region), device=counts.device) - first[centers.region]
+    own_yx = torch.stack((centers.pixel // width % height, centers.pixel % width), dim=-1)
+    centers_yx = torch.zeros((num_regions, columns, 2), device=counts.device)
+    centers_yx[centers.region, column] = own_yx.float()
+    return centers_yx, torch.arange(columns, device=counts.device) < counts[:, None]
+
+
+def _sorted_centers(pixel: Int[Tensor, "k"], regions: Regions) -> Centers:
+    region, order = (regions.id_map.flatten()[pixel] - 1).sort(stable=True)
+    rank = torch.arange(len(region), device=region.device) - torch.searchsorted(region, region)
+    kept = rank < MAX_CENTERS_PER_REGION
+    return Centers(pixel[order][kept], region[kept])
+
+
+def _find_centers_by_crop(
+    score: Float[Tensor, "b h w"], regions: Regions, *, threshold: float, window_px: int
+) -> Int[Tensor, "k"]:
+    window = np.ones((window_px, window_px), np.uint8)
+    height, width = score.shape[1:]
+    found = [np.zeros(0, np.int64)]
+    scores = score.numpy()
+    for image, _, rows, columns, mask in region_crops(regions):
+        inside = np.where(mask, scores[image, rows, columns], -np.inf).astype(np.float32)
+        if inside.max() <= threshold:
+            continue
+        y, x = np.nonzero((inside == cv2.dilate(inside, window)) & (inside > threshold))
+        found.append((image * height + y + rows.start) * width + x + columns.start)
+    return torch.from_numpy(np.concatenate(found))
+
+
+def _find_centers_in_layers(
+    score: Float[Tensor, "b h w"], regions: Regions, *, threshold: float, window_px: int
+) -> Int[Tensor, "k"]:
+    """Max-pool with each region of an image in a layer of its own, a few layers at once.
+
+    The ids of one image are consecutive, so that modulo `max_per_image` tells its regions apart.
+    """
+    count = max(1, regions.max_per_image)
+    layer = torch.where(regions.id_map > 0, regions.id_map % count, -1)[:, None]
+    peak = torch.zeros_like(score, dtype=torch.bool)
+    for start in range(0, count, _LAYERS_AT_ONCE):
+        layers = torch.arange(start, min(start + _LAYERS_AT_ONCE, count), device=score.device)
+        inside = torch.where(layer == layers[:, None, None], score[:, None], -torch.inf)
+        peak |= ((inside == _window_max(inside, window_px)) & (inside > threshold)).any(dim=1)
+    return peak.flatten().nonzero().squeeze(1)
+
+
+def _window_max(values: Float[Tensor, "b l h w"], window_px: int) -> Float[Tensor, "b l h w"]:
+    for size in ((window_px, 1), (1, window_px)):
+        padding = (size[0] // 2, size[1] // 2)
+        values = torch.nn.functional.max_pool2d(values, size, stride=1, padding=padding)
+    return values
+
+
+def _cluster_by_crop(short: Bool[Tensor, "b h w"], regions: Regions) -> tuple[Int[Tensor, "k"], Int[Tensor, "k"]]:
+    height, width = short.shape[1:]
+    found = [np.zeros((0, 2), np.int64)]
+    low, high = CLUSTER_AREA_PX
+    for image, region, rows, columns, mask in region_crops(regions):
+        group = (short.numpy()[image, rows, columns] & mask).view(np.uint8)
+        _, _, stats, centroids_xy = cv2.connectedComponentsWithStats(group, connectivity=4)
+        area_px = stats[1:, cv2.CC_STAT_AREA]
+        x, y = centroids_xy[1:][(area_px > low) & (area_px < high)].T.astype(np.int64)
+        place = (image * height + y + rows.start) * width + x + columns.start
+        found.append(np.stack((place, np.full_like(place, region)), axis=1))
+    pixel, region_of = torch.from_numpy(np.concatenate(found)).unbind(dim=1)
+    return pixel, region_of
+
+
+def _cluster_by_propagation(
+    short: Bool[Tensor, "b h w"], regions: Regions
+) -> tuple[Int[Tensor, "k"], Int[Tensor, "k"]]:
+    """Label by passing the smallest pixel number to neighbours, as often as the largest accepted group needs.
+
+    A path inside a group of fewer than 24 px has at most 22 steps, so after 22 rounds such a group has one
+    label. A label all of whose pixels have equally labelled neighbours only fills a whole group, so that what
+    is left over from a larger group shows as a neighbour with another label.
+    """
+    low, high = CLUSTER_AREA_PX
+    height, width = short.shape[1:]
+    pixel = short.flatten().nonzero().squeeze(1)
+    position = torch.full((short.numel(),), -1, device=pixel.device).index_copy_(
+        0, pixel, torch.arange(len(pixel), device=pixel.device)
+    )
+    region = regions.id_map.flatten()[pixel] - 1
+    neighbour = _same_region_neighbours(pixel, position, region, height=height, width=width)
+    label = torch.arange(len(pixel), device=pixel.device)
+    for _ in range(high - 2):
+        label = torch.minimum(label, label[neighbour].amin(dim=1))
+    settled = (label[neighbour] == label[:, None]).all(dim=1)
+    size = len(pixel)
+    area_px = count_index(label, size)
+    whole = label.new_ones(size).scatter_reduce_(0, label, settled.long(), "amin")
+    root = ((area_px > low) & (area_px < high) & (whole > 0)).nonzero().squeeze(1)
+    zero = label.new_zeros(size)
+    y = zero.scatter_add(0, label, pixel // width)[root] // area_px[root]
+    x = zero.scatter_add(0, label, pixel % width)[root] // area_px[root]
+    region, order = region[root].sort(stable=True)
+    return (y * width + x)[order], region
+
+
+def _same_region_neighbours(
+    pixel: Int[Tensor, "p"],
+    position: Int[Tensor, "all"],
+    region: Int[Tensor, "p"],
+    *,
+    height: int,
+    width: int,
+) -> Int[Tensor, "p 4"]:
+    """Where in the list the 4-neighbours of each pixel are; its own place for one that is not linked."""
+    own = torch.arange(len(pixel), device=pixel.device)
+    y, x = pixel // width % height, pixel % width
+    links = []
+    for step, inside in ((-width, y > 0), (width, y < height - 1), (-1, x > 0), (1, x < width - 1)):
+        there = position[torch.where(inside, pixel + step, pixel)]
+        links.append(torch.where((there >= 0) & (region[there] == region), there, own))
+    return torch.stack(links, dim=1)

@@ -1,0 +1,105 @@
+"""The `bestie` command: what people do besides `dvc repro`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bestie.errors import InputError
+from bestie.params import read_yaml
+from bestie.profiles import changes, compose, profile_names, write_params
+
+app = typer.Typer(
+    name="bestie",
+    help="Instance masks from image-level labels: parameters, upper bounds, weights, summaries.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+PARAMS = Path("params.yaml")
+PROFILES = Path("profiles")
+
+
+@app.command()
+def profile(
+    name: Annotated[str | None, typer.Argument(help="A file of profiles/, without its ending.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, as often as needed.")] = None,
+    check: Annotated[bool, typer.Option(help="Only say what would change.")] = False,
+) -> None:
+    """Write params.yaml from a profile and say what changed; without a name, list the profiles.
+
+    Example: bestie profile voc_subset --set dataset.root=/data/VOC2012
+    """
+    if name is None:
+        for each in profile_names(PROFILES):
+            console.print(each)
+        return
+    values = compose(name, folder=PROFILES, overrides=set_ or ())
+    before = read_yaml(PARAMS) if PARAMS.exists() else {}
+    table = Table("parameter", "before", "after", box=None)
+    for key, old, new in changes(before, values):
+        table.add_row(key, str(old), str(new))
+    if not check:
+        write_params(PARAMS, name, values)
+    console.print(table if table.row_count else f"{PARAMS} is already profile {name}")
+
+
+@app.command()
+def summary(
+    since: Annotated[float | None, typer.Option(help="Seconds of the epoch at which the run began.")] = None,
+) -> None:
+    """Print the metrics of the last run, and where its artifacts lie.
+
+    Example: bestie summary
+    """
+    from bestie.summary import print_summary
+
+    print_summary(console, since=since)
+
+
+@app.command("upper-bound")
+def upper_bound(
+    seeds: Annotated[list[int], typer.Option("--seed", help="Seeds to train with.")] = [0],  # noqa: B006
+    detector: Annotated[bool, typer.Option(help="Also Mask R-CNN on true masks.")] = True,
+) -> None:
+    """Train the same network and Mask R-CNN on true masks: what the labels cost.
+
+    Example: bestie upper-bound --seed 0 --seed 1
+    """
+    from bestie.upper_bound import run_upper_bound
+
+    run_upper_bound(seeds, with_detector=detector, console=console)
+
+
+weights_app = typer.Typer(help="Model weights of this pipeline.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+
+@weights_app.command("export")
+def export_weights(
+    source: Annotated[Path, typer.Argument(help="A *.zarr folder with weights.")],
+    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+) -> None:
+    """Write weights for other tools.
+
+    Example: bestie weights export data/train_bestie/network.zarr network.safetensors
+    """
+    from bestie.artifacts.weights import load_weights, save_safetensors
+
+    tensors, _ = load_weights(source)
+    save_safetensors(target, tensors)
+    console.print(f"{target}: {len(tensors)} tensors")
+
+
+def main() -> None:
+    """Run the command; bad input is one message and exit status 1."""
+    try:
+        app()
+    except InputError as error:
+        print(f"bestie: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,55 @@
+"""Point labels as text: one line `x y class confidence` per object, the class counted from 0."""
+
+import math
+from pathlib import Path
+
+from bestie.datasets.base import Point
+from bestie.errors import InputError
+
+
+def read_points(path: Path, *, n_categories: int, height: int, width: int) -> tuple[Point, ...]:
+    """Read the points of one image; an empty file is an image without objects.
+
+    Args:
+        path: the text file, coordinates in pixels of the original image.
+        n_categories: classes 0 to n_categories - 1 are valid and become category ids from 1.
+        height: of the image; points outside of it are refused.
+        width: of the image.
+
+    Raises:
+        InputError: the file is missing or a line is malformed; the message names file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist. Add the image's points or train from image labels.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text file. Expected lines 'x y class confidence'.") from error
+    points = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        point = _parse(line)
+        if point is None:
+            raise InputError(f"{path}, line {number}: '{line}' is not 'x y class confidence'. Correct the line.")
+        if not 1 <= point.category_id <= n_categories:
+            raise InputError(
+                f"{path}, line {number}: class {point.category_id - 1} is outside 0 to {n_categories - 1}. "
+                "Correct the class; it counts from 0."
+            )
+        if not (0 <= point.y < height and 0 <= point.x < width):
+            raise InputError(
+                f"{path}, line {number}: the point x={point.x:g}, y={point.y:g} is outside the image of "
+                f"{width}x{height} (width x height). Correct the point."
+            )
+        points.append(point)
+    return tuple(points)
+
+
+def _parse(line: str) -> Point | None:
+    try:
+        x, y, class_index, confidence = line.split()
+        point = Point(int(class_index) + 1, y=float(y), x=float(x), score=float(confidence))
+    except ValueError:
+        return None
+    return point if all(map(math.isfinite, (point.y, point.x, point.score))) else None

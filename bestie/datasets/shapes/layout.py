@@ -1,0 +1,125 @@
+"""Where objects lie on a picture: apart from each other, or touching and hiding one another."""
+
+import math
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from bestie.datasets.shapes.objects import Sprite
+
+MAX_OVERLAP_FRACTION = 0.35
+MIN_VISIBLE_FRACTION = 0.25
+MIN_VISIBLE_PART_FRACTION = 0.5
+MIN_VISIBLE_PX = 40
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+
+
+def void_border(instance: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """The 1 px border around every object, taken from what lies behind it (smaller ids lie behind)."""
+    return cv2.dilate(instance, _CROSS) > instance
+
+
+@dataclass
+class Placed:
+    """A sprite with the position of its patch, and the class it shows (0 for a distractor)."""
+
+    sprite: Sprite
+    category_id: int
+    top: int
+    left: int
+
+    def window(self, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Slices into the picture and into the patch, where the two overlap."""
+        side = self.sprite.alpha.shape[0]
+        y0, y1 = max(self.top, 0), min(self.top + side, height)
+        x0, x1 = max(self.left, 0), min(self.left + side, width)
+        y1, x1 = max(y0, y1), max(x0, x1)
+        return (slice(y0, y1), slice(x0, x1)), (
+            slice(y0 - self.top, y1 - self.top),
+            slice(x0 - self.left, x1 - self.left),
+        )
+
+
+@dataclass
+class Layout:
+    """Objects placed so far on a picture of a given size, back to front."""
+
+    height: int
+    width: int
+    objects: list[Placed] = field(default_factory=list)
+
+    def paint_ids(self, *, parts_only: bool = False) -> UInt8[np.ndarray, "h w"]:
+        """1..n where object 1..n shows, the later in front; or only where its class-specific part shows."""
+        ids = np.zeros((self.height, self.width), np.uint8)
+        for number, placed in enumerate(self.objects, start=1):
+            inside, patch = placed.window(self.height, self.width)
+            mask = placed.sprite.mask[patch]
+            ids[inside][mask] = np.where(placed.sprite.part[patch][mask], number, 0) if parts_only else number
+        return ids
+
+    def occupied(self, *, gap_px: int = 0) -> Bool[np.ndarray, "h w"]:
+        """Pixels of any object, and those less than `gap_px` + 1 away from one (in either direction)."""
+        ids = (self.paint_ids() > 0).astype(np.uint8)
+        return (cv2.dilate(ids, np.ones((2 * gap_px + 1,) * 2, np.uint8)) if gap_px else ids) > 0
+
+
+def spot_apart(rng: np.random.Generator, layout: Layout, sprite: Sprite, *, gap_px: int = 4) -> tuple[int, int] | None:
+    """A (top, left) where the sprite meets nothing and is at least 85 % inside, or None."""
+    occupied = layout.occupied(gap_px=gap_px)
+    side, area = sprite.alpha.shape[0], sprite.mask.sum()
+    for _ in range(40):
+        placed = Placed(
+            sprite,
+            0,
+            int(rng.integers(-side // 4, layout.height - 3 * side // 4)),
+            int(rng.integers(-side // 4, layout.width - 3 * side // 4)),
+        )
+        inside, patch = placed.window(layout.height, layout.width)
+        mask = sprite.mask[patch]
+        if mask.sum() >= 0.85 * area and not (occupied[inside] & mask).any():
+            return placed.top, placed.left
+    return None
+
+
+def spot_beside(rng: np.random.Generator, layout: Layout, sprite: Sprite) -> tuple[int, int] | None:
+    """A (top, left) found by sliding towards a placed object until they touch or overlap, or None."""
+    occupied, area = layout.occupied(), int(sprite.mask.sum())
+    for _ in range(12):
+        anchor = layout.objects[rng.integers(len(layout.objects))]
+        angle = rng.uniform(0, 2 * math.pi)
+        wanted_px = max(1.0, rng.uniform(-0.1, MAX_OVERLAP_FRACTION) * area)
+        shift = (anchor.sprite.alpha.shape[0] - sprite.alpha.shape[0]) / 2
+        for distance in range((anchor.sprite.alpha.shape[0] + sprite.alpha.shape[0]) // 2, 0, -1):
+            top = round(anchor.top + shift + distance * math.sin(angle))
+            left = round(anchor.left + shift + distance * math.cos(angle))
+            inside, patch = Placed(sprite, 0, top, left).window(layout.height, layout.width)
+            mask = sprite.mask[patch]
+            if (occupied[inside] & mask).sum() >= wanted_px:
+                if mask.sum() >= 0.8 * area:
+                    return top, left
+                break
+    return None
+
+
+def drop_hidden(layout: Layout) -> None:
+    """Removes objects of which too little shows, one at a time: each removal uncovers others."""
+    while layout.objects:
+        ids, parts = layout.paint_ids(), layout.paint_ids(parts_only=True)
+        ids[void_border(ids)] = 0
+        hidden = [
+            k
+            for k, placed in enumerate(layout.objects)
+            if (ids == k + 1).sum() < max(MIN_VISIBLE_PX, MIN_VISIBLE_FRACTION * placed.sprite.mask.sum())
+            or (parts == k + 1).sum() < MIN_VISIBLE_PART_FRACTION * placed.sprite.part.sum()
+        ]
+        if not hidden:
+            return
+        del layout.objects[hidden[0]]
+
+
+def has_touching_pair(layout: Layout) -> bool:
+    """Whether two objects are neighbours somewhere, pixel to pixel."""
+    ids = layout.paint_ids()
+    return any(bool(((a != b) & (a > 0) & (b > 0)).any()) for a, b in ((ids[1:], ids[:-1]), (ids[:, 1:], ids[:, :-1])))

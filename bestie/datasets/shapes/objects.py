@@ -1,0 +1,241 @@
+"""Objects as animals are to a classifier: a small part that tells the class and a large body that does not.
+
+Bodies share their colours, textures and, two classes at a time, their silhouette; the badge at the head end
+is the only thing that is peculiar to a class: by its pattern, and by a range of hues that plain heads of
+distractors have too. An activation map of an image-level classifier therefore lights up the badge and
+leaves the body dark, which is the difficulty the method is about.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from bestie.datasets.shapes.noise import octave_noise, random_color
+
+Field = Float32[np.ndarray, "s s"]
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """A drawn object on a square patch of its own.
+
+    Attributes:
+        size_px: Length from tail to head.
+        color: RGB in 0..1.
+        alpha: Coverage in 0..1 with anti-aliased edges.
+        part: Pixels of the badge; all False for a distractor.
+    """
+
+    size_px: float
+    color: Float32[np.ndarray, "s s 3"]
+    alpha: Field
+    part: Bool[np.ndarray, "s s"]
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "s s"]:
+        """Pixels that are covered at least half."""
+        return self.alpha >= 0.5
+
+
+@dataclass(frozen=True)
+class ShapeClass:
+    """What tells one class from another.
+
+    Attributes:
+        name: As in the annotation files.
+        frequency: How often it is drawn, relative to the others.
+        silhouette: Half-width of the body at t in -1 (tail) .. 1 (head), for a body of half-width 1.
+        badge: Two-tone pattern over the badge's own coordinates (x, y in -1..1): positive is light.
+        badge_position: Where on the tail-head axis the badge sits.
+        badge_hue: Middle of the hues (0..1) of the badge's light tone.
+    """
+
+    name: str
+    frequency: float
+    silhouette: Callable[[np.ndarray], np.ndarray]
+    badge: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    badge_position: float
+    badge_hue: float
+
+
+def _oval(t: np.ndarray) -> np.ndarray:
+    return np.sqrt(1 - t**2)
+
+
+def _drop(t: np.ndarray) -> np.ndarray:
+    return np.sqrt(1 - t**2) * (0.62 + 0.5 * t)
+
+
+def _shield(t: np.ndarray) -> np.ndarray:
+    return np.sqrt(1 - t**6) * (0.8 - 0.25 * t)
+
+
+def _bars(x: np.ndarray, _y: np.ndarray) -> np.ndarray:
+    return -np.cos(2 * math.pi * 1.25 * x) / 3
+
+
+def _rings(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return -np.cos(2 * math.pi * 1.3 * np.hypot(x, y)) / 3
+
+
+def _cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return 0.27 - np.minimum(np.abs(x), np.abs(y))
+
+
+def _half_moon(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.hypot(x - 0.5, y) - 0.72
+
+
+def _blades(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.cos(3 * np.arctan2(y, x)) * np.hypot(x, y) * 0.6
+
+
+def _spiral(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.cos(np.arctan2(y, x) - 2 * math.pi * 1.2 * np.hypot(x, y)) / 3
+
+
+SHAPE_CLASSES: tuple[ShapeClass, ...] = (
+    ShapeClass("beetle", frequency=3.0, silhouette=_oval, badge=_bars, badge_position=0.75, badge_hue=0.02),
+    ShapeClass("fish", frequency=2.0, silhouette=_drop, badge=_rings, badge_position=0.6, badge_hue=0.50),
+    ShapeClass("kite", frequency=1.0, silhouette=_shield, badge=_cross, badge_position=0.7, badge_hue=0.83),
+    ShapeClass("lantern", frequency=1.0, silhouette=_oval, badge=_half_moon, badge_position=0.6, badge_hue=0.15),
+    ShapeClass("mill", frequency=2.0, silhouette=_shield, badge=_blades, badge_position=0.8, badge_hue=0.33),
+    ShapeClass("snail", frequency=1.0, silhouette=_drop, badge=_spiral, badge_position=0.75, badge_hue=0.66),
+)
+SHAPE_CLASS_NAMES: tuple[str, ...] = tuple(shape.name for shape in SHAPE_CLASSES)
+MIN_BADGE_RADIUS_PX = 5.0
+BADGE_HUE_SPREAD = 0.05
+
+
+def render_sprite(
+    rng: np.random.Generator,
+    *,
+    category_id: int,
+    size_px: float,
+    background: Float32[np.ndarray, "3"],
+    light_angle: float,
+) -> Sprite:
+    """Draws one object of class `category_id` (1..C), or with 0 a distractor: the same bodies, no badge.
+
+    Args:
+        size_px: Length from tail to head.
+        background: Mean colour behind it, which the body's colour keeps away from.
+        light_angle: Direction that light comes from, radians.
+    """
+    shape = SHAPE_CLASSES[category_id - 1 if category_id else int(rng.integers(len(SHAPE_CLASSES)))]
+    rotation = rng.uniform(0, 2 * math.pi)
+    side = math.ceil(size_px * 1.35) + 6
+    outline_xy = _outline(rng, shape, rotation=rotation, half_px=size_px / 2) + side / 2
+    alpha = _fill(outline_xy, side)
+    color = _body_color(rng, alpha, background)
+    part = np.zeros((side, side), np.float32)
+    if category_id:
+        color, part = _add_badge(rng, shape, color, rotation=rotation, size_px=size_px)
+    elif rng.random() < 0.4:
+        color, part = _add_decoy(rng, color, rotation=rotation, size_px=size_px)
+    alpha = np.maximum(alpha, part)
+    color = _shade(color, alpha, light_angle=light_angle, strength=rng.uniform(0.1, 0.35))
+    return Sprite(size_px=size_px, color=color, alpha=alpha, part=(part >= 0.5) & bool(category_id))
+
+
+def _outline(
+    rng: np.random.Generator, shape: ShapeClass, *, rotation: float, half_px: float
+) -> Float32[np.ndarray, "n 2"]:
+    """The body's contour around (0, 0): the class's silhouette, bent, with bumps, turned."""
+    t = np.cos(np.linspace(0, math.pi, 24))
+    half_width = rng.uniform(0.45, 0.68) * shape.silhouette(t)
+    u = np.concatenate([t, t[-2:0:-1]])
+    v = np.concatenate([half_width, -half_width[-2:0:-1]]) + rng.uniform(-0.25, 0.25) * (u**2 - 0.4)
+    angle = np.linspace(0, 2 * math.pi, len(u), endpoint=False)
+    bumps = np.ones_like(u)
+    for frequency in (3, 5, 8):
+        bumps += rng.normal(0, 0.09 / math.sqrt(frequency)) * np.sin(frequency * angle + rng.uniform(0, 2 * math.pi))
+    u, v = u * bumps * half_px, v * bumps * half_px
+    cos, sin = math.cos(rotation), math.sin(rotation)
+    return np.stack([u * cos - v * sin, u * sin + v * cos], axis=1).astype(np.float32)
+
+
+def _fill(outline_xy: Float32[np.ndarray, "n 2"], side: int) -> Field:
+    shift = 4  # cv2's fixed-point coordinates: sixteenths of a pixel
+    canvas = np.zeros((side, side), np.uint8)
+    points = np.rint(outline_xy * 2**shift).astype(np.int32)
+    cv2.fillPoly(canvas, [points], 255, cv2.LINE_AA, shift)
+    return canvas.astype(np.float32) / 255
+
+
+def _body_color(
+    rng: np.random.Generator, alpha: Field, background: Float32[np.ndarray, "3"]
+) -> Float32[np.ndarray, "s s 3"]:
+    """Colour and texture from one distribution for all classes; at least faintly unlike the background."""
+    for _ in range(8):
+        base = random_color(rng, saturation=(0.05, 0.5), value=(0.3, 0.85))
+        if np.abs(base - background).max() > 0.18:
+            break
+    side = alpha.shape[0]
+    texture = octave_noise(rng, side, side, cells=int(rng.integers(3, 9)), octaves=2)
+    if rng.random() < 0.3:
+        texture = np.where(texture > 0.6, np.float32(1.6), np.float32(-0.2))
+    tint = rng.uniform(-1, 1, 3).astype(np.float32) * 0.5 + 1
+    return base + rng.uniform(0.02, 0.09) * texture[..., None] * tint
+
+
+def _badge_grid(
+    rng: np.random.Generator, side: int, *, position: float, radius_px: float, rotation: float, half_px: float
+) -> tuple[Field, Field]:
+    """Badge coordinates (x along the body) of every pixel; the badge covers -1..1."""
+    center = position * half_px
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32) - np.float32(side / 2 - 0.5)
+    x, y = x - center * math.cos(rotation), y - center * math.sin(rotation)
+    turn = rotation + rng.normal(0, 0.2)
+    cos, sin = math.cos(turn) / radius_px, math.sin(turn) / radius_px
+    return (x * cos + y * sin).astype(np.float32), (y * cos - x * sin).astype(np.float32)
+
+
+def _add_badge(
+    rng: np.random.Generator,
+    shape: ShapeClass,
+    color: Float32[np.ndarray, "s s 3"],
+    *,
+    rotation: float,
+    size_px: float,
+) -> tuple[Float32[np.ndarray, "s s 3"], Field]:
+    """The colours with the class's badge at the head end, and the badge's coverage."""
+    half_px = size_px / 2
+    radius_px = max(rng.uniform(0.38, 0.5) * half_px, MIN_BADGE_RADIUS_PX)
+    position = min(shape.badge_position + rng.uniform(-0.1, 0.1), 1.1 - radius_px / half_px / 2)
+    x, y = _badge_grid(rng, color.shape[0], position=position, radius_px=radius_px, rotation=rotation, half_px=half_px)
+    coverage = np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1)
+    hue = shape.badge_hue + rng.normal(0, BADGE_HUE_SPREAD)
+    light = random_color(rng, hue=hue, saturation=(0.45, 0.95), value=(0.8, 1.0))
+    dark = random_color(rng, saturation=(0.2, 0.8), value=(0.03, 0.25))
+    tone = np.clip(shape.badge(x, y) * radius_px + 0.5, 0, 1).astype(np.float32)[..., None]
+    badge = dark + (light - dark) * tone
+    return color + (badge - color) * coverage[..., None], coverage
+
+
+def _add_decoy(
+    rng: np.random.Generator, color: Float32[np.ndarray, "s s 3"], *, rotation: float, size_px: float
+) -> tuple[Float32[np.ndarray, "s s 3"], Field]:
+    """A badge of one plain tone, which belongs to no class: what a head is without its pattern."""
+    half_px = size_px / 2
+    radius_px = max(rng.uniform(0.25, 0.4) * half_px, 3.0)
+    x, y = _badge_grid(rng, color.shape[0], position=0.7, radius_px=radius_px, rotation=rotation, half_px=half_px)
+    coverage = np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1)
+    tone = random_color(rng, saturation=(0.2, 0.9), value=(0.2, 1.0))
+    return color + (tone - color) * coverage[..., None], coverage
+
+
+def _shade(
+    color: Float32[np.ndarray, "s s 3"], alpha: Field, *, light_angle: float, strength: float
+) -> Float32[np.ndarray, "s s 3"]:
+    """Light from one side and a darker rim, so that bodies look round and neighbours stay separable."""
+    side = alpha.shape[0]
+    y, x = (np.mgrid[0:side, 0:side].astype(np.float32) - side / 2) / (side / 2)
+    slope = 1 + strength * (x * math.cos(light_angle) + y * math.sin(light_angle))
+    depth_px = cv2.distanceTransform((alpha >= 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    rim = 1 - 0.4 * np.exp(-depth_px / max(1.0, side / 24))
+    return np.clip(color * (slope * rim)[..., None], 0, 1).astype(np.float32)

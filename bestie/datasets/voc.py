@@ -1,0 +1,211 @@
+"""PASCAL VOC 2012, and whatever else comes in its folders."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError
+
+import numpy as np
+from defusedxml import ElementTree
+from defusedxml.common import DefusedXmlException
+from jaxtyping import UInt8
+
+from bestie.datasets.base import (
+    VOID,
+    Category,
+    GroundTruth,
+    ImageRecord,
+    Point,
+    TruthInstance,
+    hash_file,
+    image_size,
+)
+from bestie.datasets.label_png import check_classes, read_label_png
+from bestie.datasets.points import read_points
+from bestie.errors import InputError
+
+VOC_CATEGORIES = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class VocDataSet:
+    """Images, labels, masks and points in VOC's layout.
+
+    Labels come from `Annotations/<id>.xml`: the names of its objects, difficult ones included. An instance of
+    `SegmentationObject/<id>.png` has the class that most of its pixels have in `SegmentationClass/<id>.png`;
+    255 is void in both. `Center_points/<id>.txt` holds point labels.
+
+    Args:
+        root: the folder with `JPEGImages/` and `Annotations/`.
+        splits: split -> the image lists under `ImageSets/Segmentation/` (else `ImageSets/Main/`), several
+            joined by ",". An image that several lists of one split name counts once.
+        categories: class names; their order gives the values of `SegmentationClass`, from 1.
+
+    Raises:
+        InputError: a list is missing or empty, or two splits share an image.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        splits: Mapping[str, str] | None = None,
+        categories: Sequence[str] = VOC_CATEGORIES,
+    ) -> None:
+        self.root = root
+        self.categories = tuple(Category(k, name, k) for k, name in enumerate(categories, start=1))
+        self._id_of_name = {category.name: category.category_id for category in self.categories}
+        wanted = {"train": "train", "val": "val"} if splits is None else splits
+        self._samples = {split: self._read_lists(names) for split, names in wanted.items()}
+        self._refuse_shared_images()
+
+    def samples(self, split: str) -> tuple[str, ...]:
+        """The image ids of a split in the order of its lists. InputError for an unknown split."""
+        if split not in self._samples:
+            raise InputError(f"{self.root} has no split '{split}', only {sorted(self._samples)}.")
+        return self._samples[split]
+
+    def record(self, image_id: str, *, row: int, split: str) -> ImageRecord:
+        """The record of one image; an image without objects is legal outside the split "train".
+
+        Raises:
+            InputError: the image or its annotation is missing or malformed, an object's name is no
+                category, or a training image has no label.
+        """
+        path = self._image_path(image_id)
+        labels = self._labels(image_id)
+        if split == "train" and not labels:
+            raise InputError(
+                f"{self._annotation_path(image_id)} names no object, so the training image {image_id} has no "
+                "label. Add one or take the image off the list."
+            )
+        height, width = image_size(path)
+        return ImageRecord(
+            row=row,
+            image_id=image_id,
+            split=split,
+            path=path.relative_to(self.root).as_posix(),
+            height=height,
+            width=width,
+            sha256=hash_file(path),
+            labels=labels,
+        )
+
+    def ground_truth(self, image_id: str) -> GroundTruth | None:
+        """The true masks, or None for an image without both of its masks. InputError for malformed ones."""
+        class_path = self.root / "SegmentationClass" / f"{image_id}.png"
+        object_path = self.root / "SegmentationObject" / f"{image_id}.png"
+        if not (class_path.is_file() and object_path.is_file()):
+            return None
+        height, width = image_size(self._image_path(image_id))
+        semantic = read_label_png(class_path, height=height, width=width)
+        objects = read_label_png(object_path, height=height, width=width)
+        check_classes(class_path, semantic, n_categories=len(self.categories))
+        ids = np.setdiff1d(objects, [0, VOID])
+        instances = tuple(self._instance(objects == k, semantic, f"{object_path}, object {k}") for k in ids)
+        return GroundTruth(instances, semantic)
+
+    def points(self, image_id: str) -> tuple[Point, ...]:
+        """The point labels of one image. InputError when the file is missing or a line is malformed."""
+        height, width = image_size(self._image_path(image_id))
+        path = self.root / "Center_points" / f"{image_id}.txt"
+        return read_points(path, n_categories=len(self.categories), height=height, width=width)
+
+    def _instance(self, mask: np.ndarray, semantic: UInt8[np.ndarray, "h w"], where: str) -> TruthInstance:
+        counts = np.bincount(semantic[mask], minlength=VOID + 1)
+        counts[[0, VOID]] = 0
+        if not counts.any():
+            raise InputError(f"{where} covers no class of SegmentationClass. Correct one of the two masks.")
+        return TruthInstance(int(counts.argmax()), mask)
+
+    def _labels(self, image_id: str) -> tuple[int, ...]:
+        path = self._annotation_path(image_id)
+        ids = set()
+        for entry in _parse_xml(path).iterfind("object"):
+            name = (entry.findtext("name") or "").strip()
+            if name not in self._id_of_name:
+                raise InputError(
+                    f"{path} labels an object '{name}', which is no category of the data set. "
+                    "Correct the name or dataset.categories."
+                )
+            ids.add(self._id_of_name[name])
+        return tuple(sorted(ids))
+
+    def _annotation_path(self, image_id: str) -> Path:
+        return self.root / "Annotations" / f"{image_id}.xml"
+
+    def _image_path(self, image_id: str) -> Path:
+        candidates = [self.root / "JPEGImages" / f"{image_id}{suffix}" for suffix in IMAGE_SUFFIXES]
+        for path in candidates:
+            if path.is_file():
+                return path
+        raise InputError(
+            f"{candidates[0]} does not exist, but an image list names it. Add the image or correct the list."
+        )
+
+    def _read_lists(self, names: str) -> tuple[str, ...]:
+        ids: dict[str, None] = {}
+        for name in names.split(","):
+            ids |= dict.fromkeys(self._read_list(name.strip()))
+        return tuple(ids)
+
+    def _read_list(self, name: str) -> list[str]:
+        folder = self.root / "ImageSets"
+        for path in (folder / "Segmentation" / f"{name}.txt", folder / "Main" / f"{name}.txt"):
+            if path.is_file():
+                lines = path.read_text(encoding="utf-8").splitlines()
+                if ids := [_image_id(line) for line in lines if line.strip()]:
+                    return ids
+                raise InputError(f"{path} names no image. Fill the list or choose another one.")
+        raise InputError(
+            f"There is no image list {folder / 'Segmentation' / name}.txt, nor one in Main. "
+            "Correct dataset.root or the list's name."
+        )
+
+    def _refuse_shared_images(self) -> None:
+        split_of: dict[str, str] = {}
+        for split, ids in self._samples.items():
+            for image_id in ids:
+                if image_id in split_of:
+                    raise InputError(
+                        f"The image {image_id} of {self.root} is in the splits '{split_of[image_id]}' and "
+                        f"'{split}'. Take it off one of the lists."
+                    )
+                split_of[image_id] = split
+
+
+def _image_id(line: str) -> str:
+    """The id of a list's line: `<id>`, or the paths `/JPEGImages/<id>.jpg /SegmentationClassAug/<id>.png`."""
+    first = line.split()[0]
+    return Path(first).stem if "/" in first else first
+
+
+def _parse_xml(path: Path) -> Element:
+    try:
+        return ElementTree.fromstring(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} does not exist, so its image has no labels. Add it or take the image off the list."
+        ) from error
+    except (ParseError, DefusedXmlException, UnicodeError) as error:
+        raise InputError(f"{path} is no acceptable XML file ({error}). Restore the annotation.") from error

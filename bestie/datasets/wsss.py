@@ -1,0 +1,61 @@
+"""Weakly supervised semantic maps as other methods leave them: palette PNG or NPY, one file an image."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from bestie.datasets.label_png import check_classes, check_size, read_label_png
+from bestie.errors import InputError
+
+WSSS_SUFFIXES = (".png", ".npy")
+
+
+def find_wsss(folder: Path, image_id: str) -> Path:
+    """The map of one image, `<image_id>.png` or `<image_id>.npy`. InputError when there is none."""
+    for suffix in WSSS_SUFFIXES:
+        path = folder / f"{image_id}{suffix}"
+        if path.is_file():
+            return path
+    raise InputError(
+        f"{folder} has no WSSS map {image_id}.png or {image_id}.npy. Write one for every training image or "
+        "correct the folder."
+    )
+
+
+def read_wsss(path: Path, *, height: int, width: int, n_categories: int) -> UInt8[np.ndarray, "h w"]:
+    """One map: 0 = background, c = category_id, 255 = void.
+
+    Args:
+        path: a palette or 8-bit grey PNG, or an NPY of integers (floats if all are whole numbers).
+        height: of the image.
+        width: of the image.
+        n_categories: classes above it, except 255, are refused.
+
+    Raises:
+        InputError: the file is missing, damaged, no label map, of another size, or has an unknown class.
+    """
+    if path.suffix == ".npy":
+        labels = _read_npy(path)
+        check_size(path, labels, height=height, width=width)
+    else:
+        labels = read_label_png(path, height=height, width=width)
+    check_classes(path, labels, n_categories=n_categories)
+    return labels.astype(np.uint8)
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        labels = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist. Add the map or correct the folder.") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} is no readable NPY file ({error}). Write the map again.") from error
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iuf":
+        raise InputError(f"{path} holds no array of numbers. Save the class of each pixel as an integer.")
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.floor(labels)):
+        raise InputError(
+            f"{path} holds {labels.dtype} values that are NaN or no whole numbers. "
+            "Save the class of each pixel as an integer."
+        )
+    return labels

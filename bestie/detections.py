@@ -1,0 +1,93 @@
+"""Instances of whole image lists: networks and detectors to instance tables, tables to metric columns."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from bestie.artifacts.instances import instance_rows
+from bestie.artifacts.maps import MapReader
+from bestie.datasets.base import VOID, ImageRecord
+from bestie.inference import Instances, predict_instances
+from bestie.network import BestieNetwork, Outputs
+from bestie.params import Grouping
+from bestie.prediction import PaddedBatch, padded_batches, predict_batch
+
+
+def predict_images(
+    network: BestieNetwork,
+    records: list[ImageRecord],
+    root: Path,
+    *,
+    device: torch.device,
+    precision: str,
+    flip: bool,
+) -> Iterator[tuple[ImageRecord, Outputs]]:
+    """Full-size maps of each image, a batch of one, on `device`."""
+    for batch in padded_batches(records, root):
+        outputs = predict_batch(network, batch.images, device=device, precision=precision, flip=flip)
+        yield from crop_outputs(outputs, batch)
+
+
+def crop_outputs(outputs: Outputs, batch: PaddedBatch) -> Iterator[tuple[ImageRecord, Outputs]]:
+    """The part of each image of a padded batch."""
+    for number, record in enumerate(batch.records):
+        maps = (each[number : number + 1, :, : record.height, : record.width] for each in outputs)
+        yield record, Outputs(*maps)
+
+
+def group_instances(
+    outputs: Outputs,
+    record: ImageRecord,
+    grouping: Grouping,
+    *,
+    num_classes: int,
+    min_area_px: int,
+    use_image_labels: bool = False,
+    semantic: np.ndarray | None = None,
+    confidence: Literal["center", "release"] = "release",
+) -> Instances:
+    """`predict_instances` for one image, with a given `semantic` map in place of the predicted one if there is one."""
+    device = outputs.center.device
+    labels = torch.from_numpy(record.label_vector(num_classes)).to(device)[None] if use_image_labels else None
+    given = None if semantic is None else torch.from_numpy(semantic).to(device)[None]
+    return predict_instances(
+        outputs.semantic.float(),
+        outputs.center.float(),
+        outputs.offset.float(),
+        image_labels=labels,
+        semantic=given,
+        threshold=grouping.threshold,
+        window_px=grouping.window_px,
+        min_area_px=min_area_px,
+        confidence=confidence,
+    )[0]
+
+
+def table_rows(record: ImageRecord, found: Instances, *, min_score: float = 0.0) -> list[dict[str, Any]]:
+    """Rows of the instance table."""
+    keep = np.flatnonzero(found.score >= min_score)
+    masks = (found.instance == number + 1 for number in keep)
+    return instance_rows(
+        record,
+        masks,
+        found.category_id[keep],
+        scores=found.score[keep],
+        centers_yx=found.center_yx[keep].astype(np.float64),
+    )
+
+
+def true_semantic(maps: MapReader, record: ImageRecord) -> np.ndarray | None:
+    """The true semantic map with void filled by the nearest label, or None where there is no truth.
+
+    Void must be filled: the void border itself would separate touching objects.
+    """
+    semantic = maps.read(record.row, "semantic", record.height, record.width)
+    void = semantic == VOID
+    if void.all():
+        return None
+    nearest = ndimage.distance_transform_edt(void, return_distances=False, return_indices=True)
+    return semantic[tuple(nearest)]

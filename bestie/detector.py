@@ -1,0 +1,125 @@
+"""Mask R-CNN on exported labels: torchvision's detector over a `timm` backbone, or its standard recipe."""
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+
+from bestie.backbones import FeatureExtractor
+
+ASPECTS = (0.5, 1.0, 2.0)
+BOX_SIDE, MASK_SIDE = 7, 14
+
+
+class PyramidBackbone(nn.Module):
+    """A feature pyramid over all strides of a backbone."""
+
+    def __init__(self, backbone: FeatureExtractor, *, width: int) -> None:
+        super().__init__()
+        self.extractor = backbone
+        self.pyramid = FeaturePyramidNetwork(backbone.channels, width)
+        self.out_channels = width
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Maps by name "0", "1", ... from the finest stride on."""
+        features = self.extractor(images)
+        return self.pyramid(OrderedDict((str(level), each) for level, each in enumerate(features)))
+
+
+def build_detector(
+    backbone: FeatureExtractor | None,
+    *,
+    num_classes: int,
+    width: int = 96,
+    min_side_px: int = 800,
+    max_side_px: int = 1333,
+    anchor_sizes_px: tuple[int, ...] = (16, 32, 64),
+    proposals: int = 100,
+    box_batch: int = 64,
+) -> MaskRCNN:
+    """Mask R-CNN for `num_classes` classes (background is added).
+
+    Args:
+        backbone: features for a pyramid with one anchor size a stride; None is torchvision's
+            `maskrcnn_resnet50_fpn` with its own anchors and heads.
+        width: channels of the pyramid and heads.
+        min_side_px: the shorter side is scaled to this, but the longer never above `max_side_px`.
+        proposals: kept after non-maximum suppression.
+        box_batch: boxes an image that the box head learns from.
+    """
+    if backbone is None:
+        return maskrcnn_resnet50_fpn(
+            weights=None,
+            weights_backbone=None,
+            num_classes=num_classes + 1,
+            min_size=min_side_px,
+            max_size=max_side_px,
+        )
+    levels = len(backbone.strides)
+    sizes = tuple((size,) for size in anchor_sizes_px)
+    if len(sizes) != levels:
+        raise ValueError(f"{levels} feature maps need {levels} anchor sizes, not {len(sizes)}")
+    names = [str(level) for level in range(levels)]
+    hidden = width * 2
+    return MaskRCNN(
+        PyramidBackbone(backbone, width=width),
+        min_size=min_side_px,
+        max_size=max_side_px,
+        rpn_anchor_generator=AnchorGenerator(sizes, (ASPECTS,) * levels),
+        rpn_head=RPNHead(width, len(ASPECTS)),
+        rpn_pre_nms_top_n_train=proposals * 4,
+        rpn_pre_nms_top_n_test=proposals * 2,
+        rpn_post_nms_top_n_train=proposals * 2,
+        rpn_post_nms_top_n_test=proposals,
+        rpn_batch_size_per_image=box_batch * 2,
+        box_batch_size_per_image=box_batch,
+        box_roi_pool=MultiScaleRoIAlign(names, BOX_SIDE, sampling_ratio=2),
+        box_head=TwoMLPHead(width * BOX_SIDE**2, hidden),
+        box_predictor=FastRCNNPredictor(hidden, num_classes + 1),
+        mask_roi_pool=MultiScaleRoIAlign(names, MASK_SIDE, sampling_ratio=2),
+        mask_head=MaskRCNNHeads(width, (width, width), 1),
+        mask_predictor=MaskRCNNPredictor(width, width, num_classes + 1),
+    )
+
+
+def detector_targets(masks: Tensor, category_id: Tensor) -> dict[str, Tensor]:
+    """What torchvision's detectors learn from one image.
+
+    Args:
+        masks: uint8 `n h w`, none empty.
+        category_id: int64 `n`.
+    """
+    ys, xs = masks.any(dim=2), masks.any(dim=1)
+    height, width = masks.shape[1:]
+    top, left = ys.int().argmax(1), xs.int().argmax(1)
+    bottom = height - ys.flip(1).int().argmax(1)
+    right = width - xs.flip(1).int().argmax(1)
+    boxes = torch.stack([left, top, right, bottom], dim=1).float()
+    return {"boxes": boxes, "labels": category_id, "masks": masks}
+
+
+@torch.no_grad()
+def detect(
+    detector: MaskRCNN, images: list[Tensor], *, min_score: float = 0.05, mask_threshold: float = 0.5
+) -> list[dict[str, Any]]:
+    """Instances of RGB images in [0, 1]: per image masks (bool n h w), category_id, score, best first."""
+    detector.eval()
+    found = []
+    for output in detector(images):
+        masks = output["masks"][:, 0] >= mask_threshold
+        keep = (output["scores"] >= min_score) & masks.flatten(1).any(1)
+        found.append(
+            {
+                "masks": masks[keep].cpu().numpy(),
+                "category_id": output["labels"][keep].int().cpu().numpy(),
+                "score": output["scores"][keep].float().cpu().numpy(),
+            }
+        )
+    return found

@@ -1,0 +1,133 @@
+"""Scores of instance tables against the truth, as plain numbers and curves for DVC."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.tables import iter_rows
+from bestie.datasets.base import Category, ImageRecord
+from bestie.metrics import MaskTable, VocAp, coco_ap, count_true_positives, voc_ap
+
+CURVE_POINTS = 101
+
+
+def mask_table(rows: Iterable[dict[str, Any]], records: dict[int, ImageRecord]) -> MaskTable:
+    """Instance rows of the images in `records` as the columns that `bestie.metrics` takes."""
+    kept = [each for each in rows if each["row"] in records]
+    return MaskTable(
+        row=np.array([each["row"] for each in kept], np.int64),
+        category_id=np.array([each["category_id"] for each in kept], np.int64),
+        score=np.array([each["score"] for each in kept], np.float64),
+        rle=[
+            {
+                "size": [records[each["row"]].height, records[each["row"]].width],
+                "counts": each["rle"].encode("ascii"),
+            }
+            for each in kept
+        ],
+        is_crowd=np.array([each["is_crowd"] for each in kept], bool),
+    )
+
+
+def read_mask_table(path: Path, records: Sequence[ImageRecord]) -> MaskTable:
+    """The instances of some images from an instance table. InputError as `iter_rows`."""
+    return mask_table(iter_rows(path, INSTANCES), {record.row: record for record in records})
+
+
+def score_instances(
+    truth: MaskTable,
+    found: MaskTable,
+    *,
+    records: Sequence[ImageRecord],
+    num_classes: int,
+    iou_thresholds: Sequence[float],
+) -> tuple[dict[str, Any], VocAp]:
+    """VOC mAP at each threshold (Table 1) and COCO's AP, AP50 and AP75 (Table 2), in per cent."""
+    voc = voc_ap(truth, found, num_classes=num_classes, iou_thresholds=iou_thresholds)
+    coco = coco_ap(truth, found, rows=[record.row for record in records], num_classes=num_classes)
+    scores = {
+        f"map{round(100 * threshold)}": 100 * value for threshold, value in zip(iou_thresholds, voc.mean, strict=True)
+    }
+    scores |= {f"coco_{name.lower()}": 100 * coco.summary[name] for name in ("AP", "AP50", "AP75")}
+    return {**scores, "instances": len(found)}, voc
+
+
+def score_labels(truth: MaskTable, labels: MaskTable, *, num_classes: int) -> dict[str, Any]:
+    """How many labels are right at IoU 0.5 (Figure 6)."""
+    total = count_true_positives(truth, labels, num_classes=num_classes).total
+    return {
+        "true_positives": int(total.true_positives[0]),
+        "labels": int(total.num_labels[0]),
+        "true_instances": int(total.num_truth[0]),
+        "precision": float(total.precision[0]),
+        "recall": float(total.recall[0]),
+    }
+
+
+def per_class_rows(scores: dict[str, VocAp], categories: Sequence[Category]) -> list[dict[str, Any]]:
+    """One row a model and class: AP in per cent at each threshold, and the number of true instances."""
+    return [
+        {
+            "model": model,
+            "class": category.name,
+            "true_instances": int(voc.num_truth[index]),
+            **{
+                f"ap{round(100 * threshold)}": 100 * float(voc.ap[level, index])
+                for level, threshold in enumerate(voc.iou_thresholds)
+            },
+        }
+        for model, voc in scores.items()
+        for index, category in enumerate(categories)
+    ]
+
+
+def curve_rows(scores: dict[str, VocAp], *, threshold: float) -> list[dict[str, Any]]:
+    """Precision at evenly spaced recalls, the mean over the classes that have true instances, per model."""
+    recalls = np.linspace(0, 1, CURVE_POINTS)
+    rows = []
+    for model, voc in scores.items():
+        curves = [
+            _precision_at(curve.recall, curve.precision, recalls)
+            for curve, count in zip(voc.curves[voc.iou_thresholds.index(threshold)], voc.num_truth, strict=True)
+            if count
+        ]
+        if not curves:
+            continue
+        mean = np.mean(curves, axis=0)
+        rows += [
+            {"model": model, "recall": float(r), "precision": float(p)} for r, p in zip(recalls, mean, strict=True)
+        ]
+    return rows
+
+
+def _precision_at(recall: np.ndarray, precision: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The largest precision at each recall or beyond, 0 beyond the last."""
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    place = np.searchsorted(recall, at, side="left")
+    return np.append(best, 0.0)[np.minimum(place, len(best))]
+
+
+def evolution_rows(
+    rows: Iterable[dict[str, Any]], truth: MaskTable, records: Sequence[ImageRecord], *, num_classes: int
+) -> list[dict[str, Any]]:
+    """Figures 6 and 7: true positives of the refined labels and mAP50 of the detections, by epoch.
+
+    Only images with truth that a snapshot covers count; `recall` is of their true instances.
+    """
+    by_kind: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        by_kind.setdefault((row["kind"], row["epoch"]), []).append(row)
+    index = {record.row: record for record in records}
+    result = []
+    for (kind, epoch), found in sorted(by_kind.items(), key=lambda item: (item[0][1], item[0][0])):
+        table = mask_table(found, index)
+        entry: dict[str, Any] = {"epoch": epoch, "kind": kind, "instances": len(found)}
+        if kind == "refined":
+            entry |= score_labels(truth, table, num_classes=num_classes)
+        else:
+            entry["map50"] = 100 * float(voc_ap(truth, table, num_classes=num_classes, iou_thresholds=(0.5,)).mean[0])
+        result.append(entry)
+    return result

@@ -1,0 +1,155 @@
+"""The objective of training: Eq. 2 to 6 of the paper, with instance-aware guidance (Listing 6)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+from bestie.targets import Targets
+
+VOID = 255
+
+
+def center_loss(
+    pred: Float[Tensor, "b c h w"],
+    target: Float[Tensor, "b c h w"],
+    *,
+    guidance: Bool[Tensor, "b 1 h w"] | None,
+    weight: Float[Tensor, "b 1 h w"] | None = None,
+) -> Float[Tensor, ""]:
+    """Squared error of the center map, one term of Eq. 3.
+
+    With `guidance` (the labelled region P) the error is summed over the channels and averaged over the pixels
+    of P, each times its `weight` W (Eq. 2); it is 0, with zero gradients, where P is empty. With
+    `guidance=None` it is the mean over all channels and all pixels, and `weight` must be None: W is defined
+    inside P only.
+    """
+    return _guided_mean((pred - target).square(), guidance=guidance, weight=weight)
+
+
+def offset_loss(
+    pred: Float[Tensor, "b 2 h w"],
+    target: Float[Tensor, "b 2 h w"],
+    *,
+    guidance: Bool[Tensor, "b 1 h w"] | None,
+    weight: Float[Tensor, "b 1 h w"] | None = None,
+) -> Float[Tensor, ""]:
+    """Absolute error of the offset map in px, one term of Eq. 4; arguments and means as in `center_loss`."""
+    return _guided_mean((pred - target).abs(), guidance=guidance, weight=weight)
+
+
+def semantic_loss(
+    logits: Float[Tensor, "b k h w"],
+    target: Integer[Tensor, "b h w"],
+    *,
+    top_fraction: float = 1.0,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the semantic map (Eq. 5); `target` is 0 for background, a category_id, or 255, void.
+
+    Void pixels give no loss. With `top_fraction` 1 it is the mean over the labelled pixels; below 1 the mean
+    over the hardest floor(top_fraction * b * h * w) pixels of the batch, void ones counted as pixels without
+    loss.
+    """
+    if not 0.0 < top_fraction <= 1.0:
+        raise ValueError(f"top_fraction must be in (0, 1], not {top_fraction}")
+    target = target.long()
+    pixel_loss = F.cross_entropy(logits.float(), target, ignore_index=VOID, reduction="none")
+    if top_fraction == 1.0:
+        return pixel_loss.sum() / (target != VOID).sum().clamp(min=1)
+    hardest = max(1, int(top_fraction * pixel_loss.numel()))
+    return pixel_loss.flatten().topk(hardest, sorted=False).values.mean()
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The total of Eq. 6 and its terms, weights included; the refined ones are 0 without refined labels."""
+
+    total: Float[Tensor, ""]
+    semantic: Float[Tensor, ""]
+    center_pseudo: Float[Tensor, ""]
+    center_refined: Float[Tensor, ""]
+    offset_pseudo: Float[Tensor, ""]
+    offset_refined: Float[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class BestieLoss:
+    """Eq. 6: the weighted sum of the semantic, center and offset losses against pseudo and refined labels.
+
+    `refined_average` false adds the pseudo and the refined term of Eq. 3 and 4 as the paper has it; true
+    halves their sum as the authors' release does. A batch without refined labels has the pseudo term alone in
+    both cases. `instance_aware_guidance` false lets the whole map count, background included (Section 4.5);
+    the weights W are then not used, as in the release.
+    """
+
+    center_weight: float = 200.0
+    offset_weight: float = 0.01
+    semantic_weight: float = 1.0
+    top_fraction: float = 1.0
+    refined_average: bool = False
+    instance_aware_guidance: bool = True
+
+    def __call__(
+        self,
+        *,
+        semantic_logits: Float[Tensor, "b k h w"],
+        center: Float[Tensor, "b c h w"],
+        offset: Float[Tensor, "b 2 h w"],
+        semantic: Integer[Tensor, "b h w"],
+        pseudo: Targets,
+        refined: Targets | None = None,
+        refined_weight: Float[Tensor, "b 1 h w"] | None = None,
+    ) -> Losses:
+        """Compare a network's output with the semantic map, the pseudo labels and, if given, refined labels.
+
+        `refined_weight` is W of Eq. 2, by default 1 everywhere. With point supervision (Section 4.3) the
+        caller passes the true center map in both `pseudo.center` and `refined.center`.
+        """
+        semantic_term = self.semantic_weight * semantic_loss(semantic_logits, semantic, top_fraction=self.top_fraction)
+        share = 0.5 if refined is not None and self.refined_average else 1.0
+        center_scale, offset_scale = share * self.center_weight, share * self.offset_weight
+        center_pseudo = center_scale * self._term(center_loss, center, pseudo.center, pseudo.guidance)
+        offset_pseudo = offset_scale * self._term(offset_loss, offset, pseudo.offset, pseudo.guidance)
+        center_refined, offset_refined = torch.zeros_like(center_pseudo), torch.zeros_like(offset_pseudo)
+        if refined is not None:
+            region, weight = refined.guidance, refined_weight
+            center_refined = center_scale * self._term(center_loss, center, refined.center, region, weight)
+            offset_refined = offset_scale * self._term(offset_loss, offset, refined.offset, region, weight)
+        return Losses(
+            total=semantic_term + center_pseudo + center_refined + offset_pseudo + offset_refined,
+            semantic=semantic_term,
+            center_pseudo=center_pseudo,
+            center_refined=center_refined,
+            offset_pseudo=offset_pseudo,
+            offset_refined=offset_refined,
+        )
+
+    def _term(
+        self,
+        loss: Callable[..., Tensor],
+        pred: Float[Tensor, "b d h w"],
+        target: Float[Tensor, "b d h w"],
+        guidance: Bool[Tensor, "b 1 h w"],
+        weight: Float[Tensor, "b 1 h w"] | None = None,
+    ) -> Float[Tensor, ""]:
+        if not self.instance_aware_guidance:
+            return loss(pred, target, guidance=None)
+        return loss(pred, target, guidance=guidance, weight=weight)
+
+
+def _guided_mean(
+    error: Float[Tensor, "b d h w"],
+    *,
+    guidance: Bool[Tensor, "b 1 h w"] | None,
+    weight: Float[Tensor, "b 1 h w"] | None,
+) -> Float[Tensor, ""]:
+    """The error of the guided region over its pixel count; without a region the plain mean."""
+    if guidance is None:
+        if weight is not None:
+            raise ValueError("a weight needs a guidance region: without one the whole map counts alike")
+        return error.mean()
+    counted = error * (guidance if weight is None else guidance * weight)
+    return counted.sum() / guidance.sum().clamp(min=1)

@@ -1,0 +1,75 @@
+"""Scores of class maps and of image labels: mean IoU and the classifier's mean average precision."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
+
+VOID = 255
+
+
+class SemanticScore:
+    """The confusion matrix of semantic maps, added up image by image, and the mean IoU that it gives.
+
+    Values are 0 background, 1..num_classes, 255 void. Pixels that are void in the true map do not count; a
+    predicted void is a miss.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._size = num_classes + 1
+        self.confusion: Int64[np.ndarray, "truth predicted"] = np.zeros((self._size, self._size + 1), np.int64)
+
+    def update(self, predicted: UInt8[np.ndarray, "*shape"], truth: UInt8[np.ndarray, "*shape"]) -> None:
+        """Count the pixels of an image or of several.
+
+        Raises ValueError for a value that is neither a class nor void.
+        """
+        allowed = np.r_[np.arange(self._size), VOID]
+        for name, values in (("predicted", predicted), ("true", truth)):
+            unknown = np.setdiff1d(np.flatnonzero(np.bincount(values.ravel(), minlength=256)), allowed)
+            if len(unknown):
+                raise ValueError(f"the {name} map has the value {unknown[0]}, above {self._size - 1} classes")
+        counted = truth != VOID
+        column = np.minimum(predicted[counted], self._size).astype(np.int64)
+        cell = truth[counted].astype(np.int64) * (self._size + 1) + column
+        self.confusion += np.bincount(cell, minlength=self.confusion.size).reshape(self.confusion.shape)
+
+    @property
+    def iou(self) -> Float64[np.ndarray, "classes"]:
+        """Intersection over union by class, background first; nan for one neither true nor predicted."""
+        square = self.confusion[:, :-1]
+        hits = square.diagonal()
+        union = self.confusion.sum(axis=1) + square.sum(axis=0) - hits
+        return np.divide(hits, union, out=np.full(self._size, np.nan), where=union > 0)
+
+    @property
+    def mean_iou(self) -> float:
+        """The mean of `iou` over the classes that have one; nan before any pixel was counted."""
+        iou = self.iou
+        return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+
+
+@dataclass(frozen=True)
+class ClassificationMap:
+    """Average precision of image labels; element c - 1 is category_id c, nan where no image has the class."""
+
+    ap: Float64[np.ndarray, "c"]
+    mean: float
+
+
+def classification_map(
+    scores: Float[np.ndarray, "images c"], labels: Bool[np.ndarray, "images c"]
+) -> ClassificationMap:
+    """Multi-label average precision: the mean precision over the positive images, ties as one step."""
+    ap = np.array([_average_precision(s, t) for s, t in zip(scores.T, labels.T, strict=True)], np.float64)
+    mean = float(np.nanmean(ap)) if np.isfinite(ap).any() else float("nan")
+    return ClassificationMap(ap, mean)
+
+
+def _average_precision(score: Float[np.ndarray, "images"], positive: Bool[np.ndarray, "images"]) -> float:
+    if not positive.any():
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    step_ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
+    right = positive[order].cumsum()[step_ends]
+    return float((np.diff(right, prepend=0) * (right / (step_ends + 1))).sum() / positive.sum())

@@ -1,0 +1,288 @@
+"""Typed parameters: one frozen model per section of `params.yaml`, unknown keys refused by name.
+
+`params.yaml` holds what changes results. What does not (device, workers, progress) is read from the
+environment by `bestie.settings`. A stage is handed its own section and `dataset`, nothing else.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bestie.errors import InputError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Precision = Literal["fp32", "bf16"]
+
+GENERATED_ROOT = Path("data/raw/generated")
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, and a key that nobody reads is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Dataset(Section):
+    """Which images, where, and how they are labelled."""
+
+    name: str
+    format: Literal["shapes", "voc", "coco", "folder"]
+    root: Path = Field(description="folder of the data set; for `shapes` the generator's code")
+    supervision: Literal["image", "point"] = "image"
+
+    @property
+    def image_root(self) -> Path:
+        """The folder that the paths in `images.parquet` start from."""
+        return GENERATED_ROOT if self.format == "shapes" else self.root
+
+
+class Shapes(Section):
+    """The generated data set: sizes in px, counts in images."""
+
+    seed: int = 0
+    num_train: Count = 360
+    num_val: Count = 120
+    min_side_px: Count = 112
+    max_side_px: Count = 144
+    max_objects: Count = 6
+    overlap_fraction: Fraction = 1 / 3
+    wsss_miou: Annotated[float, Field(ge=0.5, le=1)] = 0.7
+
+
+class Prepare(Section):
+    """Image lists and categories; `limit_*` takes the first images of a list (None: all)."""
+
+    train_list: str = "train"
+    val_list: str = "val"
+    categories: tuple[str, ...] | None = Field(None, description="None: the format's own")
+    limit_train: Count | None = None
+    limit_val: Count | None = None
+    shapes: Shapes = Shapes()
+
+
+class Optimizer(Section):
+    """How weights move. `warmup_fraction` and the schedule are in units of the whole training."""
+
+    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    learning_rate: Positive = 1e-3
+    backbone_factor: Annotated[float, Field(ge=0)] = Field(1.0, description="times the learning rate")
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    momentum: Fraction = 0.9
+    schedule: Literal["polynomial", "cosine", "steps", "constant"] = "polynomial"
+    steps: tuple[Fraction, ...] = Field((), description="where `steps` divides the rate by ten")
+    warmup_fraction: Fraction = 0.0
+
+
+class Backbone(Section):
+    """A feature extractor of `timm`, and where its first weights come from."""
+
+    name: str = "resnet10t"
+    weights: str = Field("random", description="random, download, previous (the stage before), or a file")
+    sha256: str | None = Field(None, description="refuse a weight file with another hash")
+    output_stride: Literal[8, 16, 32] = 16
+
+
+class Training(Section):
+    """What every training stage has."""
+
+    seed: int = 0
+    epochs: Count
+    batch_size: Count
+    precision: Precision = "bf16"
+    optimizer: Optimizer = Optimizer()
+    backbone: Backbone = Backbone()
+
+
+class Augmentation(Section):
+    """Random crop of `crop_px` after scaling by a factor drawn from `scale`, flip, colour jitter."""
+
+    crop_px: Count = 128
+    scale: tuple[Positive, Positive] = (0.8, 1.25)
+    flip: bool = True
+    jitter: Fraction = 0.3
+
+
+class TrainPam(Training):
+    """The classifier with the peak attention module (Section 3.3, Figure 10)."""
+
+    augmentation: Augmentation = Augmentation()
+    width: Count = Field(256, description="channels of the three added convolution layers")
+    alpha: Fraction = Field(0.7, description="what is below alpha times the channel's maximum is zeroed")
+    attention_layers: tuple[Literal[4, 5, 6], ...] = Field((6,), description="Table 8; () is a plain CAM")
+    plain_epochs: Annotated[int, Field(ge=0)] = Field(0, description="first epochs without the module")
+
+
+class ExtractCues(Section):
+    """Local maxima of the activation maps (Listing 3)."""
+
+    threshold: Fraction = Field(0.5, description="the paper's 0.5; the authors' release takes 0.7")
+    window_px: Count = 15
+    max_per_class: Count = 25
+    scales: tuple[Positive, ...] = (1.0,)
+    flip: bool = True
+    precision: Precision = "bf16"
+
+
+class ImportWsss(Section):
+    """Weakly supervised semantic maps: a folder with one palette PNG or NPY a training image."""
+
+    source: Path
+
+
+class MakePseudoLabels(Section):
+    """Semantic knowledge transfer (Section 3.3, Listing 4)."""
+
+    min_area_px: Count = 50
+    sigma_px: Positive = 6.0
+    class_wise: bool = True
+
+
+class Grouping(Section):
+    """Centres of a centre map: maxima of a `window_px` square above `threshold` (Section 3.2)."""
+
+    window_px: Count = 41
+    threshold: Fraction = 0.1
+
+
+class Refinement(Section):
+    """Online self-refinement with center clustering (Section 3.5, appendix)."""
+
+    enabled: bool = True
+    cluster: bool = True
+    threshold: Fraction = 0.3
+    window_px: Count = 41
+    max_per_component: Count = 5
+    confidence: Literal["center", "release"] = "center"
+    average: bool = Field(False, description="halve pseudo and refined terms, as the release does")
+    start_fraction: Fraction = Field(0.0, description="part of the training that runs without")
+
+
+class TrainBestie(Training):
+    """The network with semantic, centre and offset heads (Sections 3.2, 3.4, 3.5)."""
+
+    augmentation: Augmentation = Augmentation()
+    decoder: Literal["fuse", "panoptic_deeplab", "hrnet"] = "fuse"
+    width: Count = 64
+    class_wise: bool = True
+    sigma_px: Positive = 6.0
+    instance_aware_guidance: bool = True
+    refinement: Refinement = Refinement()
+    lambda_center: Positive = 200.0
+    lambda_offset: Positive = 0.01
+    lambda_semantic: Positive = 1.0
+    hard_pixel_fraction: Fraction = Field(1.0, description="part of the pixels that the semantic loss keeps")
+    hard_pixel_start: Fraction = Field(0.5, description="part of the training before hard pixels alone count")
+    evolution_every: Annotated[int, Field(ge=0)] = Field(5, description="epochs between snapshots; 0: none")
+    evolution_images: Count = 100
+    snapshot_grouping: Grouping = Grouping()
+
+
+class ExportMrcnn(Section):
+    """The network on the training images, as labels for any Mask R-CNN."""
+
+    grouping: Grouping = Grouping()
+    flip: bool = True
+    min_score: Fraction = 0.0
+    min_area_px: Count = 16
+    use_image_labels: bool = Field(True, description="drop classes that the image is not labelled with")
+    precision: Precision = "bf16"
+
+
+class TrainMrcnn(Training):
+    """Mask R-CNN on the export. `architecture: maskrcnn_resnet50_fpn` is torchvision's standard recipe."""
+
+    architecture: Literal["maskrcnn_timm_fpn", "maskrcnn_resnet50_fpn"] = "maskrcnn_timm_fpn"
+    min_side_px: Count = 128
+    max_side_px: Count = 160
+    width: Count = 96
+    anchor_sizes_px: tuple[Count, ...] = (16, 32, 64)
+    proposals: Count = 100
+    box_batch: Count = 64
+    jitter: Fraction = 0.3
+
+
+class Evaluate(Section):
+    """Both models on the validation split."""
+
+    grouping: Grouping = Grouping()
+    flip: bool = True
+    min_area_px: Count = 16
+    iou_thresholds: tuple[Fraction, ...] = (0.25, 0.5, 0.7, 0.75)
+    confidence: Literal["release", "center"] = Field(
+        "release", description="score: center value, or times class probability"
+    )
+    precision: Precision = "bf16"
+    sheet_images: Count = 12
+
+
+class Params(Section):
+    """The whole of `params.yaml`."""
+
+    dataset: Dataset
+    prepare: Prepare
+    train_pam: TrainPam
+    extract_cues: ExtractCues
+    import_wsss: ImportWsss
+    make_pseudo_labels: MakePseudoLabels
+    train_bestie: TrainBestie
+    export_mrcnn: ExportMrcnn
+    train_mrcnn: TrainMrcnn
+    evaluate: Evaluate
+
+
+T = TypeVar("T", bound=Section)
+
+
+def parse(model: type[T], values: Any, *, source: str) -> T:
+    """Check `values` against `model`.
+
+    Raises:
+        InputError: an unknown key, a missing key or a wrong value, each by its full name.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{source}: {_describe(error)}") from None
+
+
+def _describe(error: ValidationError) -> str:
+    problems = []
+    for entry in error.errors():
+        key = ".".join(str(part) for part in entry["loc"])
+        if entry["type"] == "extra_forbidden":
+            problems.append(f"unknown key {key!r}; remove it or correct its spelling")
+        elif entry["type"] == "missing":
+            problems.append(f"missing key {key!r}; add it")
+        else:
+            problems.append(f"{key} = {entry['input']!r}: {entry['msg'].lower()}; correct the value")
+    return "; ".join(problems)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or is no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; `bestie profile shapes` writes the default") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as YAML ({error}); correct the file") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected sections with keys; `bestie profile shapes` writes the default")
+    return values
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """All sections of a parameter file, checked.
+
+    Raises:
+        InputError: see `read_yaml` and `parse`.
+    """
+    return parse(Params, read_yaml(path), source=str(path))

@@ -1,0 +1,29 @@
+"""What people look at: layers that draw maps and instances on a picture, and sheets of many pictures.
+
+Plain arrays in, uint8 RGB arrays out. For crisp lines and letters bring picture and maps to the size at which
+they will be seen (`fit_image`, `fit_map`, `fit_points`), then draw.
+"""
+
+from bestie.pictures.color import category_colors, instance_colors, offset_colors, offset_wheel
+from bestie.pictures.instances import draw_instances
+from bestie.pictures.layers import draw_activation, draw_centers_offsets, draw_cues, draw_semantic
+from bestie.pictures.scaling import fit_image, fit_map, fit_points
+from bestie.pictures.sheet import category_swatches, contact_sheet, save_png
+
+__all__ = [
+    "category_colors",
+    "category_swatches",
+    "contact_sheet",
+    "draw_activation",
+    "draw_centers_offsets",
+    "draw_cues",
+    "draw_instances",
+    "draw_semantic",
+    "fit_image",
+    "fit_map",
+    "fit_points",
+    "instance_colors",
+    "offset_colors",
+    "offset_wheel",
+    "save_png",
+]

@@ -1,0 +1,60 @@
+"""Trained models on many images: batches padded to one canvas, outputs cropped back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from bestie.backbones import normalize
+from bestie.datasets.base import ImageRecord
+from bestie.inference import average_with_flip
+from bestie.network import BestieNetwork, Outputs
+from bestie.training.augment import MEAN_RGB
+from bestie.training.device import autocast
+from bestie.training.samples import image_tensor
+
+STRIDE_PX = 32
+BATCH_SIZE = 8
+
+
+class PaddedBatch(NamedTuple):
+    """Images of different sizes at the top left of one canvas, the rest the ImageNet mean colour."""
+
+    images: UInt8[Tensor, "b 3 h w"]
+    records: list[ImageRecord]
+
+
+def padded_batches(records: list[ImageRecord], root: Path, *, batch_size: int = BATCH_SIZE) -> Iterator[PaddedBatch]:
+    """The images in order; the canvas is the largest of all records, a multiple of `STRIDE_PX`."""
+    height, width = (
+        -(-max(side) // STRIDE_PX) * STRIDE_PX for side in zip(*((r.height, r.width) for r in records), strict=True)
+    )
+    mean = torch.tensor(MEAN_RGB, dtype=torch.uint8).view(1, 3, 1, 1)
+    for start in range(0, len(records), batch_size):
+        group = records[start : start + batch_size]
+        images = mean.repeat(len(group), 1, height, width)
+        for canvas, record in zip(images, group, strict=True):
+            canvas[:, : record.height, : record.width] = image_tensor(root, record)
+        yield PaddedBatch(images, group)
+
+
+@torch.no_grad()
+def predict_batch(
+    network: BestieNetwork,
+    images: UInt8[Tensor, "b 3 h w"],
+    *,
+    device: torch.device,
+    precision: str,
+    flip: bool,
+) -> Outputs:
+    """Full-size maps of a batch on `device`; with `flip` the mean over the image and its mirror image."""
+    network.eval()
+    inputs = normalize(images.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+    with autocast(device, precision):
+        outputs = network(inputs)
+        if flip:
+            outputs = Outputs(*average_with_flip(outputs, network(inputs.flip(-1))))
+    return outputs

@@ -1,0 +1,82 @@
+"""Profiles: `params.yaml` written from `profiles/`, an overlay on the default one."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bestie.artifacts.atomic import atomic_output
+from bestie.errors import InputError
+from bestie.params import Params, parse, read_yaml
+
+DEFAULT = "shapes"
+HEADER = """\
+# Parameters of this run, one section a stage; written by `bestie profile {name}`.
+# What changes results stands here; device, workers and progress are environment variables (docs/usage.md).
+"""
+
+
+def profile_names(folder: Path) -> list[str]:
+    """Names of the profiles, the default first."""
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    return [DEFAULT, *(name for name in names if name != DEFAULT)]
+
+
+def compose(name: str, *, folder: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The default profile, overlaid by profile `name`, overlaid by `section.key=value` texts.
+
+    Raises:
+        InputError: no such profile, an override that is no assignment, or what `parse` finds.
+    """
+    if name not in profile_names(folder):
+        known = ", ".join(profile_names(folder))
+        raise InputError(f"profile {name!r} does not exist in {folder}; choose one of {known}")
+    values = read_yaml(folder / f"{DEFAULT}.yaml")
+    if name != DEFAULT:
+        values = overlay(values, read_yaml(folder / f"{name}.yaml"))
+    for text in overrides:
+        values = overlay(values, _assignment(text))
+    parsed = parse(Params, values, source=f"profile {name}")
+    return parsed.model_dump(mode="json")
+
+
+def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` on `base`: mappings are merged key by key, everything else is replaced."""
+    merged = dict(base)
+    for key, value in above.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = overlay(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def write_params(path: Path, name: str, values: Mapping[str, Any]) -> None:
+    """Write `params.yaml` with every parameter spelled out, in the order of the pipeline."""
+    text = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=110)
+    with atomic_output(path) as partial:
+        partial.write_text(HEADER.format(name=name) + text, encoding="utf-8")
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """(key, old, new) of everything that differs, keys in full."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in dict.fromkeys([*before, *after]):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += changes(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append((f"{prefix}{key}", old, new))
+    return found
+
+
+def _assignment(text: str) -> dict[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise InputError(f"override {text!r}: write section.key=value, for example train_bestie.epochs=10")
+    nested: Any = yaml.safe_load(value)
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return nested

@@ -1,0 +1,75 @@
+"""Progress with an estimate: a bar for people, one JSON object a line for programs."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+class Progress:
+    """Counts the steps of one long piece of work on standard error.
+
+    Args:
+        description: what is done, in a few words.
+        total: number of steps.
+        done: steps that an earlier run has done.
+        unit: what a step is.
+        as_json: JSON lines, at most two a second, instead of a bar.
+    """
+
+    def __init__(
+        self, description: str, total: int, *, done: int = 0, unit: str = "step", as_json: bool = False
+    ) -> None:
+        self._bar = tqdm(
+            desc=description,
+            total=total,
+            initial=done,
+            unit=unit,
+            file=sys.stderr,
+            disable=as_json,
+            mininterval=0.5 if sys.stderr.isatty() else 10,
+            dynamic_ncols=True,
+        )
+        self._json = as_json
+        self._description, self._total, self._done, self._first = description, total, done, done
+        self._start = self._printed = time.monotonic()
+
+    def advance(self, count: int = 1, **values: float) -> None:
+        """`count` steps more; `values` are shown beside the rate."""
+        self._done += count
+        if values and not self._json:
+            self._bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()}, refresh=False)
+        self._bar.update(count)
+        now = time.monotonic()
+        if self._json and (now - self._printed > 0.5 or self._done >= self._total):
+            self._printed = now
+            rate = (self._done - self._first) / max(now - self._start, 1e-9)
+            line = {
+                "progress": self._description,
+                "done": self._done,
+                "total": self._total,
+                "rate": round(rate, 3),
+                "remaining_s": round((self._total - self._done) / max(rate, 1e-9), 1),
+                **{name: round(value, 5) for name, value in values.items()},
+            }
+            print(json.dumps(line), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the bar's line."""
+        self._bar.close()
+
+
+def track(items: Iterable[T], description: str, *, unit: str = "image", as_json: bool = False) -> Iterator[T]:
+    """Iterate over `items` and show the progress."""
+    progress = Progress(description, len(items) if isinstance(items, Sized) else 0, unit=unit, as_json=as_json)
+    try:
+        for item in items:
+            yield item
+            progress.advance()
+    finally:
+        progress.close()

@@ -1,0 +1,61 @@
+"""What does not change results: device, threads, workers, progress. Read from the environment alone."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bestie.errors import InputError
+
+N = TypeVar("N", int, float)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Values of the `BESTIE_*` variables.
+
+    Attributes:
+        device: `auto` (cuda where there is one), `cpu`, `cuda`, `cuda:1`, ...
+        workers: processes that load data; 0 loads in the training process.
+        checkpoint_minutes: longest time between two checkpoints of a training.
+        state: folder for checkpoints, outside of DVC's outputs.
+        compile: compile networks with `torch.compile`.
+        json_progress: progress as one JSON object a line instead of a bar.
+    """
+
+    device: str = "auto"
+    workers: int = 0
+    checkpoint_minutes: float = 5.0
+    state: Path = Path(".bestie")
+    compile: bool = False
+    json_progress: bool = False
+
+
+def load_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        InputError: a variable holds what cannot be read; the message names it.
+    """
+    default = Settings()
+    return Settings(
+        device=os.environ.get("BESTIE_DEVICE", default.device),
+        workers=_number("BESTIE_WORKERS", default.workers),
+        checkpoint_minutes=_number("BESTIE_CHECKPOINT_MINUTES", default.checkpoint_minutes),
+        state=Path(os.environ.get("BESTIE_STATE", default.state)),
+        compile=_number("BESTIE_COMPILE", 0) != 0,
+        json_progress=os.environ.get("BESTIE_PROGRESS", "bar") == "json",
+    )
+
+
+def _number(name: str, default: N) -> N:
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    try:
+        value = type(default)(text)
+    except ValueError:
+        raise InputError(f"environment variable {name}={text!r}: expected a number; unset or correct it") from None
+    if value < 0:
+        raise InputError(f"environment variable {name}={text!r}: must not be negative; unset or correct it")
+    return value

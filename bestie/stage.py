@@ -1,0 +1,46 @@
+"""What every stage module has in common: parameters in, one clear error out."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from bestie.errors import InputError
+from bestie.params import Dataset, Section, parse, read_yaml
+from bestie.settings import Settings, load_settings
+
+DATA = Path("data")
+PARAMS = Path("params.yaml")
+
+T = TypeVar("T", bound=Section)
+
+
+def load_section(name: str, model: type[T], path: Path = PARAMS) -> tuple[Dataset, T]:
+    """`dataset` and one stage's section of the parameter file; a stage sees no other.
+
+    Raises:
+        InputError: the file or a section is missing, or a key or value is wrong.
+    """
+    values = read_yaml(path)
+    for section in ("dataset", name):
+        if section not in values:
+            raise InputError(f"{path}: missing section {section!r}; `bestie profile shapes` writes the default")
+    dataset = parse(Dataset, values["dataset"], source=f"{path}: dataset")
+    return dataset, parse(model, values[name], source=f"{path}: {name}")
+
+
+def run_stage(name: str, model: type[T], main: Callable[[Dataset, T, Settings], None]) -> None:
+    """Run a stage as a program: exit 0, or print one message and exit 1."""
+    started = time.monotonic()
+    try:
+        main(*load_section(name, model), load_settings())
+    except InputError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    print(f"{name}: done in {time.monotonic() - started:.1f} s", file=sys.stderr)
+
+
+def folder(name: str) -> Path:
+    """The output folder of a stage."""
+    return DATA / name

@@ -1,0 +1,78 @@
+"""What the last run reached, where its artifacts lie, and how long it took."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bestie.artifacts.metrics_json import read_json
+from bestie.stage import DATA, folder
+
+MODELS = {
+    "bestie": "BESTIE",
+    "mrcnn": "Mask R-CNN on its export",
+    "components": "baseline: components of the semantic map",
+    "bestie_true_semantic": "BESTIE, true semantic map",
+    "components_true_semantic": "baseline, true semantic map",
+}
+
+ARTIFACTS = {
+    "prepare": "images.parquet, categories.parquet, ground_truth.*",
+    "train_pam": "classifier.zarr",
+    "extract_cues": "cues.parquet, activations.zarr",
+    "import_wsss": "maps.zarr",
+    "make_pseudo_labels": "instances.parquet, components.parquet, maps.zarr",
+    "train_bestie": "network.zarr, history.parquet, evolution.parquet",
+    "export_mrcnn": "instances.parquet, annotations.json",
+    "train_mrcnn": "detector.zarr",
+    "evaluate": "metrics.json, *.parquet, sheet.png",
+}
+
+
+def print_summary(console: Console, *, since: float | None = None) -> None:
+    """Print metrics, artifacts and, with `since` (seconds of the epoch), the time passed.
+
+    Raises:
+        InputError: there are no metrics yet.
+    """
+    metrics = read_json(folder("evaluate") / "metrics.json")
+    console.print(_scores(metrics))
+    console.print(_labels(metrics))
+    table = Table("folder", "artifacts", box=None, title="Artifacts", title_justify="left")
+    for stage, names in ARTIFACTS.items():
+        table.add_row(f"{DATA / stage}/", names)
+    console.print(table)
+    if since is not None:
+        minutes, seconds = divmod(round(time.time() - since), 60)
+        console.print(f"Run time: {minutes} min {seconds} s")
+    sheet = folder("evaluate") / "sheet.png"
+    if sheet.exists():
+        console.print(f"Pictures: {Path(sheet).resolve()}", soft_wrap=True)
+
+
+def _scores(metrics: dict[str, Any]) -> Table:
+    known = {model: metrics[model] for model in MODELS if model in metrics}
+    names = [name for name in next(iter(known.values()), {}) if name.startswith("map")]
+    table = Table("mAP in %, validation images", box=None)
+    for name in names:
+        table.add_column(f"IoU .{name.removeprefix('map')}", justify="right")
+    for model, scores in known.items():
+        cells = [f"{scores[name]:.1f}" if scores[name] is not None else "-" for name in names]
+        table.add_row(MODELS[model], *cells)
+    return table
+
+
+def _labels(metrics: dict[str, Any]) -> str:
+    parts = []
+    if "semantic_miou" in metrics:
+        parts.append(f"semantic mIoU {metrics['semantic_miou']:.3f}")
+    for name, words in (("pseudo_labels", "pseudo labels"), ("export", "exported labels")):
+        if name in metrics:
+            found = metrics[name]
+            parts.append(
+                f"{words}: {found['true_positives']} of {found['true_instances']} objects, "
+                f"precision {found['precision'] or 0:.2f}"
+            )
+    return "; ".join(parts)

@@ -1,0 +1,80 @@
+"""Random scale, crop, flip and colour jitter of an image together with its maps."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+MEAN_RGB = (124, 116, 104)
+
+
+def crop_and_flip(
+    image: UInt8[Tensor, "3 h w"],
+    maps: Mapping[str, tuple[Tensor, int]],
+    *,
+    crop_px: int,
+    scale: tuple[float, float],
+    flip: bool,
+    rng: np.random.Generator,
+) -> tuple[UInt8[Tensor, "3 crop_px crop_px"], dict[str, Tensor]]:
+    """Cut a random square that is `crop_px` wide after scaling by a factor drawn from `scale`.
+
+    The image is resized bilinearly with antialiasing, maps by the nearest pixel.
+
+    Args:
+        image: RGB, 0..255; what lies outside of it is the ImageNet mean colour.
+        maps: name -> (map `h w`, value outside of the image).
+        crop_px: side of the result.
+        scale: smallest and largest factor.
+        flip: mirror every other sample.
+        rng: source of all random choices.
+    """
+    side = max(1, round(crop_px / rng.uniform(*scale)))
+    top, left = (_origin(length, side, rng) for length in image.shape[-2:])
+    mirrored = flip and rng.random() < 0.5
+    window = (top, left, side)
+    cut = _cut_image(image, window, crop_px)
+    others = {name: _cut_map(each, outside, window, crop_px) for name, (each, outside) in maps.items()}
+    if mirrored:
+        cut, others = cut.flip(-1), {name: each.flip(-1) for name, each in others.items()}
+    return cut, others
+
+
+def jitter_colors(image: UInt8[Tensor, "3 h w"], *, strength: float, rng: np.random.Generator) -> Tensor:
+    """Brightness, contrast and saturation, each times a factor from 1 - strength to 1 + strength."""
+    if strength == 0:
+        return image
+    brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, size=3)
+    image = F.adjust_brightness(image, brightness)
+    image = F.adjust_contrast(image, contrast)
+    return F.adjust_saturation(image, saturation)
+
+
+def _origin(length: int, side: int, rng: np.random.Generator) -> int:
+    """Anywhere inside a larger image; a smaller one lies anywhere inside the window."""
+    low, high = min(0, length - side), max(0, length - side)
+    return int(rng.integers(low, high + 1))
+
+
+def _cut_image(image: Tensor, window: tuple[int, int, int], crop_px: int) -> Tensor:
+    top, left, side = window
+    inside = image[:, max(top, 0) : top + side, max(left, 0) : left + side]
+    if inside.shape[-2:] != (side, side):
+        padded = torch.tensor(MEAN_RGB, dtype=torch.uint8).view(3, 1, 1).repeat(1, side, side)
+        y, x = max(-top, 0), max(-left, 0)
+        padded[:, y : y + inside.shape[-2], x : x + inside.shape[-1]] = inside
+        inside = padded
+    return F.resize(inside, [crop_px, crop_px], antialias=True) if side != crop_px else inside
+
+
+def _cut_map(each: Tensor, outside: int, window: tuple[int, int, int], crop_px: int) -> Tensor:
+    top, left, side = window
+    steps = (torch.arange(crop_px) * 2 + 1) * side // (2 * crop_px)
+    ys, xs = top + steps, left + steps
+    height, width = each.shape
+    result = each[ys.clamp(0, height - 1)][:, xs.clamp(0, width - 1)]
+    valid = ((ys >= 0) & (ys < height))[:, None] & ((xs >= 0) & (xs < width))
+    return result if bool(valid.all()) else result.masked_fill(~valid, outside)

@@ -1,0 +1,73 @@
+"""Checkpoints outside of DVC's outputs: an interrupted training continues where it was.
+
+A checkpoint belongs to one training: its folder is named by a fingerprint of parameters, inputs and code,
+so one of another training is never used. It is removed when the training has ended.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bestie.artifacts.atomic import atomic_output
+
+
+def fingerprint(values: Mapping[str, Any], inputs: Iterable[Path]) -> str:
+    """A short hash of JSON values and of the bytes of files and folders.
+
+    Args:
+        values: parameters.
+        inputs: artifacts and code; a folder counts with all files in it but compiled Python.
+    """
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
+    for path in inputs:
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            if file.suffix != ".pyc":
+                digest.update(str(file).encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Checkpoints:
+    """The last state of one training, written at most every `minutes`.
+
+    Args:
+        folder: the parent of all checkpoints of a stage.
+        name: the training's fingerprint; checkpoints by other names are removed, they cannot be used.
+        minutes: shortest time between two checkpoints.
+    """
+
+    def __init__(self, folder: Path, name: str, *, minutes: float) -> None:
+        self.folder = folder / name
+        self._minutes = minutes
+        self._last = time.monotonic()
+        if folder.is_dir():
+            for other in folder.iterdir():
+                if other.name != name:
+                    shutil.rmtree(other)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def due(self) -> bool:
+        """Whether it is time for the next one."""
+        return time.monotonic() - self._last >= self._minutes * 60
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write tensors and plain values; the file before is replaced only when all is written."""
+        with atomic_output(self.folder / "state.pt") as partial:
+            torch.save(dict(state), partial)
+        self._last = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state, or None. Nothing in it can run code."""
+        path = self.folder / "state.pt"
+        return torch.load(path, weights_only=True) if path.is_file() else None
+
+    def remove(self) -> None:
+        """The training has ended and its artifact is written."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,169 @@
+"""Training of Mask R-CNN on an instance table, and its detections on image lists."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.models.detection import MaskRCNN
+
+from bestie.artifacts.instances import decode_mask, instance_rows
+from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.tables import iter_images
+from bestie.artifacts.weights import load_weights
+from bestie.backbones import create_backbone
+from bestie.datasets.base import ImageRecord
+from bestie.detector import build_detector, detect, detector_targets
+from bestie.params import TrainMrcnn
+from bestie.settings import Settings
+from bestie.training.augment import jitter_colors
+from bestie.training.checkpoints import Checkpoints
+from bestie.training.device import autocast
+from bestie.training.initial import build_backbone
+from bestie.training.loop import Clock, Loop
+from bestie.training.optimizer import create_optimizer, create_schedule
+from bestie.training.samples import image_tensor
+
+Sample = tuple[Tensor, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class DetectorImages:
+    """Training images that have instances, with their masks, flipped and jittered.
+
+    Args:
+        instances: row -> (RLE, category_id) of each instance.
+    """
+
+    records: list[ImageRecord]
+    root: Path
+    instances: dict[int, list[tuple[str, int]]]
+    jitter: float
+
+    def __call__(self, index: int, rng: np.random.Generator) -> Sample:
+        """Image in [0, 1] and its targets."""
+        record = self.records[index]
+        entries = self.instances[record.row]
+        masks = np.stack([decode_mask(rle, record.height, record.width) for rle, _ in entries])
+        stacked = torch.from_numpy(masks.astype(np.uint8))
+        image = image_tensor(self.root, record)
+        if rng.random() < 0.5:
+            image, stacked = image.flip(-1), stacked.flip(-1)
+        image = jitter_colors(image.contiguous(), strength=self.jitter, rng=rng)
+        category_id = torch.tensor([category for _, category in entries])
+        return image.float() / 255, detector_targets(stacked, category_id)
+
+    @staticmethod
+    def collate(samples: list[Sample]) -> list[Sample]:
+        """Images of a batch keep their sizes."""
+        return samples
+
+
+def read_detector_images(
+    path: Path, records: list[ImageRecord], root: Path, *, jitter: float, skip_crowds: bool = True
+) -> DetectorImages:
+    """The images of `records` that have instances in the table at `path`."""
+    instances: dict[int, list[tuple[str, int]]] = {}
+    for row, columns in iter_images(path, INSTANCES, ["rle", "category_id", "is_crowd"]):
+        kept = [
+            (rle, int(category))
+            for rle, category, crowd in zip(*columns.values(), strict=True)
+            if not (crowd and skip_crowds)
+        ]
+        if kept:
+            instances[row] = kept
+    return DetectorImages([r for r in records if r.row in instances], root, instances, jitter)
+
+
+def create_detector(params: TrainMrcnn, *, num_classes: int, previous: Path | None) -> tuple[MaskRCNN, dict]:
+    """The detector with its first weights, and where those came from."""
+    if params.architecture == "maskrcnn_resnet50_fpn":
+        detector = build_detector(
+            None, num_classes=num_classes, min_side_px=params.min_side_px, max_side_px=params.max_side_px
+        )
+        return detector, {"weights": "random"}
+    backbone, origin = build_backbone(params.backbone, previous=previous)
+    return _over(backbone, params, num_classes), origin
+
+
+def load_detector(path: Path) -> MaskRCNN:
+    """A trained detector, built from the parameters that its weights carry. InputError as `load_weights`."""
+    weights, attributes = load_weights(path)
+    params = TrainMrcnn.model_validate(attributes["params"])
+    if params.architecture == "maskrcnn_resnet50_fpn":
+        detector, _ = create_detector(params, num_classes=attributes["num_classes"], previous=None)
+    else:
+        backbone = create_backbone(params.backbone.name, output_stride=params.backbone.output_stride)
+        detector = _over(backbone, params, attributes["num_classes"])
+    detector.load_state_dict(weights)
+    return detector.eval()
+
+
+def _over(backbone: Any, params: TrainMrcnn, num_classes: int) -> MaskRCNN:
+    return build_detector(
+        backbone,
+        num_classes=num_classes,
+        width=params.width,
+        min_side_px=params.min_side_px,
+        max_side_px=params.max_side_px,
+        anchor_sizes_px=params.anchor_sizes_px,
+        proposals=params.proposals,
+        box_batch=params.box_batch,
+    )
+
+
+def train_detector(
+    detector: MaskRCNN,
+    samples: DetectorImages,
+    params: TrainMrcnn,
+    settings: Settings,
+    device: torch.device,
+    *,
+    checkpoints: Checkpoints | None = None,
+    description: str = "train_mrcnn",
+) -> list[dict[str, float]]:
+    """Train to the end and return the history, one row an epoch. InputError as `Loop.run`."""
+
+    def step(batch: list[Sample], _clock: Clock) -> dict[str, Tensor]:
+        images = [image.to(device) for image, _ in batch]
+        targets = [{name: each.to(device) for name, each in target.items()} for _, target in batch]
+        with autocast(device, params.precision):
+            losses = detector(images, targets)
+        losses = {name.removeprefix("loss_"): value.float() for name, value in losses.items()}
+        return {"total": torch.stack(list(losses.values())).sum(), **losses}
+
+    optimizer = create_optimizer(detector, params.optimizer)
+    steps = params.epochs * max(1, len(samples.records) // params.batch_size)
+    return Loop(
+        module=detector,
+        optimizer=optimizer,
+        schedule=create_schedule(optimizer, params.optimizer, steps=steps),
+        samples=samples,
+        collate=samples.collate,
+        step=step,
+        count=len(samples.records),
+        epochs=params.epochs,
+        batch_size=params.batch_size,
+        seed=params.seed,
+        description=description,
+        checkpoints=checkpoints,
+        workers=settings.workers,
+        as_json=settings.json_progress,
+    ).run()
+
+
+def detect_images(
+    detector: MaskRCNN, records: list[ImageRecord], root: Path, *, device: torch.device, precision: str
+) -> Iterator[tuple[ImageRecord, list[dict[str, Any]]]]:
+    """(record, rows of the instance table) of each image, in order."""
+    for record in records:
+        image = image_tensor(root, record).to(device).float() / 255
+        with autocast(device, precision):
+            found = detect(detector, [image])[0]
+        yield (
+            record,
+            instance_rows(record, found["masks"], found["category_id"], scores=found["score"]),
+        )

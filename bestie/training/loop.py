@@ -1,0 +1,183 @@
+"""The training loop: epochs of batches, checkpoints, history. What a step computes is the caller's."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Dataset
+
+from bestie.errors import InputError
+from bestie.progress import Progress
+from bestie.training.checkpoints import Checkpoints
+
+
+@dataclass
+class Clock:
+    """Where a training is: `fraction` runs from 0 to 1 over the whole of it."""
+
+    epoch: int = 0
+    step: int = 0
+    steps: int = 1
+
+    @property
+    def fraction(self) -> float:
+        """Part of the training that is done."""
+        return self.step / self.steps
+
+
+Step = Callable[[Any, Clock], dict[str, Tensor]]
+EpochEnd = Callable[[int], Mapping[str, float]]
+
+
+def epoch_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """The order of one epoch: a permutation of 0..count-1 cut into full batches (at least one batch)."""
+    order = np.random.default_rng((seed, epoch)).permutation(count).tolist()
+    whole = max(1, count // batch_size)
+    return [order[i * batch_size : (i + 1) * batch_size] for i in range(whole)]
+
+
+class EpochSamples(Dataset):
+    """Samples of one epoch: every random choice follows from (seed, epoch, index) alone."""
+
+    def __init__(self, samples: Callable[[int, np.random.Generator], Any], *, seed: int, epoch: int) -> None:
+        self._samples, self._seed, self._epoch = samples, seed, epoch
+
+    def __getitem__(self, index: int) -> Any:
+        return self._samples(index, np.random.default_rng((self._seed, self._epoch, index)))
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """Train `module` on `count` samples.
+
+    Args:
+        samples: (index, generator) -> one augmented sample.
+        collate: list of samples -> batch.
+        step: (batch, clock) -> losses; `total` is what is minimised, all are averaged into the history.
+        epoch_end: epoch -> further values for the history.
+        remedy: what to try when the loss is not finite.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: LambdaLR
+    samples: Callable[[int, np.random.Generator], Any]
+    collate: Callable[[list], Any]
+    step: Step
+    count: int
+    epochs: int
+    batch_size: int
+    seed: int
+    description: str
+    checkpoints: Checkpoints | None = None
+    epoch_end: EpochEnd | None = None
+    workers: int = 0
+    pin_memory: bool = False
+    as_json: bool = False
+    clip_norm: float | None = 10.0
+    remedy: str = "lower the learning rate or use precision: fp32"
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one epoch."""
+        return max(1, self.count // self.batch_size)
+
+    def run(self) -> list[dict[str, float]]:
+        """Train to the end, from the last checkpoint if there is one; one history row an epoch.
+
+        Raises:
+            InputError: there are no samples, or a loss is not finite.
+        """
+        if self.count == 0:
+            raise InputError(f"{self.description}: there are no training images; check the image list")
+        clock = Clock(steps=self.epochs * self.steps_per_epoch)
+        sums = self._resume(clock)
+        progress = Progress(self.description, clock.steps, done=clock.step, as_json=self.as_json)
+        while clock.epoch < self.epochs:
+            self._run_epoch(clock, sums, progress)
+        progress.close()
+        return self.history
+
+    def _run_epoch(self, clock: Clock, sums: dict[str, float], progress: Progress) -> None:
+        done = clock.step - clock.epoch * self.steps_per_epoch
+        self.module.train()
+        for batch in self._batches(clock.epoch, done):
+            losses = self._optimize(batch, clock)
+            for name, value in losses.items():
+                sums[name] += value
+            clock.step += 1
+            progress.advance(loss=losses["total"], epoch=clock.epoch + 1)
+            if self.checkpoints and self.checkpoints.due():
+                self._save(clock, sums)
+        clock.epoch += 1
+        row = {"epoch": clock.epoch, **{name: value / self.steps_per_epoch for name, value in sums.items()}}
+        if self.epoch_end:
+            self.module.eval()
+            row |= self.epoch_end(clock.epoch)
+        self.history.append(row)
+        sums.clear()
+        if self.checkpoints and clock.epoch < self.epochs and self.checkpoints.due():
+            self._save(clock, sums)
+
+    def _batches(self, epoch: int, done: int) -> DataLoader:
+        batches = epoch_batches(self.count, batch_size=self.batch_size, seed=self.seed, epoch=epoch)
+        return DataLoader(
+            EpochSamples(self.samples, seed=self.seed, epoch=epoch),
+            batch_sampler=batches[done:],
+            collate_fn=self.collate,
+            num_workers=self.workers,
+            pin_memory=self.pin_memory,
+            # Without a generator of its own a loader draws from the global one, and a resumed run would differ.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def _optimize(self, batch: Any, clock: Clock) -> dict[str, float]:
+        losses = self.step(batch, clock)
+        values = dict(zip(losses, torch.stack([v.detach() for v in losses.values()]).tolist(), strict=True))
+        if not math.isfinite(values["total"]):
+            parts = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            raise InputError(
+                f"{self.description}: the loss is not finite at step {clock.step + 1} ({parts}); {self.remedy}"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        return values
+
+    def _save(self, clock: Clock, sums: Mapping[str, float]) -> None:
+        assert self.checkpoints is not None
+        self.checkpoints.save(
+            {
+                "module": self.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "clock": [clock.epoch, clock.step],
+                "sums": dict(sums),
+                "history": self.history,
+                "random": torch.get_rng_state(),
+            }
+        )
+
+    def _resume(self, clock: Clock) -> dict[str, float]:
+        sums: dict[str, float] = defaultdict(float)
+        state = self.checkpoints.load() if self.checkpoints else None
+        if state is None:
+            return sums
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        clock.epoch, clock.step = state["clock"]
+        self.history.extend(state["history"])
+        torch.set_rng_state(state["random"])
+        sums.update(state["sums"])
+        return sums

@@ -1,0 +1,179 @@
+"""Upper bounds: the same network and Mask R-CNN trained on true masks, scored as `evaluate` scores them.
+
+The paper states its results as parts of full supervision: 41.8 (network) and 51.0 (Mask R-CNN on its masks) of
+67.9 (Mask R-CNN on true masks). This is no stage: nothing depends on it, and it alone trains on the truth.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from bestie.artifacts.instances import decode_mask
+from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.metrics_json import read_json, write_json
+from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.tables import iter_images, read_categories, read_images, read_instance_categories
+from bestie.datasets.base import ImageRecord
+from bestie.detections import group_instances, predict_images, table_rows
+from bestie.errors import InputError
+from bestie.evaluation import mask_table, read_mask_table, score_instances
+from bestie.metrics import MaskTable
+from bestie.params import Params, TrainBestie, load_params
+from bestie.settings import Settings, load_settings
+from bestie.stage import DATA, folder
+from bestie.training.detector_training import create_detector, detect_images, read_detector_images, train_detector
+from bestie.training.device import pick_device, prepare_process
+from bestie.training.instance_network import build_network, train_network
+from bestie.training.samples import InstanceImages
+
+
+def run_upper_bound(seeds: list[int], *, with_detector: bool, console: Console) -> None:
+    """Train on true masks for each seed, print the ratios, and keep the numbers in `data/upper_bound/`.
+
+    Raises:
+        InputError: the pipeline has not run, or its data set has no true masks.
+    """
+    params, settings = load_params(), load_settings()
+    reached = read_json(folder("evaluate") / "metrics.json")
+    results = {}
+    for seed in seeds:
+        results[seed] = train_on_truth(params, settings, seed, with_detector=with_detector)
+        write_json(DATA / "upper_bound" / f"seed_{seed}.json", results[seed])
+    table = Table("model", "seed", "true masks mAP50", "this run mAP50", "ratio", box=None)
+    for seed, scores in results.items():
+        for model, bound in scores.items():
+            own = reached[model]["map50"]
+            table.add_row(model, str(seed), f"{bound['map50']:.1f}", f"{own:.1f}", f"{own / bound['map50']:.2f}")
+    console.print(table)
+
+
+def train_on_truth(params: Params, settings: Settings, seed: int, *, with_detector: bool) -> dict[str, Any]:
+    """mAP of the network and the detector, each trained on the true instances of the training images."""
+    every = read_images(folder("prepare") / "images.parquet")
+    truth = folder("prepare") / "ground_truth.parquet"
+    labelled = {row for row, _ in iter_images(truth, INSTANCES, ["row"])}
+    train = [r for r in every if r.split == "train" and r.row in labelled]
+    validation = [r for r in every if r.split == "val" and r.row in labelled]
+    if not train or not validation:
+        raise InputError(f"{truth} has no true masks of training and validation images; there is no upper bound")
+    true_masks = read_mask_table(truth, validation)
+    found = {"bestie": train_network_on_truth(params, settings, seed, train, validation, len(every))}
+    if with_detector:
+        found["mrcnn"] = train_detector_on_truth(params, settings, seed, train, validation)
+    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    thresholds = params.evaluate.iou_thresholds
+    return {
+        model: score_instances(
+            true_masks, table, records=validation, num_classes=num_classes, iou_thresholds=thresholds
+        )[0]
+        for model, table in found.items()
+    }
+
+
+def train_network_on_truth(
+    params: Params,
+    settings: Settings,
+    seed: int,
+    train: list[ImageRecord],
+    validation: list[ImageRecord],
+    n_rows: int,
+) -> MaskTable:
+    """The network with true semantic and instance maps, without refinement: nothing is missing."""
+    own = _for_truth(params.train_bestie, seed)
+    prepare_process(seed)
+    device = pick_device(settings.device)
+    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    semantic = MapReader(folder("prepare") / "ground_truth.zarr")
+    truth = folder("prepare") / "ground_truth.parquet"
+    with TemporaryDirectory() as scratch:
+        write_instance_maps(Path(scratch) / "maps.zarr", truth, train, n_rows, semantic.canvas_hw)
+        samples = InstanceImages(
+            train,
+            params.dataset.image_root,
+            num_classes,
+            own.augmentation,
+            semantic=semantic,
+            instance=MapReader(Path(scratch) / "maps.zarr"),
+            categories=read_instance_categories(truth),
+            with_components=False,
+        )
+        network, _ = build_network(own, num_classes=num_classes)
+        network.to(device).to(memory_format=torch.channels_last)
+        train_network(
+            network,
+            samples,
+            own,
+            settings,
+            device,
+            num_classes=num_classes,
+            description=f"upper bound, network, seed {seed}",
+        )
+    evaluate = params.evaluate
+    rows = []
+    for record, outputs in predict_images(
+        network,
+        validation,
+        params.dataset.image_root,
+        device=device,
+        precision=evaluate.precision,
+        flip=evaluate.flip,
+    ):
+        found = group_instances(
+            outputs,
+            record,
+            evaluate.grouping,
+            num_classes=num_classes,
+            min_area_px=evaluate.min_area_px,
+            confidence=evaluate.confidence,
+        )
+        rows += table_rows(record, found)
+    return mask_table(rows, {record.row: record for record in validation})
+
+
+def train_detector_on_truth(
+    params: Params, settings: Settings, seed: int, train: list[ImageRecord], validation: list[ImageRecord]
+) -> MaskTable:
+    """Mask R-CNN on true masks, from the same first weights as in the pipeline."""
+    own = params.train_mrcnn.model_copy(update={"seed": seed})
+    prepare_process(seed)
+    device = pick_device(settings.device)
+    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    samples = read_detector_images(
+        folder("prepare") / "ground_truth.parquet", train, params.dataset.image_root, jitter=own.jitter
+    )
+    previous = folder("train_bestie") / "network.zarr"
+    detector, _ = create_detector(own, num_classes=num_classes, previous=previous)
+    detector.to(device)
+    train_detector(detector, samples, own, settings, device, description=f"upper bound, Mask R-CNN, seed {seed}")
+    found = detect_images(
+        detector, validation, params.dataset.image_root, device=device, precision=params.evaluate.precision
+    )
+    rows = [row for _record, rows in found for row in rows]
+    return mask_table(rows, {record.row: record for record in validation})
+
+
+def write_instance_maps(
+    path: Path, table: Path, records: list[ImageRecord], n_rows: int, canvas_hw: tuple[int, int]
+) -> None:
+    """Instance maps of an instance table; crowds are left out of the map, but keep their id."""
+    wanted = {record.row: record for record in records}
+    with MapWriter(path, {"instance": ("uint16", 0)}, n_rows, canvas_hw) as maps:
+        for row, columns in iter_images(table, INSTANCES, ["instance_id", "rle", "is_crowd"]):
+            if row not in wanted:
+                continue
+            record = wanted[row]
+            instance = np.zeros((record.height, record.width), np.uint16)
+            for number, rle, crowd in zip(*columns.values(), strict=True):
+                if not crowd:
+                    instance[decode_mask(rle, record.height, record.width)] = number
+            maps.write(row, "instance", instance)
+
+
+def _for_truth(params: TrainBestie, seed: int) -> TrainBestie:
+    refinement = params.refinement.model_copy(update={"enabled": False})
+    return params.model_copy(update={"seed": seed, "refinement": refinement})

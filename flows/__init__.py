@@ -1,0 +1,1 @@
+"""Prefect flows over DVC's own graph: order, placement, retries, progress."""

@@ -1,0 +1,188 @@
+"""Score both models on the validation images: `python -m stages.evaluate`.
+
+The network is scored four times: by its own semantic map, by the true one (which isolates what centres and
+offsets learned), and against the baseline that takes the components of either map as the instances. What
+needs a truth that the data set does not have is absent from the metrics.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bestie.artifacts.maps import MapReader
+from bestie.artifacts.metrics_json import write_csv, write_json
+from bestie.artifacts.schemas import EVOLUTION, INSTANCES
+from bestie.artifacts.tables import TableWriter, iter_rows, read_categories, read_images
+from bestie.artifacts.weights import load_weights
+from bestie.datasets.base import Category, ImageRecord
+from bestie.detections import group_instances, predict_images, table_rows, true_semantic
+from bestie.evaluation import (
+    curve_rows,
+    evolution_rows,
+    per_class_rows,
+    read_mask_table,
+    score_instances,
+    score_labels,
+)
+from bestie.inference import components_as_instances
+from bestie.metrics import SemanticScore, VocAp
+from bestie.params import Dataset, Evaluate
+from bestie.progress import Progress
+from bestie.settings import Settings
+from bestie.sheet import pick_images, write_sheet
+from bestie.stage import folder, run_stage
+from bestie.training.detector_training import detect_images, load_detector
+from bestie.training.device import pick_device, prepare_process
+from bestie.training.instance_network import load_network
+
+MODELS = ("bestie", "bestie_true_semantic", "components", "components_true_semantic", "mrcnn")
+CURVE_THRESHOLD = 0.5
+
+
+def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
+    """Write detections, metrics, curves and the contact sheet."""
+    prepare_process(0)
+    prepared, out = folder("prepare"), folder("evaluate")
+    records = read_images(prepared / "images.parquet", "val")
+    categories = read_categories(prepared / "categories.parquet")
+    miou = write_network_detections(dataset, params, settings, records, categories, out)
+    write_detector_detections(dataset, params, settings, records, out)
+
+    metrics: dict[str, Any] = {} if np.isnan(miou) else {"semantic_miou": miou}
+    curves: dict[str, VocAp] = {}
+    truth = read_mask_table(prepared / "ground_truth.parquet", records)
+    for model in MODELS if len(truth) else ():
+        found = read_mask_table(out / f"{model}.parquet", records)
+        metrics[model], curves[model] = score_instances(
+            truth, found, records=records, num_classes=len(categories), iou_thresholds=params.iou_thresholds
+        )
+    metrics |= score_training_labels(len(categories))
+    write_json(out / "metrics.json", metrics)
+    rows = per_class_rows(curves, categories)
+    write_csv(out / "per_class.csv", rows or [{"model": "", "class": "", "true_instances": 0}])
+    write_json(out / "precision_recall.json", curve_rows(curves, threshold=CURVE_THRESHOLD))
+    write_json(out / "ap_by_iou.json", ap_by_iou(metrics, params))
+    write_json(out / "evolution.json", evolution(len(categories)))
+    images = pick_images(params.sheet_images)
+    detections = dict(detector_rows(dataset, params, settings, images[0]))
+    write_sheet(out / "sheet.png", dataset, categories, images=images, detections=detections)
+
+
+def write_network_detections(
+    dataset: Dataset,
+    params: Evaluate,
+    settings: Settings,
+    records: list[ImageRecord],
+    categories: list[Category],
+    out: Path,
+) -> float:
+    """Instance tables of the network's four readings; returns the mIoU of its semantic map, nan without truth."""
+    device = pick_device(settings.device)
+    network = load_network(folder("train_bestie") / "network.zarr").to(device)
+    truth = MapReader(folder("prepare") / "ground_truth.zarr")
+    semantic_score = SemanticScore(len(categories))
+    group = partial(
+        group_instances,
+        grouping=params.grouping,
+        num_classes=len(categories),
+        min_area_px=params.min_area_px,
+        confidence=params.confidence,
+    )
+    tables = {model: TableWriter(out / f"{model}.parquet", INSTANCES) for model in MODELS[:4]}
+    progress = Progress("evaluate: network", len(records), unit="image", as_json=settings.json_progress)
+    with tables["bestie"], tables["bestie_true_semantic"], tables["components"], tables["components_true_semantic"]:
+        for record, outputs in predict_images(
+            network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip
+        ):
+            found = group(outputs, record)
+            probability = outputs.semantic[0].float().softmax(0).amax(0).cpu().numpy()
+            readings = {
+                "bestie": found,
+                "components": components_as_instances(
+                    found.semantic, probability=probability, min_area_px=params.min_area_px
+                ),
+            }
+            semantic = true_semantic(truth, record)
+            if semantic is not None:
+                semantic_score.update(found.semantic, truth.read(record.row, "semantic", record.height, record.width))
+                readings["bestie_true_semantic"] = group(outputs, record, semantic=semantic)
+                readings["components_true_semantic"] = components_as_instances(
+                    semantic, probability=probability, min_area_px=params.min_area_px
+                )
+            for model, instances in readings.items():
+                tables[model].append_rows(table_rows(record, instances))
+            progress.advance()
+    progress.close()
+    return semantic_score.mean_iou
+
+
+def write_detector_detections(
+    dataset: Dataset, params: Evaluate, settings: Settings, records: list[ImageRecord], out: Path
+) -> None:
+    """The instance table of Mask R-CNN."""
+    progress = Progress("evaluate: mrcnn", len(records), unit="image", as_json=settings.json_progress)
+    with TableWriter(out / "mrcnn.parquet", INSTANCES) as table:
+        for _row, rows in detector_rows(dataset, params, settings, records):
+            table.append_rows(rows)
+            progress.advance()
+    progress.close()
+
+
+def detector_rows(
+    dataset: Dataset, params: Evaluate, settings: Settings, records: list[ImageRecord]
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """(row, Mask R-CNN's instances) of some images."""
+    device = pick_device(settings.device)
+    detector = load_detector(folder("train_mrcnn") / "detector.zarr").to(device)
+    for record, rows in detect_images(detector, records, dataset.image_root, device=device, precision=params.precision):
+        yield record.row, rows
+
+
+def score_training_labels(num_classes: int) -> dict[str, Any]:
+    """True positives of the pseudo labels and of the export, on the training images that have a truth."""
+    records = read_images(folder("prepare") / "images.parquet", "train")
+    true_path = folder("prepare") / "ground_truth.parquet"
+    with_truth = {row["row"] for row in iter_rows(true_path, INSTANCES, ["row"])}
+    known = [record for record in records if record.row in with_truth]
+    if not known:
+        return {}
+    truth = read_mask_table(true_path, known)
+    return {
+        name: score_labels(truth, read_mask_table(folder(stage) / "instances.parquet", known), num_classes=num_classes)
+        for name, stage in (("pseudo_labels", "make_pseudo_labels"), ("export", "export_mrcnn"))
+    }
+
+
+def ap_by_iou(metrics: dict[str, Any], params: Evaluate) -> list[dict[str, Any]]:
+    """mAP of each model by IoU threshold, for a plot."""
+    return [
+        {"model": model, "iou": threshold, "map": metrics[model][f"map{round(100 * threshold)}"]}
+        for model in MODELS
+        if model in metrics
+        for threshold in params.iou_thresholds
+    ]
+
+
+def evolution(num_classes: int) -> list[dict[str, Any]]:
+    """Figures 6 and 7 from the snapshots of the training."""
+    _, attributes = load_weights(folder("train_bestie") / "network.zarr")
+    every = read_images(folder("prepare") / "images.parquet")
+    true_path = folder("prepare") / "ground_truth.parquet"
+    with_truth = {row["row"] for row in iter_rows(true_path, INSTANCES, ["row"])}
+    result: list[dict[str, Any]] = []
+    for kind, rows in attributes["snapshot_rows"].items():
+        known = [every[row] for row in rows if row in with_truth]
+        snapshots = (
+            row for row in iter_rows(folder("train_bestie") / "evolution.parquet", EVOLUTION) if row["kind"] == kind
+        )
+        if known:
+            truth = read_mask_table(true_path, known)
+            result += evolution_rows(snapshots, truth, known, num_classes=num_classes)
+    return result
+
+
+if __name__ == "__main__":
+    run_stage("evaluate", Evaluate, main)

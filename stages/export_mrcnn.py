@@ -1,0 +1,47 @@
+"""The network's instances on the training images, for any Mask R-CNN: `python -m stages.export_mrcnn`.
+
+`instances.parquet` has the pipeline's own schema; `annotations.json` is the same in COCO's format.
+"""
+
+from bestie.artifacts.coco_json import write_coco
+from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.tables import TableWriter, read_categories, read_images
+from bestie.detections import group_instances, predict_images, table_rows
+from bestie.params import Dataset, ExportMrcnn
+from bestie.progress import Progress
+from bestie.settings import Settings
+from bestie.stage import folder, run_stage
+from bestie.training.device import pick_device, prepare_process
+from bestie.training.instance_network import load_network
+
+
+def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
+    """Predict, group and write the instances of every training image."""
+    prepare_process(0)
+    device = pick_device(settings.device)
+    records = read_images(folder("prepare") / "images.parquet", "train")
+    categories = read_categories(folder("prepare") / "categories.parquet")
+    network = load_network(folder("train_bestie") / "network.zarr").to(device)
+    out = folder("export_mrcnn")
+    progress = Progress("export_mrcnn", len(records), unit="image", as_json=settings.json_progress)
+    with TableWriter(out / "instances.parquet", INSTANCES) as table:
+        predicted = predict_images(
+            network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip
+        )
+        for record, outputs in predicted:
+            found = group_instances(
+                outputs,
+                record,
+                params.grouping,
+                num_classes=len(categories),
+                min_area_px=params.min_area_px,
+                use_image_labels=params.use_image_labels,
+            )
+            table.append_rows(table_rows(record, found, min_score=params.min_score))
+            progress.advance()
+    progress.close()
+    write_coco(out / "annotations.json", out / "instances.parquet", images=records, categories=categories)
+
+
+if __name__ == "__main__":
+    run_stage("export_mrcnn", ExportMrcnn, main)

@@ -1,0 +1,128 @@
+"""Activation maps to instance cues: `python -m stages.extract_cues`.
+
+With point supervision (Section 4.3) the labelled points are the cues; the maps are written all the same, for
+people to look at.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from bestie.artifacts.instances import cue_rows
+from bestie.artifacts.maps import MapWriter
+from bestie.artifacts.schemas import CUES
+from bestie.artifacts.tables import TableWriter, read_categories, read_images, read_points
+from bestie.artifacts.weights import load_weights
+from bestie.backbones import create_backbone, normalize
+from bestie.classifier import Classifier, normalize_activation
+from bestie.cues import find_cues, smooth
+from bestie.datasets.base import ImageRecord, Point
+from bestie.params import Dataset, ExtractCues
+from bestie.prediction import PaddedBatch, padded_batches
+from bestie.progress import Progress
+from bestie.settings import Settings
+from bestie.stage import folder, run_stage
+from bestie.training.device import autocast, pick_device, prepare_process
+
+#: Activation maps are stored at this stride; they are smooth, and cues are found at full size.
+STORED_STRIDE_PX = 8
+
+
+def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
+    """Run the classifier over the training images and write maps and cues."""
+    prepare_process(0)
+    device = pick_device(settings.device)
+    index = folder("prepare") / "images.parquet"
+    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    records, every = read_images(index, "train"), read_images(index)
+    classifier = load_classifier(folder("train_pam") / "classifier.zarr").to(device)
+    points = read_points(folder("prepare") / "points.parquet") if dataset.supervision == "point" else None
+
+    out = folder("extract_cues")
+    canvas_hw = tuple(
+        -(-max(side) // STORED_STRIDE_PX) for side in zip(*((r.height, r.width) for r in every), strict=True)
+    )
+    progress = Progress("extract_cues", len(records), unit="image", as_json=settings.json_progress)
+    spec = {"activation": ("uint8", 0, num_classes)}
+    attributes = {"stride_px": STORED_STRIDE_PX, "scale": 255}
+    maps = MapWriter(out / "activations.zarr", spec, len(every), canvas_hw, attributes)
+    with maps, TableWriter(out / "cues.parquet", CUES) as table:
+        for batch in padded_batches(records, dataset.image_root):
+            stored = activation_maps(classifier, batch, params, device, num_classes)
+            for record, activation in zip(batch.records, stored, strict=True):
+                maps.write(record.row, "activation", shrink(activation))
+                given = None if points is None else points.get(record.row, np.zeros((0, 3)))
+                table.append_rows(cue_rows(record, cues_of(record, activation, params, given)))
+                progress.advance()
+    progress.close()
+
+
+def load_classifier(path: Path) -> Classifier:
+    """The trained classifier, built from the parameters that its weights carry."""
+    weights, attributes = load_weights(path)
+    params = attributes["params"]
+    classifier = Classifier(
+        create_backbone(params["backbone"]["name"], output_stride=params["backbone"]["output_stride"]),
+        num_classes=attributes["num_classes"],
+        width=params["width"],
+        alpha=params["alpha"],
+        attention_layers=tuple(params["attention_layers"]),
+        normalized=not params["backbone"]["name"].startswith("vgg"),
+    )
+    classifier.load_state_dict(weights)
+    classifier.attend(True)
+    return classifier.eval()
+
+
+@torch.no_grad()
+def activation_maps(
+    classifier: Classifier, batch: PaddedBatch, params: ExtractCues, device: torch.device, num_classes: int
+) -> Iterator[Float[Tensor, "c h w"]]:
+    """Normalised activation maps at the size of each image, summed over scales and flips."""
+    inputs = normalize(batch.images.to(device)).contiguous(memory_format=torch.channels_last)
+    size = inputs.shape[-2:]
+    total = torch.zeros((len(inputs), num_classes, *size), device=device)
+    for scale in params.scales:
+        scaled = inputs if scale == 1 else F.interpolate(inputs, scale_factor=scale, mode="bilinear")
+        for flipped in (False, True) if params.flip else (False,):
+            with autocast(device, params.precision):
+                maps = classifier.activation_maps(scaled.flip(-1) if flipped else scaled)
+            maps = maps.flip(-1) if flipped else maps
+            total += F.interpolate(maps.float(), size=size, mode="bilinear", align_corners=False)
+    for record, maps in zip(batch.records, total, strict=True):
+        labels = torch.from_numpy(record.label_vector(num_classes)).to(device)
+        cropped = maps[None, :, : record.height, : record.width]
+        yield normalize_activation(cropped, labels[None])[0].cpu()
+
+
+def shrink(activation: Float[Tensor, "c h w"]) -> np.ndarray:
+    """uint8 maps at the stored stride, 255 for 1."""
+    height, width = (-(-side // STORED_STRIDE_PX) for side in activation.shape[-2:])
+    small = F.adaptive_avg_pool2d(activation, (height, width))
+    return (small * 255).round().to(torch.uint8).numpy()
+
+
+def cues_of(
+    record: ImageRecord, activation: Float[Tensor, "c h w"], params: ExtractCues, given: np.ndarray | None
+) -> list[Point]:
+    """The cues of one image: `given` points (x, y, category_id), or local maxima of its classes' maps."""
+    if given is not None:
+        return [Point(int(category), float(y), float(x)) for x, y, category in given]
+    channels = [label - 1 for label in record.labels]
+    found = find_cues(
+        smooth(activation.numpy()[channels]),
+        window_px=params.window_px,
+        threshold=params.threshold,
+        max_per_class=params.max_per_class,
+    )
+    rows = zip(found.channel, found.y, found.x, found.score, strict=True)
+    return [Point(channels[channel] + 1, float(y), float(x), float(score)) for channel, y, x, score in rows]
+
+
+if __name__ == "__main__":
+    run_stage("extract_cues", ExtractCues, main)

@@ -1,0 +1,50 @@
+"""Import weakly supervised semantic maps: `python -m stages.import_wsss`.
+
+Any WSSS method that leaves one palette PNG or NPY a training image will do. Every map is checked against the
+image index before anything is written.
+"""
+
+import numpy as np
+
+from bestie.artifacts.maps import MapWriter
+from bestie.artifacts.schemas import WSSS_SUMMARY
+from bestie.artifacts.tables import TableWriter, read_categories, read_images
+from bestie.datasets.base import VOID, hash_file
+from bestie.datasets.wsss import find_wsss, read_wsss
+from bestie.errors import InputError
+from bestie.params import Dataset, ImportWsss
+from bestie.progress import track
+from bestie.settings import Settings
+from bestie.stage import folder, run_stage
+
+
+def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
+    """Copy the maps of all training images into one Zarr array."""
+    index = folder("prepare") / "images.parquet"
+    records, every = read_images(index, "train"), read_images(index)
+    n_categories = len(read_categories(folder("prepare") / "categories.parquet"))
+    if not params.source.is_dir():
+        raise InputError(f"import_wsss.source: there is no folder {params.source}; correct the parameter")
+    canvas_hw = (max(r.height for r in every), max(r.width for r in every))
+    out = folder("import_wsss")
+    maps = MapWriter(out / "maps.zarr", {"semantic": ("uint8", VOID)}, len(every), canvas_hw)
+    with maps, TableWriter(out / "summary.parquet", WSSS_SUMMARY) as summary:
+        for record in track(records, "import_wsss", as_json=settings.json_progress):
+            path = find_wsss(params.source, record.image_id)
+            semantic = read_wsss(path, height=record.height, width=record.width, n_categories=n_categories)
+            maps.write(record.row, "semantic", semantic)
+            counts = np.bincount(semantic.ravel(), minlength=256)
+            summary.append(
+                {
+                    "image_id": record.image_id,
+                    "row": record.row,
+                    "category_px": counts[1 : n_categories + 1].tolist(),
+                    "background_px": int(counts[0]),
+                    "void_px": int(counts[VOID]),
+                    "sha256": hash_file(path),
+                }
+            )
+
+
+if __name__ == "__main__":
+    run_stage("import_wsss", ImportWsss, main)

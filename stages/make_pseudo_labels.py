@@ -1,0 +1,98 @@
+"""Semantic knowledge transfer to pseudo centre and offset maps: `python -m stages.make_pseudo_labels`."""
+
+from typing import Any
+
+import numpy as np
+
+from bestie.artifacts.instances import instance_rows
+from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES
+from bestie.artifacts.tables import TableWriter, iter_images, read_categories, read_images
+from bestie.datasets.base import ImageRecord
+from bestie.params import Dataset, MakePseudoLabels
+from bestie.progress import track
+from bestie.settings import Settings
+from bestie.stage import folder, run_stage
+from bestie.targets import render_targets_numpy
+from bestie.transfer import Transfer, transfer
+
+NO_CUES = {"y": np.zeros(0), "x": np.zeros(0), "category_id": np.zeros(0, np.int32), "score": np.zeros(0)}
+
+
+def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None:
+    """Label every training image and write instances, components with their verdict, and maps."""
+    index = folder("prepare") / "images.parquet"
+    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    records, every = read_images(index, "train"), read_images(index)
+    wsss = MapReader(folder("import_wsss") / "maps.zarr")
+    cues = dict(iter_images(folder("extract_cues") / "cues.parquet", CUES))
+    out = folder("make_pseudo_labels")
+    arrays = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "center": ("uint8", 0)}
+    with (
+        MapWriter(out / "maps.zarr", arrays, len(every), wsss.canvas_hw, {"sigma_px": params.sigma_px}) as maps,
+        TableWriter(out / "instances.parquet", INSTANCES) as instances,
+        TableWriter(out / "components.parquet", COMPONENTS) as components,
+    ):
+        for record in track(records, "make_pseudo_labels", as_json=settings.json_progress):
+            labels = label_image(record, wsss, cues.get(record.row, NO_CUES), params, num_classes)
+            write_maps(maps, record, labels, params, num_classes)
+            found = labels.instances
+            masks = (labels.instance == number for number in range(1, len(found.category_id) + 1))
+            centers_yx = found.center_yx.astype(np.float64)
+            instances.append_rows(
+                instance_rows(record, masks, found.category_id, scores=found.score, centers_yx=centers_yx)
+            )
+            components.append_rows(component_rows(record, labels))
+
+
+def label_image(
+    record: ImageRecord, wsss: MapReader, cues: dict[str, Any], params: MakePseudoLabels, num_classes: int
+) -> Transfer:
+    """`transfer` for one image."""
+    return transfer(
+        wsss.read(record.row, "semantic", record.height, record.width),
+        np.stack([cues["y"], cues["x"]], axis=1).round().astype(np.int64),
+        cues["category_id"],
+        cues["score"].astype(np.float64),
+        record.label_vector(num_classes),
+        min_area_px=params.min_area_px,
+    )
+
+
+def write_maps(
+    maps: MapWriter, record: ImageRecord, labels: Transfer, params: MakePseudoLabels, num_classes: int
+) -> None:
+    """Instance, offset and centre maps of one image; the centre map is the maximum over the classes, times 255."""
+    targets = render_targets_numpy(
+        labels.instance,
+        labels.instances.category_id,
+        num_classes=num_classes,
+        sigma_px=params.sigma_px,
+        class_wise=False,
+    )
+    maps.write(record.row, "instance", labels.instance)
+    maps.write(record.row, "offset", targets.offset.astype(np.int16))
+    maps.write(record.row, "center", np.round(targets.center[0] * 255).astype(np.uint8))
+
+
+def component_rows(record: ImageRecord, labels: Transfer) -> list[dict[str, Any]]:
+    """Every component of the image and why it was accepted or not."""
+    found = labels.components
+    return [
+        {
+            "image_id": record.image_id,
+            "row": record.row,
+            "component_id": number + 1,
+            "category_id": int(found.category_id[number]),
+            "area_px": int(found.area_px[number]),
+            "bbox_xywh": [float(side) for side in found.bbox_xywh[number]],
+            "n_cues": int(found.n_cues[number]),
+            "status": str(found.status[number]),
+            "instance_id": int(found.instance_id[number]),
+        }
+        for number in range(len(found.category_id))
+    ]
+
+
+if __name__ == "__main__":
+    run_stage("make_pseudo_labels", MakePseudoLabels, main)

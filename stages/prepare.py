@@ -1,0 +1,108 @@
+"""Read or generate the data set: `python -m stages.prepare`.
+
+Writes `data/prepare/`: the image index, the categories, labelled points, and, for evaluation and diagnostics
+only, the true instances and semantic maps. The generated data set lies in `data/raw/generated/`.
+"""
+
+from pathlib import Path
+
+from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.instances import cue_rows, instance_rows
+from bestie.artifacts.maps import MapWriter
+from bestie.artifacts.schemas import INSTANCES, POINTS
+from bestie.artifacts.tables import TableWriter, write_categories, write_images
+from bestie.datasets.base import VOID, DataSet, ImageRecord
+from bestie.datasets.opening import open_dataset
+from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes
+from bestie.errors import InputError
+from bestie.params import GENERATED_ROOT, Dataset, Prepare
+from bestie.progress import Progress, track
+from bestie.settings import Settings
+from bestie.stage import folder, run_stage
+
+#: The folders of VOC's layout; each is an output of this stage, so that a stage depends on those it reads.
+FOLDERS = (
+    "Annotations",
+    "Center_points",
+    "ImageSets",
+    "JPEGImages",
+    "SegmentationClass",
+    "SegmentationObject",
+    "WSSS_maps",
+)
+
+
+def main(dataset: Dataset, params: Prepare, settings: Settings) -> None:
+    """Index the data set, generating it first where `dataset.format` is shapes."""
+    generate(dataset, params, settings)
+    if dataset.format == "shapes" and params.categories is None:
+        params = params.model_copy(update={"categories": SHAPE_CLASS_NAMES})
+    reader = open_dataset(dataset, params)
+    out = folder("prepare")
+    records = read_records(reader, params, settings)
+    write_images(out / "images.parquet", records)
+    write_categories(out / "categories.parquet", reader.categories)
+    write_truth(out, reader, records, settings)
+    write_points(out / "points.parquet", dataset, reader, records)
+
+
+def generate(dataset: Dataset, params: Prepare, settings: Settings) -> None:
+    """Write the generated data set, or empty folders where the data are real: DVC expects its outputs."""
+    if dataset.format != "shapes":
+        for name in FOLDERS:
+            (GENERATED_ROOT / name).mkdir(parents=True, exist_ok=True)
+        return
+    shapes = params.shapes
+    progress = Progress(
+        "prepare: draw", shapes.num_train + shapes.num_val, unit="image", as_json=settings.json_progress
+    )
+    with atomic_output(GENERATED_ROOT) as partial:
+        generate_shapes(partial, **shapes.model_dump(), progress=lambda _done, _total: progress.advance())
+    progress.close()
+
+
+def read_records(reader: DataSet, params: Prepare, settings: Settings) -> list[ImageRecord]:
+    """The index: training images first, then validation images, each in the order of its list."""
+    limits = {"train": params.limit_train, "val": params.limit_val}
+    wanted = [(split, image_id) for split in limits for image_id in reader.samples(split)[: limits[split]]]
+    records: list[ImageRecord] = []
+    for split, image_id in track(wanted, "prepare: index", as_json=settings.json_progress):
+        records.append(reader.record(image_id, row=len(records), split=split))
+    return records
+
+
+def write_truth(out: Path, reader: DataSet, records: list[ImageRecord], settings: Settings) -> None:
+    """True instances and semantic maps of all images that have them."""
+    canvas_hw = (max(r.height for r in records), max(r.width for r in records))
+    maps = MapWriter(out / "ground_truth.zarr", {"semantic": ("uint8", VOID)}, len(records), canvas_hw)
+    with maps, TableWriter(out / "ground_truth.parquet", INSTANCES) as table:
+        for record in track(records, "prepare: truth", as_json=settings.json_progress):
+            truth = reader.ground_truth(record.image_id)
+            if truth is None:
+                continue
+            maps.write(record.row, "semantic", truth.semantic)
+            table.append_rows(
+                instance_rows(
+                    record,
+                    [each.mask for each in truth.instances],
+                    [each.category_id for each in truth.instances],
+                    is_crowd=[each.is_crowd for each in truth.instances],
+                )
+            )
+
+
+def write_points(path: Path, dataset: Dataset, reader: DataSet, records: list[ImageRecord]) -> None:
+    """Labelled points of the training images; required with point supervision, else taken where there are some."""
+    with TableWriter(path, POINTS) as table:
+        for record in records:
+            if record.split != "train":
+                continue
+            try:
+                table.append_rows(cue_rows(record, reader.points(record.image_id)))
+            except InputError:
+                if dataset.supervision == "point":
+                    raise
+
+
+if __name__ == "__main__":
+    run_stage("prepare", Prepare, main)

@@ -1,0 +1,196 @@
+"""Train the network on pseudo labels with online self-refinement: `python -m stages.train_bestie`.
+
+No true mask is read here. Snapshots of the refined labels and of the detections are written while training, and
+`evaluate` compares them with the truth (Figures 6 and 7).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bestie.artifacts.maps import MapReader
+from bestie.artifacts.metrics_json import write_history
+from bestie.artifacts.schemas import EVOLUTION
+from bestie.artifacts.tables import (
+    TableWriter,
+    iter_rows,
+    read_images,
+    read_instance_categories,
+    read_points,
+)
+from bestie.artifacts.weights import save_weights
+from bestie.datasets.base import ImageRecord
+from bestie.detections import group_instances, predict_images, table_rows
+from bestie.inference import Instances
+from bestie.network import BestieNetwork
+from bestie.params import Dataset, TrainBestie
+from bestie.refinement import refine
+from bestie.settings import Settings
+from bestie.stage import folder, run_stage
+from bestie.training.checkpoints import Checkpoints, fingerprint
+from bestie.training.device import pick_device, prepare_process
+from bestie.training.instance_network import build_network, num_classes_of_run, train_network
+from bestie.training.samples import InstanceImages
+
+
+def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
+    """Train and write the network, its history and the snapshots."""
+    prepare_process(params.seed)
+    device = pick_device(settings.device)
+    num_classes = num_classes_of_run()
+    labels, wsss = folder("make_pseudo_labels"), folder("import_wsss") / "maps.zarr"
+    samples = InstanceImages(
+        read_images(folder("prepare") / "images.parquet", "train"),
+        dataset.image_root,
+        num_classes,
+        params.augmentation,
+        semantic=MapReader(wsss),
+        instance=MapReader(labels / "maps.zarr"),
+        categories=read_instance_categories(labels / "instances.parquet"),
+        points=read_points(folder("extract_cues") / "cues.parquet") if dataset.supervision == "point" else None,
+        with_components=params.refinement.enabled,
+    )
+    network, origin = build_network(params, num_classes=num_classes)
+    network.to(device).to(memory_format=torch.channels_last)
+    inputs = [folder("prepare") / "images.parquet", labels / "instances.parquet", wsss]
+    name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
+    checkpoints = Checkpoints(settings.state / "train_bestie", name, minutes=settings.checkpoint_minutes)
+    snapshots = Snapshots(network, samples, params, device, checkpoints.folder)
+    history = train_network(
+        network,
+        samples,
+        params,
+        settings,
+        device,
+        num_classes=num_classes,
+        checkpoints=checkpoints,
+        epoch_end=snapshots.take,
+    )
+    out = folder("train_bestie")
+    attributes = {
+        "params": params.model_dump(mode="json"),
+        "num_classes": num_classes,
+        "snapshot_rows": snapshots.rows,
+        **origin,
+    }
+    save_weights(out / "network.zarr", network.state_dict(), attributes)
+    write_history(out / "history.parquet", out / "history.json", history)
+    snapshots.write(out / "evolution.parquet")
+    checkpoints.remove()
+
+
+class Snapshots:
+    """Refined labels of some training images and detections on some validation images, as epochs pass."""
+
+    def __init__(
+        self,
+        network: BestieNetwork,
+        samples: InstanceImages,
+        params: TrainBestie,
+        device: torch.device,
+        state: Path,
+    ) -> None:
+        self._network, self._samples, self._params = network, samples, params
+        self._device, self._state = device, state
+        validation = read_images(folder("prepare") / "images.parquet", "val")
+        self._train = evenly(samples.records, params.evolution_images)
+        self._validation = evenly(validation, params.evolution_images)
+
+    @property
+    def rows(self) -> dict[str, list[int]]:
+        """Rows of the images that a snapshot covers, by kind; images without instances are among them."""
+        return {"refined": [r.row for r in self._train], "detected": [r.row for r in self._validation]}
+
+    def take(self, epoch: int) -> dict[str, float]:
+        """Write the snapshot of an epoch if it is its turn; the values go into the history."""
+        every = self._params.evolution_every
+        if every == 0 or (epoch % every and epoch != self._params.epochs):
+            return {}
+        with TableWriter(self._file(epoch), EVOLUTION) as table:
+            refined = self._append(table, self._refined(), epoch, "refined")
+            detected = self._append(table, self._detected(), epoch, "detected")
+        return {"snapshot_refined": refined, "snapshot_detected": detected}
+
+    def write(self, path: Path) -> None:
+        """All snapshots in one table."""
+        with TableWriter(path, EVOLUTION) as table:
+            for epoch in range(1, self._params.epochs + 1):
+                if self._file(epoch).is_file():
+                    table.append_rows(iter_rows(self._file(epoch), EVOLUTION))
+
+    def _file(self, epoch: int) -> Path:
+        return self._state / f"evolution_{epoch}.parquet"
+
+    def _append(self, table: TableWriter, found: Iterator[tuple[ImageRecord, Instances]], epoch: int, kind: str) -> int:
+        count = 0
+        for record, instances in found:
+            rows: list[dict[str, Any]] = table_rows(record, instances)
+            table.append_rows({**row, "epoch": epoch, "kind": kind} for row in rows)
+            count += len(rows)
+        return count
+
+    def _outputs(self, records: list[ImageRecord]) -> Iterator:
+        return predict_images(
+            self._network,
+            records,
+            self._samples.root,
+            device=self._device,
+            precision=self._params.precision,
+            flip=False,
+        )
+
+    def _detected(self) -> Iterator[tuple[ImageRecord, Instances]]:
+        for record, outputs in self._outputs(self._validation):
+            yield (
+                record,
+                group_instances(
+                    outputs,
+                    record,
+                    self._params.snapshot_grouping,
+                    num_classes=self._samples.num_classes,
+                    min_area_px=16,
+                ),
+            )
+
+    def _refined(self) -> Iterator[tuple[ImageRecord, Instances]]:
+        refinement = self._params.refinement
+        for record, outputs in self._outputs(self._train):
+            semantic = self._samples.semantic.read(record.row, "semantic", record.height, record.width)
+            labels = refine(
+                outputs.center,
+                outputs.offset,
+                semantic_logits=outputs.semantic,
+                image_labels=torch.from_numpy(record.label_vector(self._samples.num_classes))[None].to(self._device),
+                wsss=torch.from_numpy(semantic)[None].to(self._device),
+                threshold=refinement.threshold,
+                window_px=refinement.window_px,
+                sigma_px=self._params.sigma_px,
+                cluster=refinement.cluster,
+                confidence=refinement.confidence,
+                max_per_component=refinement.max_per_component,
+            )
+            used = (labels.category[0] > 0).cpu().numpy()
+            yield (
+                record,
+                Instances(
+                    category_id=labels.category[0].cpu().numpy()[used].astype(np.int32),
+                    score=labels.scores[0].float().cpu().numpy()[used],
+                    center_yx=labels.targets.centers_yx[0].float().cpu().numpy()[used],
+                    instance=labels.instance[0].int().cpu().numpy(),
+                    semantic=semantic,
+                ),
+            )
+
+
+def evenly(records: list[ImageRecord], count: int) -> list[ImageRecord]:
+    """At most `count` records, evenly spaced."""
+    if len(records) <= count:
+        return records
+    return [records[int(number)] for number in np.linspace(0, len(records) - 1, count)]
+
+
+if __name__ == "__main__":
+    run_stage("train_bestie", TrainBestie, main)

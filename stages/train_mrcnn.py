@@ -1,0 +1,42 @@
+"""Train Mask R-CNN on the exported labels: `python -m stages.train_mrcnn`."""
+
+from bestie.artifacts.metrics_json import write_history
+from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.weights import save_weights
+from bestie.errors import InputError
+from bestie.params import Dataset, TrainMrcnn
+from bestie.settings import Settings
+from bestie.stage import folder, run_stage
+from bestie.training.checkpoints import Checkpoints, fingerprint
+from bestie.training.detector_training import create_detector, read_detector_images, train_detector
+from bestie.training.device import pick_device, prepare_process
+
+
+def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
+    """Train and write the detector and its history."""
+    prepare_process(params.seed)
+    device = pick_device(settings.device)
+    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    records = read_images(folder("prepare") / "images.parquet", "train")
+    labels = folder("export_mrcnn") / "instances.parquet"
+    samples = read_detector_images(labels, records, dataset.image_root, jitter=params.jitter)
+    if not samples.records:
+        raise InputError(
+            f"{labels} holds no instance, so there is nothing to train on; look at the centre maps of train_bestie "
+            "and lower export_mrcnn.grouping.threshold or export_mrcnn.min_score"
+        )
+    previous = folder("train_bestie") / "network.zarr"
+    detector, origin = create_detector(params, num_classes=num_classes, previous=previous)
+    detector.to(device)
+    name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump()}, [labels, previous])
+    checkpoints = Checkpoints(settings.state / "train_mrcnn", name, minutes=settings.checkpoint_minutes)
+    history = train_detector(detector, samples, params, settings, device, checkpoints=checkpoints)
+    out = folder("train_mrcnn")
+    attributes = {"params": params.model_dump(mode="json"), "num_classes": num_classes, **origin}
+    save_weights(out / "detector.zarr", detector.state_dict(), attributes)
+    write_history(out / "history.parquet", out / "history.json", history)
+    checkpoints.remove()
+
+
+if __name__ == "__main__":
+    run_stage("train_mrcnn", TrainMrcnn, main)

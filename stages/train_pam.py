@@ -1,0 +1,121 @@
+"""Train the classifier with the peak attention module on image-level labels: `python -m stages.train_pam`."""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from bestie.artifacts.metrics_json import write_history, write_json
+from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.weights import save_weights
+from bestie.backbones import normalize
+from bestie.classifier import Classifier
+from bestie.metrics import classification_map
+from bestie.params import Dataset, TrainPam
+from bestie.prediction import padded_batches
+from bestie.settings import Settings
+from bestie.stage import folder, run_stage
+from bestie.training.checkpoints import Checkpoints, fingerprint
+from bestie.training.device import autocast, pick_device, prepare_process
+from bestie.training.initial import build_backbone
+from bestie.training.loop import Clock, Loop
+from bestie.training.optimizer import create_optimizer, create_schedule
+from bestie.training.samples import LabelledBatch, LabelledImages
+
+
+def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
+    """Train, score the classifier on the validation images, and write it."""
+    prepare_process(params.seed)
+    device = pick_device(settings.device)
+    index = folder("prepare") / "images.parquet"
+    categories = read_categories(folder("prepare") / "categories.parquet")
+    classifier, origin = build_classifier(params, num_classes=len(categories))
+    classifier.to(device).to(memory_format=torch.channels_last)
+    samples = LabelledImages(read_images(index, "train"), dataset.image_root, len(categories), params.augmentation)
+    name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump()}, [index])
+    checkpoints = Checkpoints(settings.state / "train_pam", name, minutes=settings.checkpoint_minutes)
+    loop = build_loop(classifier, samples, params, settings, device, checkpoints)
+    history = loop.run()
+
+    scores = score(classifier, dataset, params, device, len(categories))
+    out = folder("train_pam")
+    attributes = {"params": params.model_dump(mode="json"), "num_classes": len(categories), **origin}
+    save_weights(out / "classifier.zarr", classifier.state_dict(), attributes)
+    write_history(out / "history.parquet", out / "history.json", history)
+    write_json(out / "metrics.json", scores)
+    checkpoints.remove()
+
+
+def build_classifier(params: TrainPam, *, num_classes: int) -> tuple[Classifier, dict]:
+    """The classifier with its first weights, and where those came from."""
+    backbone, origin = build_backbone(params.backbone)
+    classifier = Classifier(
+        backbone,
+        num_classes=num_classes,
+        width=params.width,
+        alpha=params.alpha,
+        attention_layers=params.attention_layers,
+        normalized=not params.backbone.name.startswith("vgg"),
+    )
+    return classifier, origin
+
+
+def build_loop(
+    classifier: Classifier,
+    samples: LabelledImages,
+    params: TrainPam,
+    settings: Settings,
+    device: torch.device,
+    checkpoints: Checkpoints,
+) -> Loop:
+    """Binary cross-entropy on logits; the first `plain_epochs` run without peak attention."""
+
+    def step(batch: LabelledBatch, clock: Clock) -> dict[str, torch.Tensor]:
+        classifier.attend(clock.epoch >= params.plain_epochs)
+        images = normalize(batch.images.to(device, non_blocking=True))
+        with autocast(device, params.precision):
+            logits = classifier(images.contiguous(memory_format=torch.channels_last))
+        labels = batch.labels.to(device, non_blocking=True)
+        return {"total": F.binary_cross_entropy_with_logits(logits.float(), labels)}
+
+    optimizer = create_optimizer(classifier, params.optimizer)
+    loop = Loop(
+        module=classifier,
+        optimizer=optimizer,
+        schedule=create_schedule(optimizer, params.optimizer, steps=1),
+        samples=samples,
+        collate=samples.collate,
+        step=step,
+        count=len(samples.records),
+        epochs=params.epochs,
+        batch_size=params.batch_size,
+        seed=params.seed,
+        description="train_pam",
+        checkpoints=checkpoints,
+        workers=settings.workers,
+        pin_memory=device.type == "cuda",
+        as_json=settings.json_progress,
+    )
+    loop.schedule = create_schedule(optimizer, params.optimizer, steps=params.epochs * loop.steps_per_epoch)
+    return loop
+
+
+@torch.no_grad()
+def score(classifier: Classifier, dataset: Dataset, params: TrainPam, device: torch.device, num_classes: int) -> dict:
+    """Multi-label mAP on the validation images; their image-level labels are all it looks at."""
+    records = read_images(folder("prepare") / "images.parquet", "val")
+    if not records:
+        return {}
+    classifier.eval()
+    classifier.attend(True)
+    probabilities = []
+    for batch in padded_batches(records, dataset.image_root):
+        with autocast(device, params.precision):
+            logits = classifier(normalize(batch.images.to(device)).contiguous(memory_format=torch.channels_last))
+        probabilities.append(logits.float().sigmoid().cpu())
+    labels = np.stack([record.label_vector(num_classes) for record in records]) > 0
+    result = classification_map(torch.cat(probabilities).numpy(), labels)
+    return {"val_map": result.mean, "val_ap": dict(enumerate(result.ap.tolist(), start=1))}
+
+
+if __name__ == "__main__":
+    run_stage("train_pam", TrainPam, main)

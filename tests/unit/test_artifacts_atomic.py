@@ -1,0 +1,91 @@
+"""Outputs are whole or absent, whatever interrupts the writer."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bestie.artifacts.atomic import atomic_output
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_under_its_name_only_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.txt"
+    with atomic_output(path) as partial:
+        partial.write_text("whole")
+        assert partial == tmp_path / "new" / ".out.txt.partial"
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert names(path.parent) == ["out.txt"]
+
+
+def test_a_folder_replaces_a_filled_folder_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out.zarr"
+    for content in ("old", "new"):
+        with atomic_output(path) as partial:
+            (partial / "c").mkdir(parents=True)
+            (partial / "c" / content).write_text(content)
+    assert names(path / "c") == ["new"]
+    assert names(tmp_path) == ["out.zarr"]
+
+
+@pytest.mark.parametrize("old_is_folder", [True, False])
+def test_a_file_and_a_folder_replace_each_other(tmp_path: Path, old_is_folder: bool) -> None:
+    path = tmp_path / "out"
+    for folder in (old_is_folder, not old_is_folder):
+        with atomic_output(path) as partial:
+            if folder:
+                partial.mkdir()
+            else:
+                partial.write_text("file")
+    assert path.is_dir() is not old_is_folder
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_link_into_a_cache_is_replaced_and_its_target_kept(tmp_path: Path) -> None:
+    cached, path = tmp_path / "cached", tmp_path / "out"
+    cached.write_text("old")
+    path.symlink_to(cached)
+    with atomic_output(path) as partial:
+        partial.write_text("new")
+    assert (cached.read_text(), path.read_text(), path.is_symlink()) == ("old", "new", False)
+
+
+def test_an_error_keeps_the_old_output_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("old")
+    with pytest.raises(KeyError), atomic_output(path) as partial:
+        partial.mkdir()
+        (partial / "half").write_text("half")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["out"]
+
+
+def test_writing_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nothing was written.*out"), atomic_output(tmp_path / "out"):
+        pass
+
+
+def test_a_killed_writer_leaves_no_final_name_and_the_next_start_cleans_up(tmp_path: Path) -> None:
+    path = tmp_path / "out.zarr"
+    script = f"""
+import os, pathlib, signal
+from bestie.artifacts.atomic import atomic_output
+with atomic_output(pathlib.Path({str(path)!r})) as partial:
+    partial.mkdir()
+    (partial / "stale").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script], cwd=Path.cwd()).returncode == -signal.SIGKILL
+    assert names(tmp_path) == [".out.zarr.partial"]
+    with atomic_output(path) as partial:
+        assert not partial.exists()
+        partial.mkdir()
+    assert names(tmp_path) == ["out.zarr"]
+    assert names(path) == []

@@ -1,0 +1,143 @@
+"""Maps: one row an image, few files, safe in worker processes."""
+
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from bestie.artifacts import maps
+from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.errors import InputError
+
+ARRAYS: dict[str, tuple] = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "label": ("uint8", 255)}
+
+
+def write(path: Path, n_rows: int = 5) -> Path:
+    with MapWriter(path, ARRAYS, n_rows, (8, 6)) as writer:
+        for row in range(0, n_rows, 2):
+            writer.write(row, "instance", np.full((8 - row, 6), row + 1, np.uint16))
+            writer.write(row, "offset", np.full((2, 3, 4), -row, np.int16))
+    return path
+
+
+def test_maps_come_back_at_the_image_size_and_unwritten_rows_as_fill(tmp_path: Path) -> None:
+    reader = MapReader(write(tmp_path / "m.zarr"))
+    assert (reader.names, reader.n_rows, reader.canvas_hw) == (("instance", "label", "offset"), 5, (8, 6))
+    assert np.array_equal(reader.read(2, "instance", 6, 6), np.full((6, 6), 3, np.uint16))
+    assert np.array_equal(reader.read(4, "offset", 3, 4), np.full((2, 3, 4), -4, np.int16))
+    assert reader.read(1, "instance", 8, 6).max() == 0
+    assert reader.read(0, "label", 8, 6).min() == 255
+    assert reader.read(0, "instance", 8, 6).dtype == np.uint16
+    assert reader.read(0, "instance", 8, 6).flags.writeable
+
+
+def test_the_padding_holds_the_fill_value(tmp_path: Path) -> None:
+    with MapWriter(tmp_path / "m.zarr", {"label": ("uint8", 255)}, 1, (4, 4)) as writer:
+        writer.write(0, "label", np.zeros((2, 3), np.uint8))
+    assert (MapReader(tmp_path / "m.zarr").read(0, "label", 4, 4) == 255).sum() == 16 - 6
+
+
+def test_a_shard_is_one_file_and_an_unwritten_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maps, "SHARD_ROWS", 4)
+    with MapWriter(tmp_path / "m.zarr", {"a": ("uint8", 0)}, 10, (5, 5)) as writer:
+        for row in (0, 1, 3, 9):
+            writer.write(row, "a", np.full((5, 5), row + 1, np.uint8))
+    files = {str(p.relative_to(tmp_path / "m.zarr")) for p in (tmp_path / "m.zarr").rglob("*") if p.is_file()}
+    assert files == {"zarr.json", "a/zarr.json", "a/c/0/0/0", "a/c/2/0/0"}
+    reader = MapReader(tmp_path / "m.zarr")
+    assert [int(reader.read(row, "a", 5, 5).max()) for row in range(10)] == [1, 2, 0, 4, 0, 0, 0, 0, 0, 10]
+
+
+def test_large_maps_get_smaller_shards(tmp_path: Path) -> None:
+    with MapWriter(tmp_path / "m.zarr", {"a": ("float32", 0, 2), "b": ("uint8",)}, 1000, (1024, 2048)):
+        pass
+    group = zarr.open_group(tmp_path / "m.zarr", mode="r")
+    assert group["a"].chunks == (1, 2, 1024, 2048)
+    assert group["a"].shards == (8, 2, 1024, 2048)  # 8 of 16 MiB are 128 MiB
+    assert group["b"].shards == (64, 1024, 2048)
+    assert group["a"].filters == ()
+
+
+def test_a_changed_image_changes_one_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maps, "SHARD_ROWS", 2)
+    contents = []
+    for changed in (0, 1):
+        with MapWriter(tmp_path / "m.zarr", {"a": ("uint8", 0)}, 6, (5, 5)) as writer:
+            for row in range(6):
+                writer.write(row, "a", np.full((5, 5), 1 + row + changed * (row == 3), np.uint8))
+        contents.append([(tmp_path / f"m.zarr/a/c/{k}/0/0").read_bytes() for k in range(3)])
+    assert [old == new for old, new in zip(*contents, strict=True)] == [True, False, True]
+
+
+def test_wrong_maps_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    bad_writes: list[tuple[int, str, np.ndarray, str]] = [
+        (0, "nope", np.zeros((2, 2), np.uint16), "no map 'nope'"),
+        (0, "instance", np.zeros((2, 2), np.int64), "takes uint16, not int64"),
+        (0, "instance", np.zeros((9, 2), np.uint16), "does not fit the canvas"),
+        (0, "offset", np.zeros((3, 2, 2), np.int16), r"takes \(2, 'height', 'width'\), not \(3, 2, 2\)"),
+        (0, "offset", np.zeros((2, 2), np.int16), r"not \(2, 2\)"),
+        (5, "instance", np.zeros((2, 2), np.uint16), "row 5 .* is not between"),
+    ]
+    for row, name, array, message in bad_writes:
+        with (
+            pytest.raises(ValueError, match=message),
+            MapWriter(tmp_path / "m.zarr", ARRAYS, 5, (8, 6)) as writer,
+        ):
+            writer.write(row, name, array)
+        assert not list(tmp_path.iterdir())
+
+
+def test_rows_must_ascend(tmp_path: Path) -> None:
+    array = np.zeros((2, 2), np.uint16)
+    with MapWriter(tmp_path / "m.zarr", ARRAYS, 5, (8, 6)) as writer:
+        writer.write(3, "instance", array)
+        for row in (3, 2):
+            with pytest.raises(ValueError, match=f"row {row} of the map 'instance' is not between"):
+                writer.write(row, "instance", array)
+
+
+def test_a_wrong_folder_map_or_image_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"m\.zarr does not exist"):
+        MapReader(tmp_path / "m.zarr")
+    with pytest.raises(InputError, match="is no Zarr group"):
+        MapReader(tmp_path).read(0, "instance", 1, 1)
+    reader = MapReader(write(tmp_path / "m.zarr"))
+    with pytest.raises(InputError, match="has no map 'nope', only"):
+        reader.read(0, "nope", 1, 1)
+    for row, height in ((5, 8), (0, 9)):
+        with pytest.raises(InputError, match=f"holds no row {row} of {height}x6 px"):
+            reader.read(row, "instance", height, 6)
+
+
+def test_a_cut_off_shard_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.zarr")
+    shard = path / "instance/c/0/0/0"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"m\.zarr is damaged"):
+        MapReader(path).read(0, "instance", 8, 6)
+
+
+# A forked child of a process with threads is what is tested here; Python 3.12 and later warn about it.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_reader_in_use_works_in_worker_processes(tmp_path: Path, method: str) -> None:
+    reader = MapReader(write(tmp_path / "m.zarr"))
+    expected = reader.read(2, "instance", 6, 6)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        found = pool.apply_async(reader.read, (2, "instance", 6, 6)).get(timeout=60)
+    assert np.array_equal(found, expected)
+
+
+def test_a_pickled_reader_carries_no_data(tmp_path: Path) -> None:
+    reader = MapReader(write(tmp_path / "m.zarr"))
+    reader.read(0, "instance", 8, 6)
+    assert len(pickle.dumps(reader)) < 1000
+
+
+def test_attributes_are_kept(tmp_path: Path) -> None:
+    with MapWriter(tmp_path / "m.zarr", ARRAYS, 1, (2, 2), attributes={"sigma_px": 6.0}):
+        pass
+    assert MapReader(tmp_path / "m.zarr").attributes == {"sigma_px": 6.0, "canvas_hw": [2, 2]}

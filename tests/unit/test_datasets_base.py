@@ -1,0 +1,96 @@
+"""An image is read as indexed, or the file that is not what it should be is named."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bestie.datasets import base
+from bestie.datasets.base import ImageRecord, hash_file, image_size, open_image, read_image
+from bestie.errors import InputError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def indexed(root: Path, name: str) -> ImageRecord:
+    height, width = image_size(root / name)
+    return ImageRecord(0, "a", "train", name, height, width, hash_file(root / name), (1,))
+
+
+def test_pixels_are_rgb_and_can_be_written_to(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    found = read_image(tmp_path, indexed(tmp_path, "a.png"))
+    assert np.array_equal(found, PIXELS)
+    assert found.flags.writeable
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    suffix = "tif" if mode == "CMYK" else "png"
+    Image.new("RGB", (3, 2), (255, 255, 255)).convert(mode).save(tmp_path / f"a.{suffix}")
+    found = read_image(tmp_path, indexed(tmp_path, f"a.{suffix}"))
+    assert np.array_equal(found, np.full((2, 3, 3), 255))
+
+
+def test_a_palette_with_transparent_entries_is_read_without_complaint(tmp_path: Path) -> None:
+    image = Image.fromarray(np.zeros((2, 3), np.uint8))
+    image.putpalette([10, 20, 30] * 256)
+    image.save(tmp_path / "a.png", transparency=bytes([0, 128]))
+    assert read_image(tmp_path, indexed(tmp_path, "a.png")).tolist() == [[[10, 20, 30]] * 3] * 2
+
+
+def test_an_exif_orientation_is_not_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=exif)
+    record = indexed(tmp_path, "a.jpg")
+    assert (record.height, record.width) == (20, 30)
+    assert read_image(tmp_path, record).shape == (20, 30, 3)
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    record = ImageRecord(0, "a", "train", "no/a.jpg", 20, 30, "00", ())
+    with pytest.raises(InputError, match=r"no/a\.jpg does not exist"):
+        read_image(tmp_path, record)
+
+
+def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(PIXELS).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"a\.jpg cannot be decoded"):
+        read_image(tmp_path, indexed(tmp_path, "a.jpg"))
+
+
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("<html>")
+    with pytest.raises(InputError, match=r"a\.jpg is no readable image"):
+        image_size(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: dataclasses.replace(r, height=30, width=20), r"is 20x30 .* the index says 30x20"),
+        (lambda r: dataclasses.replace(r, sha256="0" * 64), "is another file than the one indexed"),
+    ],
+)
+def test_another_file_than_the_indexed_one_is_named(
+    tmp_path: Path, change: Callable[[ImageRecord], ImageRecord], message: str
+) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=rf"a\.png {message}"):
+        read_image(tmp_path, change(indexed(tmp_path, "a.png")))
+
+
+def test_huge_images_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    monkeypatch.setattr(base, "MAX_IMAGE_PX", 599)
+    with pytest.raises(InputError, match=r"a\.png has 20x30 pixels, more than 599"):
+        open_image(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # above twice this, Pillow itself refuses
+    with pytest.raises(InputError, match=r"a\.png is too large"):
+        open_image(tmp_path / "a.png")

@@ -1,0 +1,177 @@
+"""COCO: gaps in its ids closed, polygons, crowds and empty images kept, mistakes named by annotation."""
+
+import contextlib
+import copy
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as reference
+from pycocotools.coco import COCO
+
+from bestie.artifacts.instances import encode_mask
+from bestie.datasets.base import Category, DataSet, Point, read_image
+from bestie.datasets.coco import CocoDataSet
+from bestie.errors import InputError
+
+HEIGHT, WIDTH = 6, 8
+SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]
+CONTENT: dict[str, Any] = {
+    "images": [
+        {"id": 7, "file_name": "000000000007.jpg", "height": HEIGHT, "width": WIDTH},
+        {"id": 5, "file_name": "000000000005.jpg", "height": HEIGHT, "width": WIDTH},
+    ],
+    "categories": [{"id": 90, "name": "toothbrush"}, {"id": 3, "name": "car"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 90, "iscrowd": 0, "segmentation": SQUARE},
+        {
+            "id": 2,
+            "image_id": 7,
+            "category_id": 3,
+            "iscrowd": 1,
+            "segmentation": {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]},
+        },
+    ],
+}
+
+
+def write(root: Path, content: dict[str, Any], name: str = "val2017") -> CocoDataSet:
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / name).mkdir(exist_ok=True)
+    (root / "annotations" / f"instances_{name}.json").write_text(json.dumps(content))
+    for image in content["images"]:
+        Image.new("RGB", (WIDTH, HEIGHT)).save(root / name / image["file_name"])
+    return CocoDataSet(root, {"val": name})
+
+
+def test_it_is_a_data_set(tmp_path: Path) -> None:
+    assert isinstance(write(tmp_path, CONTENT), DataSet)
+
+
+def test_categories_close_the_gaps_and_keep_cocos_ids(tmp_path: Path) -> None:
+    assert write(tmp_path, CONTENT).categories == (Category(1, "car", 3), Category(2, "toothbrush", 90))
+
+
+def test_images_without_objects_are_kept_with_no_label(tmp_path: Path) -> None:
+    data_set = write(tmp_path, CONTENT)
+    assert data_set.samples("val") == ("000000000005", "000000000007")
+    records = [data_set.record(k, row=n, split="val") for n, k in enumerate(data_set.samples("val"))]
+    assert [record.labels for record in records] == [(), (1, 2)]
+    assert records[1].path == "val2017/000000000007.jpg"
+    assert read_image(tmp_path, records[0]).shape == (HEIGHT, WIDTH, 3)
+    truth = data_set.ground_truth("000000000005")
+    assert truth.instances == ()
+    assert not truth.semantic.any()
+
+
+def test_small_objects_lie_on_large_ones_in_the_semantic_map(tmp_path: Path) -> None:
+    truth = write(tmp_path, CONTENT).ground_truth("000000000007")
+    assert [(i.category_id, int(i.mask.sum()), i.is_crowd) for i in truth.instances] == [
+        (2, 16, False),
+        (1, HEIGHT * WIDTH, True),
+    ]
+    assert np.array_equal(truth.semantic == 2, truth.instances[0].mask)
+    assert (truth.semantic == 1).sum() == HEIGHT * WIDTH - 16
+
+
+def test_compressed_counts_are_read_and_masks_without_pixels_left_out(tmp_path: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    mask = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 7 < 2
+    counts = reference.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode()
+    content["annotations"][0]["segmentation"] = {"size": [HEIGHT, WIDTH], "counts": counts}
+    content["annotations"][1]["segmentation"]["counts"] = [HEIGHT * WIDTH]
+    (instance,) = write(tmp_path, content).ground_truth("000000000007").instances
+    assert np.array_equal(instance.mask, mask)
+
+
+def test_points_are_read_where_somebody_made_them(tmp_path: Path) -> None:
+    data_set = write(tmp_path, CONTENT)
+    with pytest.raises(InputError, match=r"Center_points/000000000007\.txt does not exist"):
+        data_set.points("000000000007")
+    (tmp_path / "Center_points").mkdir()
+    (tmp_path / "Center_points" / "000000000007.txt").write_text("3 2 1 1.0")
+    assert data_set.points("000000000007") == (Point(2, y=2.0, x=3.0, score=1.0),)
+
+
+def break_annotation(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content["annotations"][0].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("breakage", "message"),
+    [
+        (break_annotation(category_id=4), "annotation 1: there is no category 4"),
+        (break_annotation(segmentation=[]), "annotation 1: its segmentation is malformed"),
+        (break_annotation(segmentation=[["a"] * 6]), "annotation 1: its segmentation is malformed"),
+        (break_annotation(segmentation=[1.0, 2.0]), "annotation 1: its segmentation is malformed"),
+        (break_annotation(segmentation={"size": [6, 8], "counts": [3]}), "annotation 1: its segmentation"),
+        (
+            break_annotation(segmentation={"size": [3, 4], "counts": [0, 12]}),
+            r"annotation 1: its mask is \(3, 4\)",
+        ),
+        (break_annotation(image_id=8), "annotates the image 8, which it does not list"),
+        (lambda content: content.pop("images"), "is not in COCO's format"),
+        (lambda content: content["images"][1].update(file_name="b/000000000007.jpg"), "lists two images"),
+    ],
+)
+def test_malformed_annotations_are_named(
+    tmp_path: Path, breakage: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    write(tmp_path, CONTENT)
+    content = copy.deepcopy(CONTENT)
+    breakage(content)
+    (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"instances_val2017\.json.* {message}"):
+        CocoDataSet(tmp_path, {"val": "val2017"}).ground_truth("000000000007")
+
+
+def test_wrong_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"instances_train2017\.json does not exist"):
+        CocoDataSet(tmp_path)
+    data_set = write(tmp_path, CONTENT)
+    with pytest.raises(InputError, match="no split 'train', only"):
+        data_set.samples("train")
+    with pytest.raises(InputError, match="annotates no image 9"):
+        data_set.ground_truth("9")
+    Image.new("RGB", (3, 3)).save(tmp_path / "val2017" / "000000000007.jpg")
+    with pytest.raises(InputError, match=r"000000000007\.jpg is 3x3 .* says 6x8"):
+        data_set.record("000000000007", row=0, split="val")
+    (tmp_path / "annotations" / "instances_val2017.json").write_text("{")
+    with pytest.raises(InputError, match=r"instances_val2017\.json is no valid JSON"):
+        CocoDataSet(tmp_path, {"val": "val2017"})
+
+
+def test_splits_that_disagree_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, CONTENT)
+    write(tmp_path, CONTENT, name="train2017")
+    with pytest.raises(InputError, match=r"lists the image 000000000005 of another split"):
+        CocoDataSet(tmp_path)
+    write(tmp_path, {**CONTENT, "categories": CONTENT["categories"][:1]}, name="train2017")
+    with pytest.raises(InputError, match="other categories than the other splits"):
+        CocoDataSet(tmp_path)
+
+
+def test_the_coco_subset_is_what_its_description_says(shared_dir: Path) -> None:
+    coco = CocoDataSet(shared_dir / "data" / "coco")
+    assert len(coco.categories) == 80
+    assert coco.categories[-1] == Category(80, "toothbrush", 90)
+    for split, n_images, n_instances in (("train", 48, 410), ("val", 32, 223)):
+        truths = [coco.ground_truth(image_id) for image_id in coco.samples(split)]
+        assert (len(truths), sum(len(truth.instances) for truth in truths)) == (n_images, n_instances)
+        assert sum(instance.is_crowd for truth in truths for instance in truth.instances) == 2
+
+
+def test_masks_are_those_of_pycocotools(shared_dir: Path) -> None:
+    coco = CocoDataSet(shared_dir / "data" / "coco", {"val": "val2017"})
+    with contextlib.redirect_stdout(io.StringIO()):
+        expected = COCO(shared_dir / "data" / "coco" / "annotations" / "instances_val2017.json")
+    for image_id in coco.samples("val"):
+        annotations = expected.imgToAnns[int(image_id)]
+        instances = coco.ground_truth(image_id).instances
+        for instance, annotation in zip(instances, annotations, strict=True):
+            assert encode_mask(instance.mask).encode() == expected.annToRLE(annotation)["counts"]
