@@ -1,5 +1,7 @@
 """Feature extractors of `timm` with one interface: a list of feature maps, finest first."""
 
+from typing import Any
+
 import timm
 import torch
 from jaxtyping import Float
@@ -29,11 +31,14 @@ class FeatureExtractor(nn.Module):
         return [features[index] for index in self._keep]
 
 
-def create_backbone(name: str, *, output_stride: int = 16, pretrained: bool = False) -> FeatureExtractor:
+def create_backbone(
+    name: str, *, output_stride: int = 16, stages: int | None = None, pretrained: bool = False
+) -> FeatureExtractor:
     """A backbone by its `timm` name; `pretrained` downloads the library's own ImageNet weights.
 
     Strides 4 and coarser are returned. Where several maps share a stride (dilated last stages), the
-    deepest one stands for it, and the others are dropped.
+    deepest one stands for it, and the others are dropped. `stages` keeps the first so many feature maps and
+    leaves out the layers behind them, which small images do not need.
 
     Raises:
         InputError: `timm` knows no such model, or it cannot give features at that stride.
@@ -41,13 +46,15 @@ def create_backbone(name: str, *, output_stride: int = 16, pretrained: bool = Fa
     if name not in timm.list_models():
         close = ", ".join(timm.list_models(f"{name[:6]}*")[:5]) or "see timm.list_models()"
         raise InputError(f"backbone {name!r} is not a model of timm; did you mean {close}?")
-    options = {"pad_type": "same"} if name.startswith("mobilenetv1") else {}
+    options: dict[str, Any] = {"pad_type": "same"} if name.startswith("mobilenetv1") else {}
+    if stages is not None:
+        options["out_indices"] = tuple(range(stages))
     try:
         model = timm.create_model(
             name, pretrained=pretrained, features_only=True, output_stride=output_stride, **options
         )
     except (TypeError, NotImplementedError, AssertionError, RuntimeError):
-        model = timm.create_model(name, pretrained=pretrained, features_only=True)
+        model = timm.create_model(name, pretrained=pretrained, features_only=True, **options)
     strides = model.feature_info.reduction()
     deepest = {stride: index for index, stride in enumerate(strides)}
     keep = [index for stride, index in sorted(deepest.items()) if 4 <= stride <= output_stride]

@@ -84,6 +84,7 @@ class Backbone(Section):
     weights: str = Field("random", description="random, download, previous (the stage before), or a file")
     sha256: str | None = Field(None, description="refuse a weight file with another hash")
     output_stride: Literal[8, 16, 32] = 16
+    stages: Count | None = Field(None, description="keep the first so many feature maps of timm; None: all")
 
 
 class Training(Section):

@@ -26,9 +26,10 @@ from bestie.metrics import MaskTable
 from bestie.params import Params, TrainBestie, load_params
 from bestie.settings import Settings, load_settings
 from bestie.stage import DATA, folder
-from bestie.training.detector_training import create_detector, detect_images, read_detector_images, train_detector
+from bestie.training.detector_training import detect_images, read_detector_images, train_detector
 from bestie.training.device import pick_device, prepare_process
-from bestie.training.instance_network import build_network, train_network
+from bestie.training.instance_network import train_network
+from bestie.training.models import create_detector, create_network
 from bestie.training.samples import InstanceImages
 
 
@@ -102,7 +103,7 @@ def train_network_on_truth(
             categories=read_instance_categories(truth),
             with_components=False,
         )
-        network, _ = build_network(own, num_classes=num_classes)
+        network, _ = create_network(own, num_classes=num_classes, previous=folder("train_pam") / "classifier.zarr")
         network.to(device).to(memory_format=torch.channels_last)
         train_network(
             network,

@@ -34,9 +34,9 @@ from bestie.progress import Progress
 from bestie.settings import Settings
 from bestie.sheet import pick_images, write_sheet
 from bestie.stage import folder, run_stage
-from bestie.training.detector_training import detect_images, load_detector
+from bestie.training.detector_training import detect_images
 from bestie.training.device import pick_device, prepare_process
-from bestie.training.instance_network import load_network
+from bestie.training.models import load_detector, load_network
 
 MODELS = ("bestie", "bestie_true_semantic", "components", "components_true_semantic", "mrcnn")
 CURVE_THRESHOLD = 0.5

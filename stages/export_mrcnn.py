@@ -12,7 +12,7 @@ from bestie.progress import Progress
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
 from bestie.training.device import pick_device, prepare_process
-from bestie.training.instance_network import load_network
+from bestie.training.models import load_network
 
 
 def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:

@@ -5,7 +5,6 @@ people to look at.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,8 +16,7 @@ from bestie.artifacts.instances import cue_rows
 from bestie.artifacts.maps import MapWriter
 from bestie.artifacts.schemas import CUES
 from bestie.artifacts.tables import TableWriter, read_categories, read_images, read_points
-from bestie.artifacts.weights import load_weights
-from bestie.backbones import create_backbone, normalize
+from bestie.backbones import normalize
 from bestie.classifier import Classifier, normalize_activation
 from bestie.cues import find_cues, smooth
 from bestie.datasets.base import ImageRecord, Point
@@ -28,6 +26,7 @@ from bestie.progress import Progress
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
 from bestie.training.device import autocast, pick_device, prepare_process
+from bestie.training.models import load_classifier
 
 #: Activation maps are stored at this stride; they are smooth, and cues are found at full size.
 STORED_STRIDE_PX = 8
@@ -60,23 +59,6 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
                 table.append_rows(cue_rows(record, cues_of(record, activation, params, given)))
                 progress.advance()
     progress.close()
-
-
-def load_classifier(path: Path) -> Classifier:
-    """The trained classifier, built from the parameters that its weights carry."""
-    weights, attributes = load_weights(path)
-    params = attributes["params"]
-    classifier = Classifier(
-        create_backbone(params["backbone"]["name"], output_stride=params["backbone"]["output_stride"]),
-        num_classes=attributes["num_classes"],
-        width=params["width"],
-        alpha=params["alpha"],
-        attention_layers=tuple(params["attention_layers"]),
-        normalized=not params["backbone"]["name"].startswith("vgg"),
-    )
-    classifier.load_state_dict(weights)
-    classifier.attend(True)
-    return classifier.eval()
 
 
 @torch.no_grad()

@@ -17,11 +17,11 @@ from bestie.artifacts.schemas import EVOLUTION
 from bestie.artifacts.tables import (
     TableWriter,
     iter_rows,
+    read_categories,
     read_images,
     read_instance_categories,
     read_points,
 )
-from bestie.artifacts.weights import save_weights
 from bestie.datasets.base import ImageRecord
 from bestie.detections import group_instances, predict_images, table_rows
 from bestie.inference import Instances
@@ -32,7 +32,8 @@ from bestie.settings import Settings
 from bestie.stage import folder, run_stage
 from bestie.training.checkpoints import Checkpoints, fingerprint
 from bestie.training.device import pick_device, prepare_process
-from bestie.training.instance_network import build_network, num_classes_of_run, train_network
+from bestie.training.instance_network import train_network
+from bestie.training.models import create_network, save_model
 from bestie.training.samples import InstanceImages
 
 
@@ -40,7 +41,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     """Train and write the network, its history and the snapshots."""
     prepare_process(params.seed)
     device = pick_device(settings.device)
-    num_classes = num_classes_of_run()
+    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
     labels, wsss = folder("make_pseudo_labels"), folder("import_wsss") / "maps.zarr"
     samples = InstanceImages(
         read_images(folder("prepare") / "images.parquet", "train"),
@@ -53,7 +54,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
         points=read_points(folder("extract_cues") / "cues.parquet") if dataset.supervision == "point" else None,
         with_components=params.refinement.enabled,
     )
-    network, origin = build_network(params, num_classes=num_classes)
+    network, origin = create_network(params, num_classes=num_classes, previous=folder("train_pam") / "classifier.zarr")
     network.to(device).to(memory_format=torch.channels_last)
     inputs = [folder("prepare") / "images.parquet", labels / "instances.parquet", wsss]
     name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
@@ -70,13 +71,14 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
         epoch_end=snapshots.take,
     )
     out = folder("train_bestie")
-    attributes = {
-        "params": params.model_dump(mode="json"),
-        "num_classes": num_classes,
-        "snapshot_rows": snapshots.rows,
-        **origin,
-    }
-    save_weights(out / "network.zarr", network.state_dict(), attributes)
+    save_model(
+        out / "network.zarr",
+        network,
+        params,
+        num_classes=num_classes,
+        origin=origin,
+        snapshot_rows=snapshots.rows,
+    )
     write_history(out / "history.parquet", out / "history.json", history)
     snapshots.write(out / "evolution.parquet")
     checkpoints.remove()

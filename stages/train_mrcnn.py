@@ -2,14 +2,14 @@
 
 from bestie.artifacts.metrics_json import write_history
 from bestie.artifacts.tables import read_categories, read_images
-from bestie.artifacts.weights import save_weights
 from bestie.errors import InputError
 from bestie.params import Dataset, TrainMrcnn
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
 from bestie.training.checkpoints import Checkpoints, fingerprint
-from bestie.training.detector_training import create_detector, read_detector_images, train_detector
+from bestie.training.detector_training import read_detector_images, train_detector
 from bestie.training.device import pick_device, prepare_process
+from bestie.training.models import create_detector, save_model
 
 
 def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
@@ -32,8 +32,7 @@ def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
     checkpoints = Checkpoints(settings.state / "train_mrcnn", name, minutes=settings.checkpoint_minutes)
     history = train_detector(detector, samples, params, settings, device, checkpoints=checkpoints)
     out = folder("train_mrcnn")
-    attributes = {"params": params.model_dump(mode="json"), "num_classes": num_classes, **origin}
-    save_weights(out / "detector.zarr", detector.state_dict(), attributes)
+    save_model(out / "detector.zarr", detector, params, num_classes=num_classes, origin=origin)
     write_history(out / "history.parquet", out / "history.json", history)
     checkpoints.remove()
 

@@ -6,7 +6,6 @@ from torch.nn import functional as F
 
 from bestie.artifacts.metrics_json import write_history, write_json
 from bestie.artifacts.tables import read_categories, read_images
-from bestie.artifacts.weights import save_weights
 from bestie.backbones import normalize
 from bestie.classifier import Classifier
 from bestie.metrics import classification_map
@@ -16,8 +15,8 @@ from bestie.settings import Settings
 from bestie.stage import folder, run_stage
 from bestie.training.checkpoints import Checkpoints, fingerprint
 from bestie.training.device import autocast, pick_device, prepare_process
-from bestie.training.initial import build_backbone
 from bestie.training.loop import Clock, Loop
+from bestie.training.models import create_classifier, save_model
 from bestie.training.optimizer import create_optimizer, create_schedule
 from bestie.training.samples import LabelledBatch, LabelledImages
 
@@ -28,7 +27,7 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
     device = pick_device(settings.device)
     index = folder("prepare") / "images.parquet"
     categories = read_categories(folder("prepare") / "categories.parquet")
-    classifier, origin = build_classifier(params, num_classes=len(categories))
+    classifier, origin = create_classifier(params, num_classes=len(categories))
     classifier.to(device).to(memory_format=torch.channels_last)
     samples = LabelledImages(read_images(index, "train"), dataset.image_root, len(categories), params.augmentation)
     name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump()}, [index])
@@ -38,25 +37,10 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
 
     scores = score(classifier, dataset, params, device, len(categories))
     out = folder("train_pam")
-    attributes = {"params": params.model_dump(mode="json"), "num_classes": len(categories), **origin}
-    save_weights(out / "classifier.zarr", classifier.state_dict(), attributes)
+    save_model(out / "classifier.zarr", classifier, params, num_classes=len(categories), origin=origin)
     write_history(out / "history.parquet", out / "history.json", history)
     write_json(out / "metrics.json", scores)
     checkpoints.remove()
-
-
-def build_classifier(params: TrainPam, *, num_classes: int) -> tuple[Classifier, dict]:
-    """The classifier with its first weights, and where those came from."""
-    backbone, origin = build_backbone(params.backbone)
-    classifier = Classifier(
-        backbone,
-        num_classes=num_classes,
-        width=params.width,
-        alpha=params.alpha,
-        attention_layers=params.attention_layers,
-        normalized=not params.backbone.name.startswith("vgg"),
-    )
-    return classifier, origin
 
 
 def build_loop(

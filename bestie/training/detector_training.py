@@ -13,16 +13,13 @@ from torchvision.models.detection import MaskRCNN
 from bestie.artifacts.instances import decode_mask, instance_rows
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_images
-from bestie.artifacts.weights import load_weights
-from bestie.backbones import create_backbone
 from bestie.datasets.base import ImageRecord
-from bestie.detector import build_detector, detect, detector_targets
+from bestie.detector import detect, detector_targets
 from bestie.params import TrainMrcnn
 from bestie.settings import Settings
 from bestie.training.augment import jitter_colors
 from bestie.training.checkpoints import Checkpoints
 from bestie.training.device import autocast
-from bestie.training.initial import build_backbone
 from bestie.training.loop import Clock, Loop
 from bestie.training.optimizer import create_optimizer, create_schedule
 from bestie.training.samples import image_tensor
@@ -76,43 +73,6 @@ def read_detector_images(
         if kept:
             instances[row] = kept
     return DetectorImages([r for r in records if r.row in instances], root, instances, jitter)
-
-
-def create_detector(params: TrainMrcnn, *, num_classes: int, previous: Path | None) -> tuple[MaskRCNN, dict]:
-    """The detector with its first weights, and where those came from."""
-    if params.architecture == "maskrcnn_resnet50_fpn":
-        detector = build_detector(
-            None, num_classes=num_classes, min_side_px=params.min_side_px, max_side_px=params.max_side_px
-        )
-        return detector, {"weights": "random"}
-    backbone, origin = build_backbone(params.backbone, previous=previous)
-    return _over(backbone, params, num_classes), origin
-
-
-def load_detector(path: Path) -> MaskRCNN:
-    """A trained detector, built from the parameters that its weights carry. InputError as `load_weights`."""
-    weights, attributes = load_weights(path)
-    params = TrainMrcnn.model_validate(attributes["params"])
-    if params.architecture == "maskrcnn_resnet50_fpn":
-        detector, _ = create_detector(params, num_classes=attributes["num_classes"], previous=None)
-    else:
-        backbone = create_backbone(params.backbone.name, output_stride=params.backbone.output_stride)
-        detector = _over(backbone, params, attributes["num_classes"])
-    detector.load_state_dict(weights)
-    return detector.eval()
-
-
-def _over(backbone: Any, params: TrainMrcnn, num_classes: int) -> MaskRCNN:
-    return build_detector(
-        backbone,
-        num_classes=num_classes,
-        width=params.width,
-        min_side_px=params.min_side_px,
-        max_side_px=params.max_side_px,
-        anchor_sizes_px=params.anchor_sizes_px,
-        proposals=params.proposals,
-        box_batch=params.box_batch,
-    )
 
 
 def train_detector(

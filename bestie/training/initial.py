@@ -27,7 +27,7 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
         InputError: unknown backbone; a weight file that is missing, has another hash than `sha256`, or
             lacks a tensor of the backbone.
     """
-    backbone = create_backbone(params.name, output_stride=params.output_stride, pretrained=params.weights == "download")
+    backbone = bare_backbone(params, pretrained=params.weights == "download")
     if params.weights in ("random", "download"):
         return backbone, {"weights": params.weights}
     if params.weights == "previous":
@@ -45,6 +45,11 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
     weights, _ = load_any_weights(path)
     _load(backbone.model, weights, path)
     return backbone, {"weights": path.name, "sha256": found}
+
+
+def bare_backbone(params: Backbone, *, pretrained: bool = False) -> FeatureExtractor:
+    """The backbone with random weights, or those that `timm` downloads."""
+    return create_backbone(params.name, output_stride=params.output_stride, stages=params.stages, pretrained=pretrained)
 
 
 def find_weights(name: str) -> Path:

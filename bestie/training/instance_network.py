@@ -1,61 +1,22 @@
 """Training of the network: Listing 1 of the paper, with guidance and online refinement (Sections 3.4, 3.5)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from bestie.artifacts.tables import read_categories
-from bestie.artifacts.weights import load_weights
-from bestie.backbones import create_backbone, normalize
+from bestie.backbones import normalize
 from bestie.losses import BestieLoss
 from bestie.network import BestieNetwork, Outputs
 from bestie.params import TrainBestie
 from bestie.refinement import Refined, refine
 from bestie.settings import Settings
-from bestie.stage import folder
 from bestie.targets import Targets, center_map_from_points, render_targets
 from bestie.training.checkpoints import Checkpoints
 from bestie.training.device import autocast
-from bestie.training.initial import build_backbone
 from bestie.training.loop import Clock, EpochEnd, Loop
 from bestie.training.optimizer import create_optimizer, create_schedule
 from bestie.training.samples import InstanceBatch, InstanceImages
-
-
-def build_network(params: TrainBestie, *, num_classes: int) -> tuple[BestieNetwork, dict[str, Any]]:
-    """The network with its first weights, and where those came from."""
-    backbone, origin = build_backbone(params.backbone, previous=folder("train_pam") / "classifier.zarr")
-    network = BestieNetwork(
-        backbone,
-        num_classes=num_classes,
-        decoder=params.decoder,
-        width=params.width,
-        class_wise=params.class_wise,
-    )
-    return network, origin
-
-
-def load_network(path: Any) -> BestieNetwork:
-    """A trained network, built from the parameters that its weights carry. InputError as `load_weights`."""
-    weights, attributes = load_weights(path)
-    params = attributes["params"]
-    backbone = params["backbone"]
-    network = BestieNetwork(
-        create_backbone(backbone["name"], output_stride=backbone["output_stride"]),
-        num_classes=attributes["num_classes"],
-        decoder=params["decoder"],
-        width=params["width"],
-        class_wise=params["class_wise"],
-    )
-    network.load_state_dict(weights)
-    return network.eval()
-
-
-def num_classes_of_run() -> int:
-    """C, from the categories of this run."""
-    return len(read_categories(folder("prepare") / "categories.parquet"))
 
 
 @dataclass(kw_only=True)

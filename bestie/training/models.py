@@ -1,0 +1,123 @@
+"""Models from parameters, with first weights or with trained ones.
+
+A trained model is one artifact: its weights carry the parameters that it is built from.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+from torchvision.models.detection import MaskRCNN
+
+from bestie.artifacts.weights import load_weights, save_weights
+from bestie.backbones import FeatureExtractor
+from bestie.classifier import Classifier
+from bestie.detector import build_detector
+from bestie.network import BestieNetwork
+from bestie.params import TrainBestie, Training, TrainMrcnn, TrainPam
+from bestie.training.initial import bare_backbone, build_backbone
+
+Origin = dict[str, Any]
+M = TypeVar("M", bound=nn.Module)
+
+
+def save_model(
+    path: Path, module: nn.Module, params: Training, *, num_classes: int, origin: Origin, **facts: Any
+) -> None:
+    """Write a trained model with all that `load_classifier`, `load_network` or `load_detector` need.
+
+    Args:
+        path: the `*.zarr` folder to write.
+        module: the model.
+        params: what it was built and trained with.
+        num_classes: C, without background.
+        origin: where its first weights came from.
+        facts: further JSON values to keep.
+    """
+    attributes = {"params": params.model_dump(mode="json"), "num_classes": num_classes, "origin": origin, **facts}
+    save_weights(path, module.state_dict(), attributes)
+
+
+def create_classifier(params: TrainPam, *, num_classes: int) -> tuple[Classifier, Origin]:
+    """The classifier with its first weights, and where those came from. InputError as `build_backbone`."""
+    backbone, origin = build_backbone(params.backbone)
+    return _classifier(backbone, params, num_classes), origin
+
+
+def load_classifier(path: Path) -> Classifier:
+    """A trained classifier. InputError as `load_weights`."""
+    weights, attributes = load_weights(path)
+    params = TrainPam.model_validate(attributes["params"])
+    classifier = _classifier(bare_backbone(params.backbone), params, attributes["num_classes"])
+    return _with(classifier, weights)
+
+
+def create_network(params: TrainBestie, *, num_classes: int, previous: Path) -> tuple[BestieNetwork, Origin]:
+    """The network with its first weights, and where those came from. InputError as `build_backbone`."""
+    backbone, origin = build_backbone(params.backbone, previous=previous)
+    return _network(backbone, params, num_classes), origin
+
+
+def load_network(path: Path) -> BestieNetwork:
+    """A trained network. InputError as `load_weights`."""
+    weights, attributes = load_weights(path)
+    params = TrainBestie.model_validate(attributes["params"])
+    network = _network(bare_backbone(params.backbone), params, attributes["num_classes"])
+    return _with(network, weights)
+
+
+def create_detector(params: TrainMrcnn, *, num_classes: int, previous: Path) -> tuple[MaskRCNN, Origin]:
+    """The detector with its first weights, and where those came from. InputError as `build_backbone`."""
+    if params.architecture == "maskrcnn_resnet50_fpn":
+        return _detector(None, params, num_classes), {"weights": "random"}
+    backbone, origin = build_backbone(params.backbone, previous=previous)
+    return _detector(backbone, params, num_classes), origin
+
+
+def load_detector(path: Path) -> MaskRCNN:
+    """A trained detector. InputError as `load_weights`."""
+    weights, attributes = load_weights(path)
+    params = TrainMrcnn.model_validate(attributes["params"])
+    standard = params.architecture == "maskrcnn_resnet50_fpn"
+    backbone = None if standard else bare_backbone(params.backbone)
+    return _with(_detector(backbone, params, attributes["num_classes"]), weights)
+
+
+def _classifier(backbone: FeatureExtractor, params: TrainPam, num_classes: int) -> Classifier:
+    return Classifier(
+        backbone,
+        num_classes=num_classes,
+        width=params.width,
+        alpha=params.alpha,
+        attention_layers=params.attention_layers,
+        normalized=not params.backbone.name.startswith("vgg"),
+    )
+
+
+def _network(backbone: FeatureExtractor, params: TrainBestie, num_classes: int) -> BestieNetwork:
+    return BestieNetwork(
+        backbone,
+        num_classes=num_classes,
+        decoder=params.decoder,
+        width=params.width,
+        class_wise=params.class_wise,
+    )
+
+
+def _detector(backbone: FeatureExtractor | None, params: TrainMrcnn, num_classes: int) -> MaskRCNN:
+    return build_detector(
+        backbone,
+        num_classes=num_classes,
+        width=params.width,
+        min_side_px=params.min_side_px,
+        max_side_px=params.max_side_px,
+        anchor_sizes_px=params.anchor_sizes_px,
+        proposals=params.proposals,
+        box_batch=params.box_batch,
+    )
+
+
+def _with(module: M, weights: Mapping[str, Any]) -> M:
+    module.load_state_dict(weights)
+    return module.eval()
