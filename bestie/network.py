@@ -138,7 +138,7 @@ class BestieNetwork(nn.Module):
         last = nn.Conv2d(width, outputs, 1)
         # Centre errors are squared and count 200 times: outputs of the usual size would drown all else at first.
         nn.init.normal_(last.weight, std=1e-3)
-        return nn.Sequential(_separable(width, width), last)
+        return nn.Sequential(_separable(width, width, 3), last)
 
     def forward(self, images: Float[Tensor, "b 3 h w"], *, full_size: bool = True) -> Outputs:
         """Normalised images to the three maps, at the input's size or (`full_size=False`) a quarter of it."""
