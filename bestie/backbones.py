@@ -24,6 +24,17 @@ class FeatureExtractor(nn.Module):
         self.channels = channels
         self.strides = strides
         self._keep = keep
+        self._frozen = False
+
+    def freeze(self) -> "FeatureExtractor":
+        """Keep weights and batch statistics as they are from now on."""
+        self.requires_grad_(False)
+        self._frozen = True
+        return self.eval()
+
+    def train(self, mode: bool = True) -> "FeatureExtractor":
+        """Training or evaluation mode; a frozen backbone stays in the latter."""
+        return super().train(mode and not self._frozen)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
         """Feature maps `b c h/s w/s`, one for each of `strides`."""

@@ -45,6 +45,19 @@ class PeakAttention(nn.Module):
         return peak_attention(features, self.alpha) if self.enabled else F.relu(features)
 
 
+def start_as_pointwise(convolution: nn.Conv2d) -> None:
+    """Draw the centre tap of 3 x 3 filters; the others start at zero.
+
+    Image-level labels do not say where an activation belongs: three layers of random filters put the peaks of the
+    generated data 14 px (median) off the part that caused them, each class in a direction of its own.
+    """
+    center = convolution.weight.new_empty(*convolution.weight.shape[:2], 1, 1)
+    nn.init.kaiming_normal_(center, nonlinearity="relu")
+    with torch.no_grad():
+        convolution.weight.zero_()
+        convolution.weight[:, :, 1:2, 1:2] = center
+
+
 class Classifier(nn.Module):
     """Backbone, three added convolutions (layers 4, 5, 6), one activation map a class, global mean.
 
@@ -75,6 +88,7 @@ class Classifier(nn.Module):
             attention = PeakAttention(alpha) if layer in attention_layers else nn.ReLU()
             norm = nn.BatchNorm2d(width) if normalized else nn.Identity()
             convolution = nn.Conv2d(channels, width, 3, padding=1, bias=not normalized)
+            start_as_pointwise(convolution)
             self.added.append(nn.Sequential(convolution, norm, attention))
             channels = width
         self.head = nn.Conv2d(width, num_classes, 1)

@@ -11,6 +11,7 @@ from rich.table import Table
 from bestie.errors import InputError
 from bestie.params import read_yaml
 from bestie.profiles import changes, compose, profile_names, write_params
+from bestie.progress import close_all
 
 app = typer.Typer(
     name="bestie",
@@ -101,5 +102,6 @@ def main() -> None:
     try:
         app()
     except InputError as error:
+        close_all()
         print(f"bestie: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -1,6 +1,8 @@
 """Mask R-CNN on exported labels: torchvision's detector over a `timm` backbone, or its standard recipe."""
 
+import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,11 +13,13 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops.poolers import initLevelMapper
 
 from bestie.backbones import FeatureExtractor
 
 ASPECTS = (0.5, 1.0, 2.0)
 BOX_SIDE, MASK_SIDE = 7, 14
+STANDARD_STRIDES_PX = (4, 8, 16, 32)
 
 
 class PyramidBackbone(nn.Module):
@@ -55,20 +59,21 @@ def build_detector(
         box_batch: boxes an image that the box head learns from.
     """
     if backbone is None:
-        return maskrcnn_resnet50_fpn(
+        detector = maskrcnn_resnet50_fpn(
             weights=None,
             weights_backbone=None,
             num_classes=num_classes + 1,
             min_size=min_side_px,
             max_size=max_side_px,
         )
+        return _with_strides(detector, STANDARD_STRIDES_PX)
     levels = len(backbone.strides)
     sizes = tuple((size,) for size in anchor_sizes_px)
     if len(sizes) != levels:
         raise ValueError(f"{levels} feature maps need {levels} anchor sizes, not {len(sizes)}")
     names = [str(level) for level in range(levels)]
     hidden = width * 2
-    return MaskRCNN(
+    detector = MaskRCNN(
         PyramidBackbone(backbone, width=width),
         min_size=min_side_px,
         max_size=max_side_px,
@@ -87,6 +92,20 @@ def build_detector(
         mask_head=MaskRCNNHeads(width, (width, width), 1),
         mask_predictor=MaskRCNNPredictor(width, width, num_classes + 1),
     )
+    return _with_strides(detector, backbone.strides)
+
+
+def _with_strides(detector: MaskRCNN, strides: Sequence[int]) -> MaskRCNN:
+    """Tell the poolers the strides of their maps.
+
+    They guess them from the first batch otherwise: wrongly for images much smaller than their padded size, and
+    another guess after a training was resumed.
+    """
+    first, last = (int(math.log2(strides[level])) for level in (0, -1))
+    for pooler in (detector.roi_heads.box_roi_pool, detector.roi_heads.mask_roi_pool):
+        pooler.scales = [1 / stride for stride in strides]
+        pooler.map_levels = initLevelMapper(first, last)
+    return detector
 
 
 def detector_targets(masks: Tensor, category_id: Tensor) -> dict[str, Tensor]:

@@ -4,17 +4,33 @@
 environment by `bestie.settings`. A stage is handed its own section and `dataset`, nothing else.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bestie.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("must be odd, since a window needs a middle pixel")
+    return value
+
+
+def _with_half(values: tuple[float, ...]) -> tuple[float, ...]:
+    if 0.5 not in values:
+        raise ValueError("0.5 must be among them: curves and comparisons are made there")
+    return values
+
+
+Window = Annotated[Count, AfterValidator(_odd)]
 Precision = Literal["fp32", "bf16"]
 
 GENERATED_ROOT = Path("data/raw/generated")
@@ -85,6 +101,7 @@ class Backbone(Section):
     sha256: str | None = Field(None, description="refuse a weight file with another hash")
     output_stride: Literal[8, 16, 32] = 16
     stages: Count | None = Field(None, description="keep the first so many feature maps of timm; None: all")
+    trainable: bool = Field(True, description="false keeps its weights, which suits little data and few minutes")
 
 
 class Training(Section):
@@ -121,7 +138,7 @@ class ExtractCues(Section):
     """Local maxima of the activation maps (Listing 3)."""
 
     threshold: Fraction = Field(0.5, description="the paper's 0.5; the authors' release takes 0.7")
-    window_px: Count = 15
+    window_px: Window = 15
     max_per_class: Count = 25
     scales: tuple[Positive, ...] = (1.0,)
     flip: bool = True
@@ -139,13 +156,12 @@ class MakePseudoLabels(Section):
 
     min_area_px: Count = 50
     sigma_px: Positive = 6.0
-    class_wise: bool = True
 
 
 class Grouping(Section):
     """Centres of a centre map: maxima of a `window_px` square above `threshold` (Section 3.2)."""
 
-    window_px: Count = 41
+    window_px: Window = 41
     threshold: Fraction = 0.1
 
 
@@ -155,7 +171,7 @@ class Refinement(Section):
     enabled: bool = True
     cluster: bool = True
     threshold: Fraction = 0.3
-    window_px: Count = 41
+    window_px: Window = 41
     max_per_component: Count = 5
     confidence: Literal["center", "release"] = "center"
     average: bool = Field(False, description="halve pseudo and refined terms, as the release does")
@@ -175,7 +191,9 @@ class TrainBestie(Training):
     lambda_center: Positive = 200.0
     lambda_offset: Positive = 0.01
     lambda_semantic: Positive = 1.0
-    hard_pixel_fraction: Fraction = Field(1.0, description="part of the pixels that the semantic loss keeps")
+    hard_pixel_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="part of the pixels that the semantic loss keeps"
+    )
     hard_pixel_start: Fraction = Field(0.5, description="part of the training before hard pixels alone count")
     evolution_every: Annotated[int, Field(ge=0)] = Field(5, description="epochs between snapshots; 0: none")
     evolution_images: Count = 100
@@ -212,7 +230,7 @@ class Evaluate(Section):
     grouping: Grouping = Grouping()
     flip: bool = True
     min_area_px: Count = 16
-    iou_thresholds: tuple[Fraction, ...] = (0.25, 0.5, 0.7, 0.75)
+    iou_thresholds: Annotated[tuple[Fraction, ...], AfterValidator(_with_half)] = (0.25, 0.5, 0.7, 0.75)
     confidence: Literal["release", "center"] = Field(
         "release", description="score: center value, or times class probability"
     )
@@ -242,8 +260,10 @@ def parse(model: type[T], values: Any, *, source: str) -> T:
     """Check `values` against `model`.
 
     Raises:
-        InputError: an unknown key, a missing key or a wrong value, each by its full name.
+        InputError: no keys at all, an unknown key, a missing key or a wrong value, each by its full name.
     """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{source}: expected keys with values, got {values!r}; `bestie profile shapes` writes them")
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -274,7 +294,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `bestie profile shapes` writes the default") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as YAML ({error}); correct the file") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable as YAML ({reason}); correct the file") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected sections with keys; `bestie profile shapes` writes the default")
     return values

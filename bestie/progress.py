@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
+from weakref import WeakSet
 
 from tqdm import tqdm
 
@@ -38,6 +39,7 @@ class Progress:
         self._json = as_json
         self._description, self._total, self._done, self._first = description, total, done, done
         self._start = self._printed = time.monotonic()
+        _open.add(self)
 
     def advance(self, count: int = 1, **values: float) -> None:
         """`count` steps more; `values` are shown beside the rate."""
@@ -62,6 +64,16 @@ class Progress:
     def close(self) -> None:
         """End the bar's line."""
         self._bar.close()
+        _open.discard(self)
+
+
+_open: WeakSet[Progress] = WeakSet()
+
+
+def close_all() -> None:
+    """End the lines of all bars that an error has interrupted, so that a message starts a line of its own."""
+    for progress in list(_open):
+        progress.close()
 
 
 def track(items: Iterable[T], description: str, *, unit: str = "image", as_json: bool = False) -> Iterator[T]:

@@ -19,7 +19,6 @@ class Settings:
         workers: processes that load data; 0 loads in the training process.
         checkpoint_minutes: longest time between two checkpoints of a training.
         state: folder for checkpoints, outside of DVC's outputs.
-        compile: compile networks with `torch.compile`.
         json_progress: progress as one JSON object a line instead of a bar.
     """
 
@@ -27,7 +26,6 @@ class Settings:
     workers: int = 0
     checkpoint_minutes: float = 5.0
     state: Path = Path(".bestie")
-    compile: bool = False
     json_progress: bool = False
 
 
@@ -43,7 +41,6 @@ def load_settings() -> Settings:
         workers=_number("BESTIE_WORKERS", default.workers),
         checkpoint_minutes=_number("BESTIE_CHECKPOINT_MINUTES", default.checkpoint_minutes),
         state=Path(os.environ.get("BESTIE_STATE", default.state)),
-        compile=_number("BESTIE_COMPILE", 0) != 0,
         json_progress=os.environ.get("BESTIE_PROGRESS", "bar") == "json",
     )
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from bestie.errors import InputError
 from bestie.params import Dataset, Section, parse, read_yaml
+from bestie.progress import close_all
 from bestie.settings import Settings, load_settings
 
 DATA = Path("data")
@@ -36,6 +37,7 @@ def run_stage(name: str, model: type[T], main: Callable[[Dataset, T, Settings], 
     try:
         main(*load_section(name, model), load_settings())
     except InputError as error:
+        close_all()
         print(f"{name}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     print(f"{name}: done in {time.monotonic() - started:.1f} s", file=sys.stderr)

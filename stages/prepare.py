@@ -56,8 +56,11 @@ def generate(dataset: Dataset, params: Prepare, settings: Settings) -> None:
     progress = Progress(
         "prepare: draw", shapes.num_train + shapes.num_val, unit="image", as_json=settings.json_progress
     )
-    with atomic_output(GENERATED_ROOT) as partial:
-        generate_shapes(partial, **shapes.model_dump(), progress=lambda _done, _total: progress.advance())
+    try:
+        with atomic_output(GENERATED_ROOT) as partial:
+            generate_shapes(partial, **shapes.model_dump(), progress=lambda _done, _total: progress.advance())
+    except ValueError as error:
+        raise InputError(f"prepare.shapes: {error}; correct the value") from error
     progress.close()
 
 

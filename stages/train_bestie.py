@@ -43,21 +43,23 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     device = pick_device(settings.device)
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
     labels, wsss = folder("make_pseudo_labels"), folder("import_wsss") / "maps.zarr"
+    classifier, cues = folder("train_pam") / "classifier.zarr", folder("extract_cues") / "cues.parquet"
+    index = folder("prepare") / "images.parquet"
     samples = InstanceImages(
-        read_images(folder("prepare") / "images.parquet", "train"),
+        read_images(index, "train"),
         dataset.image_root,
         num_classes,
         params.augmentation,
         semantic=MapReader(wsss),
         instance=MapReader(labels / "maps.zarr"),
         categories=read_instance_categories(labels / "instances.parquet"),
-        points=read_points(folder("extract_cues") / "cues.parquet") if dataset.supervision == "point" else None,
+        points=read_points(cues) if dataset.supervision == "point" else None,
         with_components=params.refinement.enabled,
     )
-    network, origin = create_network(params, num_classes=num_classes, previous=folder("train_pam") / "classifier.zarr")
+    network, origin = create_network(params, num_classes=num_classes, previous=classifier)
     network.to(device).to(memory_format=torch.channels_last)
-    inputs = [folder("prepare") / "images.parquet", labels / "instances.parquet", wsss]
-    name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
+    inputs = [Path(__file__), index, classifier, cues, wsss, labels / "instances.parquet"]
+    name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, inputs)
     checkpoints = Checkpoints(settings.state / "train_bestie", name, minutes=settings.checkpoint_minutes)
     snapshots = Snapshots(network, samples, params, device, checkpoints.folder)
     history = train_network(

@@ -1,5 +1,7 @@
 """Train Mask R-CNN on the exported labels: `python -m stages.train_mrcnn`."""
 
+from pathlib import Path
+
 from bestie.artifacts.metrics_json import write_history
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.errors import InputError
@@ -22,13 +24,14 @@ def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
     samples = read_detector_images(labels, records, dataset.image_root, jitter=params.jitter)
     if not samples.records:
         raise InputError(
-            f"{labels} holds no instance, so there is nothing to train on; look at the centre maps of train_bestie "
-            "and lower export_mrcnn.grouping.threshold or export_mrcnn.min_score"
+            f"{labels} holds no instance: the network's semantic map is background everywhere. "
+            "Train longer (train_bestie.epochs), or look at the WSSS maps in data/import_wsss"
         )
     previous = folder("train_bestie") / "network.zarr"
     detector, origin = create_detector(params, num_classes=num_classes, previous=previous)
     detector.to(device)
-    name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump()}, [labels, previous])
+    inputs = [Path(__file__), folder("prepare") / "images.parquet", labels, previous]
+    name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, inputs)
     checkpoints = Checkpoints(settings.state / "train_mrcnn", name, minutes=settings.checkpoint_minutes)
     history = train_detector(detector, samples, params, settings, device, checkpoints=checkpoints)
     out = folder("train_mrcnn")

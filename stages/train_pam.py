@@ -1,5 +1,7 @@
 """Train the classifier with the peak attention module on image-level labels: `python -m stages.train_pam`."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -30,7 +32,9 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
     classifier, origin = create_classifier(params, num_classes=len(categories))
     classifier.to(device).to(memory_format=torch.channels_last)
     samples = LabelledImages(read_images(index, "train"), dataset.image_root, len(categories), params.augmentation)
-    name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump()}, [index])
+    name = fingerprint(
+        {"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, [Path(__file__), index]
+    )
     checkpoints = Checkpoints(settings.state / "train_pam", name, minutes=settings.checkpoint_minutes)
     loop = build_loop(classifier, samples, params, settings, device, checkpoints)
     history = loop.run()

@@ -1,14 +1,22 @@
-"""Shape and type checks while tests run, and where the recorded numbers are."""
+"""Shape and type checks while tests run, where the test material is, and a finished run of the smoke profile."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
-install_import_hook(["bestie"], "beartype.beartype")
+from tests import typechecker
 
-ROOT = Path(__file__).resolve().parents[1]
+install_import_hook(["bestie"], f"{typechecker.__name__}.check_types")
+
+from tests import workspace as ws  # noqa: E402  the hook must be there first
+
+ROOT = ws.ROOT
 
 
 @pytest.fixture(scope="session")
@@ -31,4 +39,43 @@ def golden_dir() -> Path:
     folder = golden_folder()
     if not folder.is_dir():
         pytest.skip(f"no recorded numbers at {folder} (set BESTIE_GOLDEN)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tests see no setting of the person who runs them, and leave torch's switches as they found them."""
+    for name in list(os.environ):
+        if name.startswith("BESTIE_") and name not in ("BESTIE_SHARED", "BESTIE_GOLDEN"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("BESTIE_DEVICE", "cpu")
+    before = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which all stages ran once on the smoke profile. Nobody may change it: take `workspace`."""
+    folder = tmp_path_factory.mktemp("finished")
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BESTIE_DEVICE", "cpu")
+        ws.set_params()
+        ws.run(*ws.STAGES)
+    return folder
+
+
+@pytest.fixture
+def finished_run(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`finished` as the working directory, to read from."""
+    monkeypatch.chdir(finished)
+    return finished
+
+
+@pytest.fixture
+def workspace(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `finished` as the working directory, to change."""
+    folder = tmp_path / "workspace"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
     return folder

@@ -150,7 +150,9 @@ def _load(path: Path) -> dict[str, Any]:
         with path.open(encoding="utf-8") as file:
             return json.load(file, object_hook=_pack_polygons)
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist. Correct dataset.root or dataset.splits.") from error
+        raise InputError(
+            f"{path} does not exist. Correct dataset.root, prepare.train_list or prepare.val_list."
+        ) from error
     except ValueError as error:
         raise InputError(f"{path} is no valid JSON ({error}). Restore the file.") from error
 

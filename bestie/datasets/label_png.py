@@ -43,5 +43,5 @@ def check_classes(path: Path, labels: np.ndarray, *, n_categories: int) -> None:
     if unknown.size:
         raise InputError(
             f"{path} has the class {unknown[0]:g}, but only 0 to {n_categories} and {VOID} (void) exist. "
-            "Correct the map or dataset.categories."
+            "Correct the map or prepare.categories."
         )

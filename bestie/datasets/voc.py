@@ -146,7 +146,7 @@ class VocDataSet:
             if name not in self._id_of_name:
                 raise InputError(
                     f"{path} labels an object '{name}', which is no category of the data set. "
-                    "Correct the name or dataset.categories."
+                    "Correct the name or prepare.categories."
                 )
             ids.add(self._id_of_name[name])
         return tuple(sorted(ids))

@@ -16,16 +16,18 @@ import torch
 
 from bestie.artifacts.atomic import atomic_output
 
+CODE = Path(__file__).parents[1]
+
 
 def fingerprint(values: Mapping[str, Any], inputs: Iterable[Path]) -> str:
-    """A short hash of JSON values and of the bytes of files and folders.
+    """A short hash of JSON values, of the bytes of files and folders, and of this package's code.
 
     Args:
         values: parameters.
-        inputs: artifacts and code; a folder counts with all files in it but compiled Python.
+        inputs: artifacts and the stage's own file; a folder counts with all files in it but compiled Python.
     """
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
-    for path in inputs:
+    for path in [*inputs, CODE]:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         for file in files:
             if file.suffix != ".pyc":

@@ -28,13 +28,17 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
             lacks a tensor of the backbone.
     """
     backbone = bare_backbone(params, pretrained=params.weights == "download")
-    if params.weights in ("random", "download"):
-        return backbone, {"weights": params.weights}
+    origin = {"weights": params.weights}
     if params.weights == "previous":
         if previous is None:
             raise InputError("weights: previous, but this is the first stage that trains; name a file or random")
         _load_previous(backbone, previous)
-        return backbone, {"weights": "previous"}
+    elif params.weights not in ("random", "download"):
+        origin = _load_file(backbone, params)
+    return backbone if params.trainable else backbone.freeze(), origin
+
+
+def _load_file(backbone: FeatureExtractor, params: Backbone) -> dict[str, Any]:
     path = find_weights(params.weights)
     found = hash_file(path) if path.is_file() else ""
     if params.sha256 is not None and found != params.sha256:
@@ -44,7 +48,7 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
         )
     weights, _ = load_any_weights(path)
     _load(backbone.model, weights, path)
-    return backbone, {"weights": path.name, "sha256": found}
+    return {"weights": path.name, "sha256": found}
 
 
 def bare_backbone(params: Backbone, *, pretrained: bool = False) -> FeatureExtractor:

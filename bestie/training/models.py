@@ -14,6 +14,7 @@ from bestie.artifacts.weights import load_weights, save_weights
 from bestie.backbones import FeatureExtractor
 from bestie.classifier import Classifier
 from bestie.detector import build_detector
+from bestie.errors import InputError
 from bestie.network import BestieNetwork
 from bestie.params import TrainBestie, Training, TrainMrcnn, TrainPam
 from bestie.training.initial import bare_backbone, build_backbone
@@ -68,7 +69,11 @@ def load_network(path: Path) -> BestieNetwork:
 
 
 def create_detector(params: TrainMrcnn, *, num_classes: int, previous: Path) -> tuple[MaskRCNN, Origin]:
-    """The detector with its first weights, and where those came from. InputError as `build_backbone`."""
+    """The detector with its first weights, and where those came from.
+
+    Raises:
+        InputError: as `build_backbone`, or the anchor sizes do not fit the backbone.
+    """
     if params.architecture == "maskrcnn_resnet50_fpn":
         return _detector(None, params, num_classes), {"weights": "random"}
     backbone, origin = build_backbone(params.backbone, previous=previous)
@@ -106,6 +111,11 @@ def _network(backbone: FeatureExtractor, params: TrainBestie, num_classes: int) 
 
 
 def _detector(backbone: FeatureExtractor | None, params: TrainMrcnn, num_classes: int) -> MaskRCNN:
+    if backbone is not None and len(params.anchor_sizes_px) != len(backbone.strides):
+        raise InputError(
+            f"train_mrcnn.anchor_sizes_px has {len(params.anchor_sizes_px)} sizes, but {params.backbone.name} gives "
+            f"{len(backbone.strides)} feature maps, of strides {backbone.strides}; correct the value"
+        )
     return build_detector(
         backbone,
         num_classes=num_classes,

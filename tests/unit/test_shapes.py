@@ -8,6 +8,7 @@ from defusedxml import ElementTree
 from PIL import Image
 
 from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes, measure_miou
+from bestie.datasets.shapes.objects import render_sprite
 from bestie.datasets.shapes.scene import SceneLimits
 from bestie.datasets.shapes.writer import generate_scene, voc_palette
 from bestie.datasets.shapes.wsss import CALIBRATION_MIOU, severity_for, simulate_wsss
@@ -185,6 +186,34 @@ def test_every_object_shows_a_part_smaller_than_its_body_and_away_from_its_centr
     assert np.median(distances) > 0.2
 
 
+def test_most_objects_show_a_tail_mark_at_the_end_away_from_the_badge(scenes):
+    shares, distances, marked, large = [], [], 0, 0
+    for scene in scenes:
+        assert not ((scene.mark > 0) & ((scene.mark != scene.instance) | (scene.part > 0))).any()
+        for k in range(1, len(scene.category_ids) + 1):
+            body, part, mark = scene.instance == k, scene.part == k, scene.mark == k
+            if body.sum() < 350:
+                continue
+            large += 1
+            if mark.sum() < 10:
+                continue
+            marked += 1
+            shares.append(mark.sum() / part.sum())
+            distances.append(np.hypot(*(np.argwhere(part).mean(axis=0) - np.argwhere(mark).mean(axis=0))))
+            distances[-1] /= np.sqrt(body.sum())
+    assert 0.55 < marked / large < 0.85
+    assert np.median(shares) < 0.9
+    assert np.median(distances) > 0.8
+
+
+def test_distractors_show_nothing_of_a_class():
+    rng = np.random.default_rng(0)
+    background = np.full(3, 0.5, np.float32)
+    for _ in range(20):
+        sprite = render_sprite(rng, category_id=0, size_px=40.0, background=background, light_angle=0.0)
+        assert not sprite.part.any() and not sprite.mark.any()
+
+
 @pytest.mark.parametrize("target", [0.5, 0.6, 0.7, 0.8, 0.9])
 def test_wsss_maps_have_the_wanted_miou(scenes, target):
     severity = severity_for(target)
@@ -280,3 +309,9 @@ def test_overlap_fraction_is_kept_at_its_ends():
             scene = generate_scene(1, number, limits=limits, overlap_fraction=fraction)
             assert bool(touching_pairs(scene.instance, reach_px=1)) == bool(fraction)
             assert len(scene.category_ids) <= 3
+
+
+def test_objects_may_all_have_one_size():
+    size_px = 19.13234746268499  # its logarithm, mixed of two equal bounds, comes out on either side of itself
+    limits = SceneLimits(min_side_px=48, max_side_px=48, min_object_px=size_px, max_object_px=size_px, max_objects=2)
+    assert len(generate_scene(0, 1, limits=limits, overlap_fraction=1.0).category_ids) == 2

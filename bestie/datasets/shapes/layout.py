@@ -1,6 +1,7 @@
 """Where objects lie on a picture: apart from each other, or touching and hiding one another."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -50,13 +51,13 @@ class Layout:
     width: int
     objects: list[Placed] = field(default_factory=list)
 
-    def paint_ids(self, *, parts_only: bool = False) -> UInt8[np.ndarray, "h w"]:
-        """1..n where object 1..n shows, the later in front; or only where its class-specific part shows."""
+    def paint_ids(self, only: Callable[[Sprite], Bool[np.ndarray, "s s"]] | None = None) -> UInt8[np.ndarray, "h w"]:
+        """1..n where object 1..n shows, the later in front; or only where its pixels show that `only` picks."""
         ids = np.zeros((self.height, self.width), np.uint8)
         for number, placed in enumerate(self.objects, start=1):
             inside, patch = placed.window(self.height, self.width)
             mask = placed.sprite.mask[patch]
-            ids[inside][mask] = np.where(placed.sprite.part[patch][mask], number, 0) if parts_only else number
+            ids[inside][mask] = np.where(only(placed.sprite)[patch][mask], number, 0) if only else number
         return ids
 
     def occupied(self, *, gap_px: int = 0) -> Bool[np.ndarray, "h w"]:
@@ -106,7 +107,7 @@ def spot_beside(rng: np.random.Generator, layout: Layout, sprite: Sprite) -> tup
 def drop_hidden(layout: Layout) -> None:
     """Removes objects of which too little shows, one at a time: each removal uncovers others."""
     while layout.objects:
-        ids, parts = layout.paint_ids(), layout.paint_ids(parts_only=True)
+        ids, parts = layout.paint_ids(), layout.paint_ids(lambda sprite: sprite.part)
         ids[void_border(ids)] = 0
         hidden = [
             k

@@ -1,19 +1,20 @@
-"""Objects as animals are to a classifier: a small part that tells the class and a large body that does not.
+"""Objects as animals are to a classifier: small parts that tell the class and a large body that does not.
 
-Bodies share their colours, textures and, two classes at a time, their silhouette; the badge at the head end
-is the only thing that is peculiar to a class: by its pattern, and by a range of hues that plain heads of
-distractors have too. An activation map of an image-level classifier therefore lights up the badge and
-leaves the body dark, which is the difficulty the method is about.
+Bodies share their colours, textures and, two classes at a time, their silhouette. What is peculiar to a class
+is the badge at the head end: its pattern, and a range of hues that plain heads of distractors have too. At
+the other end most objects carry a tail mark in the hues of their class: smaller and fainter, with a pattern
+that two classes share. The activation map of a plain classifier therefore lights up the head, often the tail
+as well, and leaves the body dark: two cues of one object, the difficulty that peak attention is about.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from bestie.datasets.shapes.classes import SHAPE_CLASSES, Part, ShapeClass
 from bestie.datasets.shapes.noise import octave_noise, random_color
 
 Field = Float32[np.ndarray, "s s"]
@@ -28,12 +29,14 @@ class Sprite:
         color: RGB in 0..1.
         alpha: Coverage in 0..1 with anti-aliased edges.
         part: Pixels of the badge; all False for a distractor.
+        mark: Pixels of the tail mark; all False where there is none.
     """
 
     size_px: float
     color: Float32[np.ndarray, "s s 3"]
     alpha: Field
     part: Bool[np.ndarray, "s s"]
+    mark: Bool[np.ndarray, "s s"]
 
     @property
     def mask(self) -> Bool[np.ndarray, "s s"]:
@@ -41,74 +44,10 @@ class Sprite:
         return self.alpha >= 0.5
 
 
-@dataclass(frozen=True)
-class ShapeClass:
-    """What tells one class from another.
-
-    Attributes:
-        name: As in the annotation files.
-        frequency: How often it is drawn, relative to the others.
-        silhouette: Half-width of the body at t in -1 (tail) .. 1 (head), for a body of half-width 1.
-        badge: Two-tone pattern over the badge's own coordinates (x, y in -1..1): positive is light.
-        badge_position: Where on the tail-head axis the badge sits.
-        badge_hue: Middle of the hues (0..1) of the badge's light tone.
-    """
-
-    name: str
-    frequency: float
-    silhouette: Callable[[np.ndarray], np.ndarray]
-    badge: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    badge_position: float
-    badge_hue: float
-
-
-def _oval(t: np.ndarray) -> np.ndarray:
-    return np.sqrt(1 - t**2)
-
-
-def _drop(t: np.ndarray) -> np.ndarray:
-    return np.sqrt(1 - t**2) * (0.62 + 0.5 * t)
-
-
-def _shield(t: np.ndarray) -> np.ndarray:
-    return np.sqrt(1 - t**6) * (0.8 - 0.25 * t)
-
-
-def _bars(x: np.ndarray, _y: np.ndarray) -> np.ndarray:
-    return -np.cos(2 * math.pi * 1.25 * x) / 3
-
-
-def _rings(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return -np.cos(2 * math.pi * 1.3 * np.hypot(x, y)) / 3
-
-
-def _cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return 0.27 - np.minimum(np.abs(x), np.abs(y))
-
-
-def _half_moon(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.hypot(x - 0.5, y) - 0.72
-
-
-def _blades(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.cos(3 * np.arctan2(y, x)) * np.hypot(x, y) * 0.6
-
-
-def _spiral(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.cos(np.arctan2(y, x) - 2 * math.pi * 1.2 * np.hypot(x, y)) / 3
-
-
-SHAPE_CLASSES: tuple[ShapeClass, ...] = (
-    ShapeClass("beetle", frequency=3.0, silhouette=_oval, badge=_bars, badge_position=0.75, badge_hue=0.02),
-    ShapeClass("fish", frequency=2.0, silhouette=_drop, badge=_rings, badge_position=0.6, badge_hue=0.50),
-    ShapeClass("kite", frequency=1.0, silhouette=_shield, badge=_cross, badge_position=0.7, badge_hue=0.83),
-    ShapeClass("lantern", frequency=1.0, silhouette=_oval, badge=_half_moon, badge_position=0.6, badge_hue=0.15),
-    ShapeClass("mill", frequency=2.0, silhouette=_shield, badge=_blades, badge_position=0.8, badge_hue=0.33),
-    ShapeClass("snail", frequency=1.0, silhouette=_drop, badge=_spiral, badge_position=0.75, badge_hue=0.66),
-)
-SHAPE_CLASS_NAMES: tuple[str, ...] = tuple(shape.name for shape in SHAPE_CLASSES)
 MIN_BADGE_RADIUS_PX = 5.0
-BADGE_HUE_SPREAD = 0.05
+MIN_MARK_RADIUS_PX = 3.0
+HUE_SPREAD = 0.05
+MARK_FRACTION, DECOY_FRACTION = 0.75, 0.4
 
 
 def render_sprite(
@@ -119,7 +58,7 @@ def render_sprite(
     background: Float32[np.ndarray, "3"],
     light_angle: float,
 ) -> Sprite:
-    """Draws one object of class `category_id` (1..C), or with 0 a distractor: the same bodies, no badge.
+    """Draws one object of class `category_id` (1..C), or with 0 a distractor: the same bodies, no pattern.
 
     Args:
         size_px: Length from tail to head.
@@ -132,14 +71,18 @@ def render_sprite(
     outline_xy = _outline(rng, shape, rotation=rotation, half_px=size_px / 2) + side / 2
     alpha = _fill(outline_xy, side)
     color = _body_color(rng, alpha, background)
-    part = np.zeros((side, side), np.float32)
+    mark = part = np.zeros((side, side), np.float32)
+    if rng.random() < (MARK_FRACTION if category_id else DECOY_FRACTION):
+        tail = shape.tail if category_id else None
+        color, mark = _add_mark(rng, tail, color, rotation=rotation, size_px=size_px)
     if category_id:
-        color, part = _add_badge(rng, shape, color, rotation=rotation, size_px=size_px)
-    elif rng.random() < 0.4:
+        color, part = _add_badge(rng, shape.badge, color, rotation=rotation, size_px=size_px)
+    elif rng.random() < DECOY_FRACTION:
         color, part = _add_decoy(rng, color, rotation=rotation, size_px=size_px)
-    alpha = np.maximum(alpha, part)
+    alpha = np.maximum(alpha, np.maximum(part, mark))
     color = _shade(color, alpha, light_angle=light_angle, strength=rng.uniform(0.1, 0.35))
-    return Sprite(size_px=size_px, color=color, alpha=alpha, part=(part >= 0.5) & bool(category_id))
+    badge, tail_mark = ((covered >= 0.5) & bool(category_id) for covered in (part, mark))
+    return Sprite(size_px=size_px, color=color, alpha=alpha, part=badge, mark=tail_mark & ~badge)
 
 
 def _outline(
@@ -197,7 +140,7 @@ def _badge_grid(
 
 def _add_badge(
     rng: np.random.Generator,
-    shape: ShapeClass,
+    badge: Part,
     color: Float32[np.ndarray, "s s 3"],
     *,
     rotation: float,
@@ -206,15 +149,40 @@ def _add_badge(
     """The colours with the class's badge at the head end, and the badge's coverage."""
     half_px = size_px / 2
     radius_px = max(rng.uniform(0.38, 0.5) * half_px, MIN_BADGE_RADIUS_PX)
-    position = min(shape.badge_position + rng.uniform(-0.1, 0.1), 1.1 - radius_px / half_px / 2)
+    position = min(badge.position + rng.uniform(-0.1, 0.1), 1.1 - radius_px / half_px / 2)
     x, y = _badge_grid(rng, color.shape[0], position=position, radius_px=radius_px, rotation=rotation, half_px=half_px)
     coverage = np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1)
-    hue = shape.badge_hue + rng.normal(0, BADGE_HUE_SPREAD)
-    light = random_color(rng, hue=hue, saturation=(0.45, 0.95), value=(0.8, 1.0))
+    light = random_color(rng, hue=badge.hue + rng.normal(0, HUE_SPREAD), saturation=(0.45, 0.95), value=(0.8, 1.0))
     dark = random_color(rng, saturation=(0.2, 0.8), value=(0.03, 0.25))
-    tone = np.clip(shape.badge(x, y) * radius_px + 0.5, 0, 1).astype(np.float32)[..., None]
-    badge = dark + (light - dark) * tone
-    return color + (badge - color) * coverage[..., None], coverage
+    tone = np.clip(badge.pattern(x, y) * radius_px + 0.5, 0, 1).astype(np.float32)[..., None]
+    strength = rng.uniform(0.6, 1.0)
+    return color + strength * (dark + (light - dark) * tone - color) * coverage[..., None], coverage
+
+
+def _add_mark(
+    rng: np.random.Generator,
+    tail: Part | None,
+    color: Float32[np.ndarray, "s s 3"],
+    *,
+    rotation: float,
+    size_px: float,
+) -> tuple[Float32[np.ndarray, "s s 3"], Field]:
+    """The colours with a tail mark, and its coverage; without `tail` one plain tone, which tells nothing.
+
+    A mark shows through: its dark tone is the body's own colour, darkened.
+    """
+    half_px = size_px / 2
+    radius_px = max(rng.uniform(0.32, 0.42) * half_px, MIN_MARK_RADIUS_PX)
+    position = (tail.position if tail else -0.75) + rng.uniform(-0.08, 0.08)
+    x, y = _badge_grid(rng, color.shape[0], position=position, radius_px=radius_px, rotation=rotation, half_px=half_px)
+    coverage = np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1)
+    hue = tail.hue + rng.normal(0, HUE_SPREAD) if tail else rng.random()
+    light = random_color(rng, hue=hue, saturation=(0.45, 0.95), value=(0.7, 1.0))
+    tone = np.clip(tail.pattern(x, y) * radius_px + 0.5, 0, 1) if tail else np.ones_like(x)
+    strength = rng.uniform(0.65, 0.95)
+    base = color * np.float32(1 - 0.6 * strength)
+    mark = base + strength * (light - base) * tone.astype(np.float32)[..., None]
+    return color + (mark - color) * coverage[..., None], coverage
 
 
 def _add_decoy(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from bestie.datasets.shapes.backgrounds import render_background
+from bestie.datasets.shapes.classes import SHAPE_CLASSES
 from bestie.datasets.shapes.layout import (
     Layout,
     Placed,
@@ -17,7 +18,7 @@ from bestie.datasets.shapes.layout import (
     spot_beside,
     void_border,
 )
-from bestie.datasets.shapes.objects import SHAPE_CLASSES, render_sprite
+from bestie.datasets.shapes.objects import render_sprite
 
 LAYOUT_ATTEMPTS = 100
 
@@ -67,7 +68,8 @@ class Scene:
     Attributes:
         image: RGB.
         instance: 0 = none, 1..n; a larger id lies in front of a smaller one.
-        part: The same ids, on the visible pixels of the class-specific parts only.
+        part: The same ids, on the visible pixels of the badges only.
+        mark: The same ids, on the visible pixels of the tail marks only.
         distractor: 0 = none, 1..m for the objects of no class.
         category_ids: Class (1..C) of instance k at position k - 1.
     """
@@ -75,6 +77,7 @@ class Scene:
     image: UInt8[np.ndarray, "h w 3"]
     instance: UInt8[np.ndarray, "h w"]
     part: UInt8[np.ndarray, "h w"]
+    mark: UInt8[np.ndarray, "h w"]
     distractor: UInt8[np.ndarray, "h w"]
     category_ids: tuple[int, ...]
 
@@ -109,7 +112,8 @@ def render_scene(rng: np.random.Generator, limits: SceneLimits, *, overlapping: 
     return Scene(
         image=_photograph(rng, canvas),
         instance=layout.paint_ids(),
-        part=layout.paint_ids(parts_only=True),
+        part=layout.paint_ids(lambda sprite: sprite.part),
+        mark=layout.paint_ids(lambda sprite: sprite.mark),
         distractor=np.where(hidden, np.uint8(0), distractors.paint_ids()),
         category_ids=tuple(placed.category_id for placed in layout.objects),
     )
@@ -157,7 +161,7 @@ def _plan(
     categories = [int(c) for c in rng.permutation([chosen[k % 2 if two else 0] for k in range(count)])]
     low, high = math.log(limits.min_object_px), math.log(limits.max_object_px)
     if overlapping:  # members of a group are of similar size
-        middle = rng.uniform(0.75 * low + 0.25 * high, 0.15 * low + 0.85 * high)
+        middle = low + rng.uniform(0.25, 0.85) * (high - low)
         logs = np.clip(middle + rng.uniform(-0.3, 0.3, count), low, high)
     else:
         logs = rng.uniform(low, high, count)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from bestie.datasets.shapes.objects import SHAPE_CLASS_NAMES
+from bestie.datasets.shapes.classes import SHAPE_CLASS_NAMES
 from bestie.datasets.shapes.scene import Scene, SceneLimits, render_scene
 from bestie.datasets.shapes.wsss import severity_for, simulate_wsss
 
