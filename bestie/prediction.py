@@ -29,6 +29,8 @@ class PaddedBatch(NamedTuple):
 
 def padded_batches(records: list[ImageRecord], root: Path, *, batch_size: int = BATCH_SIZE) -> Iterator[PaddedBatch]:
     """The images in order; the canvas is the largest of all records, a multiple of `STRIDE_PX`."""
+    if not records:
+        return
     height, width = (
         -(-max(side) // STRIDE_PX) * STRIDE_PX for side in zip(*((r.height, r.width) for r in records), strict=True)
     )

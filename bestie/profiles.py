@@ -76,7 +76,10 @@ def _assignment(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise InputError(f"override {text!r}: write section.key=value, for example train_bestie.epochs=10")
-    nested: Any = yaml.safe_load(value)
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"override {text!r}: {value!r} is no YAML value; write section.key=value") from None
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return nested

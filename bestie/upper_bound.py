@@ -48,8 +48,9 @@ def run_upper_bound(seeds: list[int], *, with_detector: bool, console: Console) 
     table = Table("model", "seed", "true masks mAP50", "this run mAP50", "ratio", box=None)
     for seed, scores in results.items():
         for model, bound in scores.items():
-            own = reached[model]["map50"]
-            table.add_row(model, str(seed), f"{bound['map50']:.1f}", f"{own:.1f}", f"{own / bound['map50']:.2f}")
+            own, best = reached[model]["map50"], bound["map50"]
+            ratio = f"{own / best:.2f}" if best > 0 else "-"
+            table.add_row(model, str(seed), f"{best:.1f}", f"{own:.1f}", ratio)
     console.print(table)
 
 

@@ -164,7 +164,7 @@ class Loop:
                 "clock": [clock.epoch, clock.step],
                 "sums": dict(sums),
                 "history": self.history,
-                "random": torch.get_rng_state(),
+                "random": [torch.get_rng_state(), *torch.cuda.get_rng_state_all()],
             }
         )
 
@@ -178,6 +178,8 @@ class Loop:
         self.schedule.load_state_dict(state["schedule"])
         clock.epoch, clock.step = state["clock"]
         self.history.extend(state["history"])
-        torch.set_rng_state(state["random"])
+        on_cpu, *on_gpus = state["random"]
+        torch.set_rng_state(on_cpu)
+        torch.cuda.set_rng_state_all(on_gpus)
         sums.update(state["sums"])
         return sums

@@ -1,0 +1,53 @@
+"""Backbones: one interface over `timm`."""
+
+import pytest
+import torch
+
+from bestie.backbones import create_backbone, normalize
+from bestie.errors import InputError
+from bestie.params import Backbone
+from bestie.training.initial import build_backbone
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "resnet10t", "mobilenetv1_100", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+def test_channels_and_strides_are_those_of_the_maps(name: str, output_stride: int):
+    backbone = create_backbone(name, output_stride=output_stride).eval()
+    features = backbone(torch.zeros(1, 3, 64, 96))
+    assert [f.shape[1] for f in features] == backbone.channels
+    assert [(64 // f.shape[2], 96 // f.shape[3]) for f in features] == [(s, s) for s in backbone.strides]
+    assert backbone.strides == sorted(set(backbone.strides))
+    assert (backbone.strides[0], backbone.strides[-1]) == (4, output_stride)
+
+
+def test_a_dilated_stage_stands_for_the_stride_that_it_shares():
+    dilated = create_backbone("test_resnet", output_stride=8)
+    assert dilated.channels[-1] == create_backbone("test_resnet", output_stride=32).channels[-1]
+
+
+def test_the_last_stages_can_be_left_out():
+    whole, part = create_backbone("resnet10t"), create_backbone("resnet10t", stages=4)
+    assert part.strides == whole.strides == [4, 8, 16]
+    assert sum(p.numel() for p in part.parameters()) < sum(p.numel() for p in whole.parameters()) / 2
+
+
+def test_an_unknown_name_is_answered_with_similar_ones():
+    with pytest.raises(InputError, match=r"backbone 'resnet10x' is not a model of timm; did you mean resnet10\d?t?"):
+        create_backbone("resnet10x")
+    with pytest.raises(InputError, match=r"timm.list_models\(\)"):
+        create_backbone("no such model")
+
+
+def test_a_frozen_backbone_keeps_weights_and_statistics():
+    backbone, _ = build_backbone(Backbone(name="test_resnet", trainable=False))
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    backbone.train()
+    backbone(torch.rand(2, 3, 64, 64))
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+
+
+def test_images_are_normalised_as_imagenet_models_expect():
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 255
+    assert normalize(mean.round().to(torch.uint8).expand(1, 3, 2, 2)).abs().max() < 0.01
+    assert normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8))[0, 0].item() == pytest.approx(0.515 / 0.229)

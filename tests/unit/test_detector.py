@@ -1,0 +1,83 @@
+"""Mask R-CNN: what it learns from, what it says, and that it knows its own strides."""
+
+import numpy as np
+import pytest
+import torch
+
+from bestie.backbones import create_backbone
+from bestie.detector import build_detector, detect, detector_targets
+
+
+def make_detector(**options: object):
+    torch.manual_seed(0)
+    sizes = {"width": 16, "min_side_px": 64, "max_side_px": 80, "anchor_sizes_px": (8, 16, 32)}
+    return build_detector(create_backbone("test_resnet"), num_classes=3, **{**sizes, **options})
+
+
+def test_boxes_enclose_their_masks():
+    masks = torch.zeros(3, 20, 30, dtype=torch.uint8)
+    masks[0, 4:9, 7:12] = 1
+    masks[1, 0, 0] = 1
+    masks[2, 19, 5] = masks[2, 3, 29] = 1
+    targets = detector_targets(masks, torch.tensor([1, 2, 3]))
+    assert targets["boxes"].tolist() == [[7, 4, 12, 9], [0, 0, 1, 1], [5, 3, 30, 20]]
+    assert targets["labels"].tolist() == [1, 2, 3]
+    assert targets["masks"] is masks
+
+
+@pytest.mark.parametrize("side_px", [64, 65, 67, 71, 80])
+def test_features_are_pooled_at_their_true_strides(side_px: int):
+    detector = make_detector(min_side_px=side_px, max_side_px=side_px).eval()
+    pools = [detector.roi_heads.box_roi_pool, detector.roi_heads.mask_roi_pool]
+    with torch.no_grad():
+        detector([torch.rand(3, side_px, side_px)])
+    assert [pool.scales for pool in pools] == [[1 / 4, 1 / 8, 1 / 16]] * 2
+
+
+def test_an_image_alone_has_the_detections_that_it_has_after_another():
+    images = [torch.rand(3, 80, 64), torch.rand(3, 67, 65)]
+    first, second = make_detector().eval(), make_detector().eval()
+    with torch.no_grad():
+        first([images[0]])
+        after = first([images[1]])[0]
+        alone = second([images[1]])[0]
+    torch.testing.assert_close(after["boxes"], alone["boxes"])
+    torch.testing.assert_close(after["masks"], alone["masks"])
+
+
+def test_it_learns_a_square():
+    detector = make_detector().train()
+    image = torch.zeros(3, 64, 64)
+    image[:, 16:40, 24:48] = 1
+    masks = (image[:1] > 0).to(torch.uint8)
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=2e-3)
+    for _ in range(60):
+        losses = sum(detector([image, image], [detector_targets(masks, torch.tensor([2]))] * 2).values())
+        optimizer.zero_grad()
+        losses.backward()
+        optimizer.step()
+    found = detect(detector, [image])[0]
+    assert found["category_id"][0] == 2
+    overlap = found["masks"][0] & masks[0].bool().numpy()
+    assert overlap.sum() / (found["masks"][0] | masks[0].bool().numpy()).sum() > 0.5
+
+
+def test_detections_are_sorted_and_none_is_empty():
+    found = detect(make_detector(), [torch.rand(3, 64, 80), torch.rand(3, 72, 64)], min_score=0.0)
+    assert [each["masks"].shape[1:] for each in found] == [(64, 80), (72, 64)]
+    for each in found:
+        assert len(each["masks"]) == len(each["category_id"]) == len(each["score"])
+        assert (np.diff(each["score"]) <= 0).all()
+        assert each["masks"].any(axis=(1, 2)).all()
+
+
+def test_a_pyramid_needs_an_anchor_size_for_each_map():
+    with pytest.raises(ValueError, match="3 feature maps need 3 anchor sizes, not 2"):
+        make_detector(anchor_sizes_px=(8, 16))
+
+
+def test_the_standard_recipe_is_that_of_torchvision():
+    detector = build_detector(None, num_classes=20)
+    assert detector.roi_heads.box_predictor.cls_score.out_features == 21
+    assert detector.roi_heads.mask_roi_pool.scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+    assert (detector.transform.min_size, detector.transform.max_size) == ((800,), 1333)

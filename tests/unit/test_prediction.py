@@ -1,0 +1,79 @@
+"""Many images through one network: padded to a canvas, cut back, and averaged with their mirror images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bestie.backbones import create_backbone
+from bestie.datasets.base import ImageRecord, hash_file
+from bestie.detections import predict_images
+from bestie.network import BestieNetwork
+from bestie.prediction import padded_batches, predict_batch
+from bestie.training.augment import MEAN_RGB
+
+CPU = torch.device("cpu")
+SIZES = [(40, 50), (64, 33), (20, 70)]
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[ImageRecord]:
+    found = []
+    for row, (height, width) in enumerate(SIZES):
+        path = tmp_path / f"{row}.png"
+        pixels = np.random.default_rng(row).integers(0, 255, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        found.append(ImageRecord(row, str(row), "val", path.name, height, width, hash_file(path), ()))
+    return found
+
+
+@pytest.fixture
+def network() -> BestieNetwork:
+    torch.manual_seed(0)
+    return BestieNetwork(create_backbone("test_resnet"), num_classes=3, width=16).eval()
+
+
+def test_the_canvas_holds_every_image_at_its_top_left(records: list[ImageRecord], tmp_path: Path):
+    batches = list(padded_batches(records, tmp_path, batch_size=2))
+    assert [batch.images.shape for batch in batches] == [(2, 3, 64, 96), (1, 3, 64, 96)]
+    assert [record.row for batch in batches for record in batch.records] == [0, 1, 2]
+    first = batches[0].images[0]
+    pixels = np.asarray(Image.open(tmp_path / "0.png"))
+    np.testing.assert_array_equal(first[:, :40, :50].permute(1, 2, 0), pixels)
+    assert {tuple(pixel) for pixel in first[:, 40:].flatten(1).T.tolist()} == {MEAN_RGB}
+    assert {tuple(pixel) for pixel in first[:, :, 50:].flatten(1).T.tolist()} == {MEAN_RGB}
+
+
+def test_no_images_make_no_batch(tmp_path: Path):
+    assert list(padded_batches([], tmp_path)) == []
+
+
+def test_outputs_have_the_size_of_their_image(records: list[ImageRecord], network: BestieNetwork, tmp_path: Path):
+    found = list(predict_images(network, records, tmp_path, device=CPU, precision="fp32", flip=True))
+    assert [record.row for record, _ in found] == [0, 1, 2]
+    for (record, outputs), size in zip(found, SIZES, strict=True):
+        assert (record.height, record.width) == size
+        assert outputs.semantic.shape == (1, 4, *size)
+        assert outputs.center.shape == (1, 3, *size)
+        assert outputs.offset.shape == (1, 2, *size)
+
+
+def test_a_mirrored_image_has_the_mirrored_prediction(network: BestieNetwork):
+    images = torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8)
+    plain = predict_batch(network, images, device=CPU, precision="fp32", flip=True)
+    mirrored = predict_batch(network, images.flip(-1), device=CPU, precision="fp32", flip=True)
+    torch.testing.assert_close(mirrored.semantic.softmax(1), plain.semantic.softmax(1).flip(-1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(mirrored.center, plain.center.flip(-1), atol=1e-4, rtol=1e-4)
+    sign = torch.tensor([1.0, -1.0]).view(1, 2, 1, 1)
+    torch.testing.assert_close(mirrored.offset, plain.offset.flip(-1) * sign, atol=1e-3, rtol=1e-4)
+
+
+def test_prediction_leaves_no_gradient_and_ends_in_evaluation_mode(network: BestieNetwork):
+    network.train()
+    outputs = predict_batch(
+        network, torch.zeros(1, 3, 64, 64, dtype=torch.uint8), device=CPU, precision="bf16", flip=False
+    )
+    assert not outputs.center.requires_grad
+    assert not network.training

@@ -1,0 +1,38 @@
+"""Settings: from the environment alone, with messages that name the variable."""
+
+from pathlib import Path
+
+import pytest
+
+from bestie.errors import InputError
+from bestie.settings import Settings, load_settings
+
+
+def test_without_variables_the_defaults_hold(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("BESTIE_DEVICE", raising=False)
+    assert load_settings() == Settings()
+
+
+def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch):
+    variables = {
+        "DEVICE": "cuda:1",
+        "WORKERS": "3",
+        "CHECKPOINT_MINUTES": "0.5",
+        "STATE": "elsewhere",
+        "PROGRESS": "json",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(f"BESTIE_{name}", value)
+    settings = load_settings()
+    assert (settings.device, settings.workers, settings.checkpoint_minutes) == ("cuda:1", 3, 0.5)
+    assert (settings.state, settings.json_progress) == (Path("elsewhere"), True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("BESTIE_WORKERS", "1.5"), ("BESTIE_WORKERS", "-1"), ("BESTIE_CHECKPOINT_MINUTES", "soon")],
+)
+def test_what_is_no_number_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=f"{name}='{value}'.*correct it"):
+        load_settings()

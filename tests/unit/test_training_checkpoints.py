@@ -1,0 +1,81 @@
+"""Checkpoints: of one training only, and nothing in them can run code."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from bestie.training.checkpoints import Checkpoints, fingerprint
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> list[Path]:
+    (tmp_path / "maps.zarr").mkdir()
+    (tmp_path / "maps.zarr" / "zarr.json").write_text("{}")
+    (tmp_path / "table.parquet").write_bytes(b"rows")
+    return [tmp_path / "maps.zarr", tmp_path / "table.parquet"]
+
+
+def test_a_fingerprint_follows_from_values_and_bytes(inputs: list[Path]):
+    first = fingerprint({"a": 1, "b": Path("x")}, inputs)
+    assert fingerprint({"b": Path("x"), "a": 1}, inputs) == first
+    assert fingerprint({"a": 2, "b": Path("x")}, inputs) != first
+    assert fingerprint({"a": 1, "b": Path("x")}, inputs[:1]) != first
+    os.utime(inputs[1], (0, 0))
+    assert fingerprint({"a": 1, "b": Path("x")}, inputs) == first
+    (inputs[0] / "zarr.json").write_text("{ }")
+    assert fingerprint({"a": 1, "b": Path("x")}, inputs) != first
+
+
+def test_compiled_python_does_not_count(inputs: list[Path]):
+    first = fingerprint({}, inputs)
+    (inputs[0] / "module.pyc").write_bytes(b"compiled")
+    assert fingerprint({}, inputs) == first
+
+
+def test_code_counts(inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    code = tmp_path / "code"
+    code.mkdir()
+    monkeypatch.setattr("bestie.training.checkpoints.CODE", code)
+    first = fingerprint({}, inputs)
+    (code / "loop.py").write_text("x = 1\n")
+    assert fingerprint({}, inputs) != first
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path / "stage", "a", minutes=0)
+    assert checkpoints.load() is None
+    state = {"module": {"weight": torch.arange(3.0)}, "clock": [1, 2], "history": [{"epoch": 1, "total": 0.5}]}
+    checkpoints.save(state)
+    loaded = checkpoints.load()
+    assert loaded is not None
+    assert torch.equal(loaded["module"]["weight"], torch.arange(3.0))
+    assert (loaded["clock"], loaded["history"]) == (state["clock"], state["history"])
+
+
+def test_those_of_another_training_are_removed(tmp_path: Path):
+    Checkpoints(tmp_path, "a", minutes=0).save({"value": 1})
+    other = Checkpoints(tmp_path, "b", minutes=0)
+    assert other.load() is None
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_nothing_remains_when_the_training_has_ended(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path, "a", minutes=0)
+    checkpoints.save({"value": 1})
+    checkpoints.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+class Evil:
+    def __reduce__(self) -> tuple:
+        return os.system, ("true",)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path, "a", minutes=0)
+    torch.save({"value": Evil()}, checkpoints.folder / "state.pt")
+    with pytest.raises(pickle.UnpicklingError):
+        checkpoints.load()
