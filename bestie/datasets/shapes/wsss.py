@@ -2,7 +2,8 @@
 
 Each map starts from the truth. Then small objects get lost, bodies lose pieces far from their
 class-specific part, a part is confused with another class, a distractor is taken for a class of the picture,
-near objects of one class grow together, and boundaries wander. One severity in 0..1 scales all of it.
+near objects of one class grow together, and boundaries wander. One severity in 0..1 scales all of it. Errors
+are unevenly spread: most objects are outlined fairly well, and some are badly wrong.
 """
 
 from collections.abc import Iterable
@@ -15,9 +16,9 @@ from bestie.datasets.shapes.classes import SHAPE_CLASSES
 from bestie.datasets.shapes.noise import smooth_noise
 from bestie.datasets.shapes.scene import Scene
 
-# Mean IoU of the default data set (seeds 0 and 1, 200 images each) at each severity, by `measure_miou`.
+# Mean IoU of the default data set (seeds 0 and 1, 120 images each) at each severity, by `measure_miou`.
 CALIBRATION_SEVERITY = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-CALIBRATION_MIOU = (1.0, 0.977, 0.945, 0.893, 0.824, 0.750, 0.671, 0.613, 0.565, 0.524, 0.491)
+CALIBRATION_MIOU = (1.0, 0.958, 0.912, 0.857, 0.807, 0.752, 0.680, 0.621, 0.569, 0.509, 0.458)
 
 
 def severity_for(miou: float) -> float:
@@ -48,15 +49,15 @@ def _flaw_objects(rng: np.random.Generator, scene: Scene, severity: float) -> UI
         mask = scene.instance == instance_id
         area_px = int(mask.sum())
         draws = rng.random(3)
-        if draws[0] < severity * (0.08 + 0.6 * np.exp(-area_px / 150)):
+        if draws[0] < severity * (0.24 + 0.6 * np.exp(-area_px / 150)):
             flawed[mask] = 0
             continue
         bites = smooth_noise(rng, height, width, cells=8)
         from_part_px = cv2.distanceTransform((scene.part != instance_id).astype(np.uint8), cv2.DIST_L2, 3)
         farness = from_part_px / max(1.0, float(from_part_px[mask].max()))
-        if draws[1] < 0.1 + 0.4 * severity:
-            flawed[mask & (bites * 0.35 + farness > 1.25 - 0.65 * severity)] = 0
-        if draws[2] < 0.06 * severity:
+        if draws[1] < 0.45 * severity:
+            flawed[mask & (bites * 0.35 + farness > 1.2 - 0.85 * severity)] = 0
+        if draws[2] < 0.1 * severity:
             near = mask & (from_part_px < 3)
             flawed[near] = rng.choice(_other_classes(scene, category_id))
     return flawed
@@ -73,7 +74,7 @@ def _label_distractor(
 ) -> UInt8[np.ndarray, "h w"]:
     for distractor_id in range(1, int(scene.distractor.max()) + 1):
         draw, category_id = rng.random(), rng.choice(scene.category_ids)
-        if draw < 0.3 * severity:
+        if draw < 0.45 * severity:
             flawed = np.where(scene.distractor == distractor_id, category_id, flawed).astype(np.uint8)
     return flawed
 
@@ -83,17 +84,17 @@ def _redraw_boundaries(
 ) -> UInt8[np.ndarray, "h w"]:
     """Gaps inside a class closed, then every class's outline moved in and out by smooth noise."""
     height, width = flawed.shape
-    reach_px = 1 + round(3 * severity)
+    reach_px = 1 + round(2 * severity)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_px + 1,) * 2)
-    wander = smooth_noise(rng, height, width, cells=12) * 0.8 * severity
+    wander = smooth_noise(rng, height, width, cells=12) * 0.5 * severity
     # Smoothing alone eats small convex objects; real maps are about as often too large as too small.
-    bias = rng.normal(0.12, 0.3) * severity
+    bias = rng.normal(0.07, 0.15) * severity
     best = np.full((height, width), 0.5, np.float32)
     redrawn = np.zeros_like(flawed)
     for category_id in np.unique(flawed[flawed > 0]):
         mask = (flawed == category_id).astype(np.uint8)
         closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel).astype(np.float32)
-        soft = cv2.GaussianBlur(closed, (0, 0), 0.5 + 3 * severity)
+        soft = cv2.GaussianBlur(closed, (0, 0), 0.5 + 1.5 * severity)
         soft = np.where(soft > 0.02, soft + wander + bias, 0)  # no islands far from any object
         redrawn[soft > best] = category_id
         best = np.maximum(best, soft).astype(np.float32)
