@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.errors import InputError
-from bestie.params import read_yaml
+from bestie.params_file import read_yaml
 from bestie.profiles import changes, compose, profile_names, write_params
 from bestie.progress import close_all
 

@@ -4,14 +4,10 @@
 environment by `bestie.settings`. A stage is handed its own section and `dataset`, nothing else.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-
-from bestie.errors import InputError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -251,60 +247,3 @@ class Params(Section):
     export_mrcnn: ExportMrcnn
     train_mrcnn: TrainMrcnn
     evaluate: Evaluate
-
-
-T = TypeVar("T", bound=Section)
-
-
-def parse(model: type[T], values: Any, *, source: str) -> T:
-    """Check `values` against `model`.
-
-    Raises:
-        InputError: no keys at all, an unknown key, a missing key or a wrong value, each by its full name.
-    """
-    if not isinstance(values, Mapping):
-        raise InputError(f"{source}: expected keys with values, got {values!r}; `bestie profile shapes` writes them")
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise InputError(f"{source}: {_describe(error)}") from None
-
-
-def _describe(error: ValidationError) -> str:
-    problems = []
-    for entry in error.errors():
-        key = ".".join(str(part) for part in entry["loc"])
-        if entry["type"] == "extra_forbidden":
-            problems.append(f"unknown key {key!r}; remove it or correct its spelling")
-        elif entry["type"] == "missing":
-            problems.append(f"missing key {key!r}; add it")
-        else:
-            problems.append(f"{key} = {entry['input']!r}: {entry['msg'].lower()}; correct the value")
-    return "; ".join(problems)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        InputError: the file is missing, is not YAML, or is no mapping.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; `bestie profile shapes` writes the default") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not readable as YAML ({reason}); correct the file") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected sections with keys; `bestie profile shapes` writes the default")
-    return values
-
-
-def load_params(path: Path = Path("params.yaml")) -> Params:
-    """All sections of a parameter file, checked.
-
-    Raises:
-        InputError: see `read_yaml` and `parse`.
-    """
-    return parse(Params, read_yaml(path), source=str(path))

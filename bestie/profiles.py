@@ -8,7 +8,8 @@ import yaml
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.errors import InputError
-from bestie.params import Params, parse, read_yaml
+from bestie.params import Params
+from bestie.params_file import parse, read_yaml
 
 DEFAULT = "shapes"
 HEADER = """\

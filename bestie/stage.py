@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from bestie.errors import InputError
-from bestie.params import Dataset, Section, parse, read_yaml
+from bestie.params import Dataset, Section
+from bestie.params_file import parse, read_yaml
 from bestie.progress import close_all
 from bestie.settings import Settings, load_settings
 

@@ -23,7 +23,8 @@ from bestie.detections import group_instances, predict_images, table_rows
 from bestie.errors import InputError
 from bestie.evaluation import mask_table, read_mask_table, score_instances
 from bestie.metrics import MaskTable
-from bestie.params import Params, TrainBestie, load_params
+from bestie.params import Params, TrainBestie
+from bestie.params_file import load_params
 from bestie.settings import Settings, load_settings
 from bestie.stage import DATA, folder
 from bestie.training.detector_training import detect_images, read_detector_images, train_detector

@@ -7,7 +7,8 @@ import yaml
 from pydantic import ValidationError
 
 from bestie.errors import InputError
-from bestie.params import GENERATED_ROOT, Dataset, Evaluate, Params, TrainPam, load_params, parse, read_yaml
+from bestie.params import GENERATED_ROOT, Dataset, Evaluate, Params, TrainPam
+from bestie.params_file import load_params, parse, read_yaml
 from tests import workspace as ws
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from bestie.errors import InputError
-from bestie.params import load_params
+from bestie.params_file import load_params
 from bestie.profiles import changes, compose, overlay, profile_names, write_params
 from tests import workspace as ws
 

@@ -28,6 +28,12 @@ def scenes():
     return [generate_scene(5, number) for number in range(1, 181)]
 
 
+@pytest.fixture(scope="module")
+def many_scenes():
+    """Whole objects are lost or confused, so the mIoU of two hundred images still varies by 0.03."""
+    return [generate_scene(seed, number) for seed in range(4, 10) for number in range(1, 101)]
+
+
 def ids_of(root: Path, split: str) -> list[str]:
     return (root / f"ImageSets/Segmentation/{split}.txt").read_text().split()
 
@@ -215,14 +221,14 @@ def test_distractors_show_nothing_of_a_class():
 
 
 @pytest.mark.parametrize("target", [0.5, 0.6, 0.7, 0.8, 0.9])
-def test_wsss_maps_have_the_wanted_miou(scenes, target):
+def test_wsss_maps_have_the_wanted_miou(many_scenes, target):
     severity = severity_for(target)
     pairs = [
         (
             np.where(scene.void, np.uint8(255), scene.semantic),
             simulate_wsss(np.random.default_rng(number), scene, severity=severity),
         )
-        for number, scene in enumerate(scenes)
+        for number, scene in enumerate(many_scenes)
     ]
     assert measure_miou(pairs) == pytest.approx(target, abs=0.03)
 

@@ -1,0 +1,67 @@
+"""Reading parameter files: what is wrong is named by file and key."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from bestie.errors import InputError
+from bestie.params import Params, Section
+
+T = TypeVar("T", bound=Section)
+
+
+def parse(model: type[T], values: Any, *, source: str) -> T:
+    """Check `values` against `model`.
+
+    Raises:
+        InputError: no keys at all, an unknown key, a missing key or a wrong value, each by its full name.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{source}: expected keys with values, got {values!r}; `bestie profile shapes` writes them")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{source}: {_describe(error)}") from None
+
+
+def _describe(error: ValidationError) -> str:
+    problems = []
+    for entry in error.errors():
+        key = ".".join(str(part) for part in entry["loc"])
+        if entry["type"] == "extra_forbidden":
+            problems.append(f"unknown key {key!r}; remove it or correct its spelling")
+        elif entry["type"] == "missing":
+            problems.append(f"missing key {key!r}; add it")
+        else:
+            problems.append(f"{key} = {entry['input']!r}: {entry['msg'].lower()}; correct the value")
+    return "; ".join(problems)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or is no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; `bestie profile shapes` writes the default") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable as YAML ({reason}); correct the file") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected sections with keys; `bestie profile shapes` writes the default")
+    return values
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """All sections of a parameter file, checked.
+
+    Raises:
+        InputError: see `read_yaml` and `parse`.
+    """
+    return parse(Params, read_yaml(path), source=str(path))
