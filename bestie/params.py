@@ -65,14 +65,23 @@ class Shapes(Section):
     wsss_miou: Annotated[float, Field(ge=0.5, le=1)] = 0.7
 
 
+class Folder(Section):
+    """The tables of a data set with `dataset.format: folder`; paths are relative to `dataset.root`."""
+
+    labels: Path = Field(Path("labels.csv"), description="CSV or Parquet with file, labels and, optionally, split")
+    points: Path | None = Field(None, description="CSV or Parquet with file, x, y, label")
+    annotations: Path | None = Field(None, description="true masks in COCO's format, for evaluation alone")
+
+
 class Prepare(Section):
     """Image lists and categories; `limit_*` takes the first images of a list (None: all)."""
 
-    train_list: str = "train"
+    train_list: str = Field("train", description="VOC: files of ImageSets; COCO: an annotation file; folder: a split")
     val_list: str = "val"
     categories: tuple[str, ...] | None = Field(None, description="None: the format's own")
     limit_train: Count | None = None
     limit_val: Count | None = None
+    folder: Folder = Folder()
     shapes: Shapes = Shapes()
 
 
