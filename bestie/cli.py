@@ -51,6 +51,35 @@ def profile(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Images with labels.csv or labels.parquet.")],
+    name: Annotated[str | None, typer.Option(help="Of the profile; the folder's name if left out.")] = None,
+    like: Annotated[str, typer.Option(help="The profile whose networks and training are taken.")] = "voc_subset",
+    wsss: Annotated[Path | None, typer.Option(help="WSSS maps, where not in FOLDER/WSSS_maps.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names, joined by commas, in the order of their numbers on WSSS maps.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a profile of that name.")] = False,
+) -> None:
+    """Write a profile for a folder of images, and say what was found in it, class by class.
+
+    Example: bestie init data/raw/photos
+    """
+    from bestie.commands.init import run_init
+
+    run_init(
+        folder,
+        profiles=PROFILES,
+        like=like,
+        name=name,
+        wsss=wsss,
+        categories=None if classes is None else [each.strip() for each in classes.split(",")],
+        overwrite=overwrite,
+        console=console,
+    )
+
+
+@app.command()
 def summary(
     since: Annotated[float | None, typer.Option(help="Seconds of the epoch at which the run began.")] = None,
 ) -> None:

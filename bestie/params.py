@@ -99,7 +99,10 @@ class Optimizer(Section):
 
 
 class Backbone(Section):
-    """A feature extractor of `timm`, and where its first weights come from."""
+    """A feature extractor of `timm`, and where its first weights come from.
+
+    `name` may carry the tag of a weight file of `timm`, as in `resnet50.tv_in1k`, which `weights: download` fetches.
+    """
 
     name: str = "resnet10t"
     weights: str = Field("random", description="random, download, previous (the stage before), or a file")
@@ -132,11 +135,13 @@ class Augmentation(Section):
 class TrainPam(Training):
     """The classifier with the peak attention module (Section 3.3, Figure 10)."""
 
+    trained: str | None = Field(None, description="a finished classifier to take over, which is not trained further")
     augmentation: Augmentation = Augmentation()
     width: Count = Field(256, description="channels of the three added convolution layers")
     alpha: Fraction = Field(0.7, description="what is below alpha times the channel's maximum is zeroed")
     attention_layers: tuple[Literal[4, 5, 6], ...] = Field((6,), description="Table 8; () is a plain CAM")
     plain_epochs: Annotated[int, Field(ge=0)] = Field(0, description="first epochs without the module")
+    pointwise_start: bool = Field(True, description="added layers start as 1 x 1 filters; false: He initialisation")
 
 
 class ExtractCues(Section):
@@ -186,6 +191,7 @@ class Refinement(Section):
 class TrainBestie(Training):
     """The network with semantic, centre and offset heads (Sections 3.2, 3.4, 3.5)."""
 
+    trained: str | None = Field(None, description="a finished network to take over, which is not trained further")
     augmentation: Augmentation = Augmentation()
     decoder: Literal["fuse", "panoptic_deeplab", "hrnet"] = "fuse"
     width: Count = 64
@@ -217,7 +223,11 @@ class ExportMrcnn(Section):
 
 
 class TrainMrcnn(Training):
-    """Mask R-CNN on the export. `architecture: maskrcnn_resnet50_fpn` is torchvision's standard recipe."""
+    """Mask R-CNN on the export.
+
+    `architecture: maskrcnn_resnet50_fpn` is torchvision's own model: it takes first weights of a ResNet-50, sizes
+    and proposals are its own, and of the keys below only `min_side_px`, `max_side_px` and `jitter` count.
+    """
 
     architecture: Literal["maskrcnn_timm_fpn", "maskrcnn_resnet50_fpn"] = "maskrcnn_timm_fpn"
     min_side_px: Count = 128

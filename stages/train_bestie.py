@@ -63,16 +63,18 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, inputs)
     checkpoints = Checkpoints(settings.state / "train_bestie", name, minutes=settings.checkpoint_minutes)
     snapshots = Snapshots(network, samples, params, device, checkpoints.folder)
-    history = train_network(
-        network,
-        samples,
-        params,
-        settings,
-        device,
-        num_classes=num_classes,
-        checkpoints=checkpoints,
-        epoch_end=snapshots.take,
-    )
+    history: list[dict[str, float]] = []
+    if params.trained is None:
+        history = train_network(
+            network,
+            samples,
+            params,
+            settings,
+            device,
+            num_classes=num_classes,
+            checkpoints=checkpoints,
+            epoch_end=snapshots.take,
+        )
     out = folder("train_bestie")
     save_model(
         out / "network.zarr",

@@ -1,11 +1,18 @@
 """A folder of images with a table of labels: what people have who have neither VOC's layout nor COCO's."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bestie.datasets.base import Category, GroundTruth, ImageRecord, Point, hash_file, image_size
 from bestie.datasets.coco_file import AnnotatedImage, CocoFile
-from bestie.datasets.label_table import FOLDER_SPLITS, LabelledFile, read_label_table, split_images
+from bestie.datasets.label_table import (
+    FOLDER_SPLITS,
+    LabelledFile,
+    check_names,
+    class_names,
+    read_label_table,
+    split_images,
+)
 from bestie.datasets.point_table import PointTable
 from bestie.errors import InputError
 
@@ -42,13 +49,9 @@ class FolderDataSet:
     ) -> None:
         self.root = root
         listed = read_label_table(labels)
-        names = sorted({name for entry in listed for name in entry.labels}) if categories is None else categories
-        if not names:
-            raise InputError(f"{labels} names no class. Write class names into the column labels.")
+        names = class_names(labels, listed, categories)
         self.categories = tuple(Category(k, name, k) for k, name in enumerate(names, start=1))
         self._id_of_name = {category.name: category.category_id for category in self.categories}
-        for entry in listed:
-            _check_names(entry.labels, self._id_of_name, entry.where)
         self._files = {entry.image_id: entry for entry in listed}
         self._samples = split_images(labels, listed, FOLDER_SPLITS if splits is None else splits)
         self._points = None if points is None else PointTable(points)
@@ -135,7 +138,7 @@ class TrueMasks:
                 f"{image.height}x{image.width}. Restore the image or correct the annotations."
             )
         names = {number: self._file.category_names[number] for number in self._file.categories_in(image)}
-        _check_names(names.values(), id_of_name, f"{self._file.path}, {file}")
+        check_names(names.values(), id_of_name, f"{self._file.path}, {file}")
         return self._file.ground_truth(image, {number: id_of_name[name] for number, name in names.items()})
 
     def classes_of(self, file: str) -> list[str]:
@@ -143,11 +146,3 @@ class TrueMasks:
         image = self._images.get(file)
         annotations = () if image is None else image.annotations
         return [self._file.category_names.get(a["category_id"], "") for a in annotations]
-
-
-def _check_names(names: Iterable[str], id_of_name: Mapping[str, int], where: str) -> None:
-    for name in names:
-        if name not in id_of_name:
-            raise InputError(
-                f"{where}: '{name}' is no category of the data set. Correct the name or add it to prepare.categories."
-            )

@@ -1,6 +1,6 @@
 """The label table of a folder of images: which files there are, what they show, and which split they are in."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -49,6 +49,34 @@ def read_label_table(path: Path) -> list[LabelledFile]:
                 "Keep one line for each image, with all of its labels."
             )
     return listed
+
+
+def class_names(path: Path, listed: Sequence[LabelledFile], categories: Sequence[str] | None) -> tuple[str, ...]:
+    """The class names in the order of their category_id: `categories`, or the labels of the table, sorted.
+
+    Args:
+        path: the table, for messages.
+        listed: its rows.
+        categories: names, or None.
+
+    Raises:
+        InputError: there is no class, or a label is not among `categories`.
+    """
+    names = tuple(sorted({name for entry in listed for name in entry.labels}) if categories is None else categories)
+    if not names:
+        raise InputError(f"{path} names no class. Write class names into the column labels.")
+    for entry in listed:
+        check_names(entry.labels, names, entry.where)
+    return names
+
+
+def check_names(labels: Iterable[str], names: Collection[str], where: str) -> None:
+    """InputError, saying `where`, for the first of `labels` that is not among the class names."""
+    for label in labels:
+        if label not in names:
+            raise InputError(
+                f"{where}: '{label}' is no category of the data set. Correct the name or add it to prepare.categories."
+            )
 
 
 def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
