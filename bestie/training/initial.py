@@ -79,8 +79,11 @@ def first_weights(params: Backbone, *, previous: Path | None = None) -> FirstWei
         if previous is None:
             raise InputError("weights: previous, but this is the first stage that trains; name a file or random")
         return FirstWeights(_of_backbone(load_weights(previous)[0]), {"weights": PREVIOUS}, previous)
-    path = download_weights(params.name) if params.weights == DOWNLOAD else find_weights(params.weights)
-    return read_weight_file(path, params.sha256)
+    if params.weights == DOWNLOAD:
+        source, path = download_weights(params.name)
+        first = read_weight_file(path, params.sha256)
+        return first._replace(origin={**first.origin, "weights": DOWNLOAD, "source": source})
+    return read_weight_file(find_weights(params.weights), params.sha256)
 
 
 def read_weight_file(path: Path, sha256: str | None = None) -> FirstWeights:

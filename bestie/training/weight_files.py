@@ -33,11 +33,14 @@ def find_weights(name: str) -> Path:
     return path
 
 
-def download_weights(backbone: str) -> Path:
+def download_weights(backbone: str) -> tuple[str, Path]:
     """The weight file that `timm` offers for a backbone, fetched from the Hugging Face Hub or from its cache.
 
     Args:
         backbone: a model of `timm`, with or without the tag of a weight file, as in `resnet50.tv_in1k`.
+
+    Returns:
+        The name of its repository there, and the file.
 
     Raises:
         InputError: there is no such file, it was trained on images normalised in another way, or it cannot be
@@ -53,18 +56,22 @@ def download_weights(backbone: str) -> Path:
     except RuntimeError:
         config = None
     if config is None or not config.hf_hub_id:
-        known = ", ".join(timm.list_pretrained(f"{backbone.partition('.')[0]}.*")) or "none"
-        raise InputError(f"backbone.weights: timm offers no weights of {backbone} for download, but {known}")
+        tagged = timm.list_pretrained(f"{backbone.partition('.')[0]}.*")
+        known = [name for name in tagged if timm.get_pretrained_cfg(name).hf_hub_id]
+        raise InputError(
+            f"backbone.weights: timm offers no weights of {backbone} for download; "
+            + (f"take {' or '.join(known)}" if known else "give a file or choose another backbone")
+        )
     if tuple(config.mean) != IMAGENET_MEAN:
         raise InputError(
             f"backbone.weights: {config.hf_hub_id} wants images normalised by a mean of {config.mean}, not ImageNet's; "
             "choose another backbone or a file"
         )
     try:
-        return Path(hf_hub_download(config.hf_hub_id, config.hf_hub_filename or HUB_FILE))
+        return config.hf_hub_id, Path(hf_hub_download(config.hf_hub_id, config.hf_hub_filename or HUB_FILE))
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"backbone.weights: {config.hf_hub_id} cannot be downloaded ({reason}) "
-            f"Without a network, fetch {HUB_FILE} elsewhere and give its path as backbone.weights"
+            f"backbone.weights: {config.hf_hub_id} cannot be downloaded ({reason.rstrip('.')}). Without a network, "
+            f"fetch its {HUB_FILE} elsewhere and give the path as backbone.weights"
         ) from None
