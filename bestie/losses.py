@@ -27,7 +27,7 @@ def center_loss(
     `guidance=None` it is the mean over all channels and all pixels, and `weight` must be None: W is defined
     inside P only.
     """
-    return _guided_mean((pred - target).square(), guidance=guidance, weight=weight)
+    return _guided_mean(F.mse_loss(pred, target, reduction="none"), guidance=guidance, weight=weight)
 
 
 def offset_loss(
@@ -38,7 +38,7 @@ def offset_loss(
     weight: Float[Tensor, "b 1 h w"] | None = None,
 ) -> Float[Tensor, ""]:
     """Absolute error of the offset map in px, one term of Eq. 4; arguments and means as in `center_loss`."""
-    return _guided_mean((pred - target).abs(), guidance=guidance, weight=weight)
+    return _guided_mean(F.l1_loss(pred, target, reduction="none"), guidance=guidance, weight=weight)
 
 
 def semantic_loss(
@@ -151,5 +151,5 @@ def _guided_mean(
         if weight is not None:
             raise ValueError("a weight needs a guidance region: without one the whole map counts alike")
         return error.mean()
-    counted = error * (guidance if weight is None else guidance * weight)
-    return counted.sum() / guidance.sum().clamp(min=1)
+    counted = guidance if weight is None else guidance * weight
+    return (error.sum(1, keepdim=True) * counted).sum() / guidance.sum().clamp(min=1)

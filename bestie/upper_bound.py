@@ -91,7 +91,7 @@ def train_network_on_truth(
     prepare_process(seed)
     device = pick_device(settings.device)
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
-    semantic = MapReader(folder("prepare") / "ground_truth.zarr")
+    semantic = MapReader(folder("prepare") / "ground_truth.zarr", keep=True)
     truth = folder("prepare") / "ground_truth.parquet"
     with TemporaryDirectory() as scratch:
         write_instance_maps(Path(scratch) / "maps.zarr", truth, train, n_rows, semantic.canvas_hw)
@@ -101,7 +101,7 @@ def train_network_on_truth(
             num_classes,
             own.augmentation,
             semantic=semantic,
-            instance=MapReader(Path(scratch) / "maps.zarr"),
+            instance=MapReader(Path(scratch) / "maps.zarr", keep=True),
             categories=read_instance_categories(truth),
             with_components=False,
         )

@@ -17,6 +17,7 @@ from bestie.errors import InputError
 
 SHARD_ROWS = 256
 SHARD_BYTES = 128 * 2**20
+KEEP_BYTES = 64 * 2**20
 
 
 class MapSpec(NamedTuple):
@@ -104,20 +105,26 @@ class MapWriter:
 class MapReader:
     """Maps that `MapWriter` wrote. Cheap to make and to pickle: each process opens the files when it reads.
 
+    Args:
+        path: the group's folder.
+        keep: hold arrays of at most 64 MiB in memory: a training reads every map in every epoch, and opening
+            a chunk costs more than the rest of reading it.
+
     Raises:
         InputError: on construction, when the folder does not exist.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep: bool = False) -> None:
         if not path.is_dir():
             raise InputError(f"{path} does not exist. Run the stage that writes it.")
         self._path = path
+        self._keep = keep
         self._group: Any = None
         self._arrays: dict[str, Any] = {}
         self._pid = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_path": self._path, "_group": None, "_arrays": {}, "_pid": -1}
+        return {"_path": self._path, "_keep": self._keep, "_group": None, "_arrays": {}, "_pid": -1}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,8 +160,11 @@ class MapReader:
                 f"{self._path}: '{name}' of shape {array.shape} holds no row {row} of {height}x{width} px. "
                 "The maps belong to another images.parquet: run the stage that writes them again."
             )
+        return self._load(array, (row, ..., slice(height), slice(width)))
+
+    def _load(self, array: Any, selection: Any) -> np.ndarray:
         try:
-            return np.asarray(array[row, ..., :height, :width])
+            return np.array(array[selection])
         except (ValueError, RuntimeError, OSError) as error:
             raise InputError(f"{self._path} is damaged ({error}). Restore it or write it again.") from error
 
@@ -163,7 +173,8 @@ class MapReader:
         if name not in self._arrays:
             if name not in group:
                 raise InputError(f"{self._path} has no map '{name}', only {list(self.names)}.")
-            self._arrays[name] = group[name]
+            array = group[name]
+            self._arrays[name] = self._load(array, ...) if self._keep and array.nbytes <= KEEP_BYTES else array
         return self._arrays[name]
 
     def _open(self) -> Any:

@@ -5,6 +5,7 @@ import random
 import sys
 from contextlib import AbstractContextManager
 
+import cv2
 import numpy as np
 import torch
 from torch.utils import deterministic
@@ -32,7 +33,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def prepare_process(seed: int) -> None:
-    """Seed all generators, choose deterministic kernels, keep freed memory in the process.
+    """Seed all generators, choose deterministic kernels, leave threads to torch, keep freed memory in the process.
 
     The last of them saves a third of a training step on CPUs: glibc otherwise returns every large
     activation to the system and takes it back, page by page, in the next step.
@@ -44,6 +45,7 @@ def prepare_process(seed: int) -> None:
     # Filling every new tensor, torch's safety net, costs a pass over the memory of each.
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    cv2.setNumThreads(1)  # its maps are small, and its threads would wait for those of torch
     if sys.platform == "linux" and not torch.cuda.is_available():
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
