@@ -40,7 +40,7 @@ def _resize_like(source: Tensor, target: Tensor) -> Tensor:
 
 
 class FuseDecoder(nn.Module):
-    """Sum of all strides at the finest one, with image context and wide depthwise filters."""
+    """Sum of all strides at the finest one, with image context and depthwise filters."""
 
     def __init__(self, channels: list[int], *, width: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class FuseDecoder(nn.Module):
         self.context = nn.ModuleList(_unit(width, width, 3, groups=width, dilation=d) for d in (1, 3, 6))
         self.image = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, width, 1))
         self.join = _unit(width, width)
-        self.fuse = nn.ModuleList(_separable(width, width) for _ in channels[1:])
+        self.fuse = nn.ModuleList(_separable(width, width, 3) for _ in channels[1:])
 
     def forward(self, features: list[Tensor]) -> Float[Tensor, "b width h w"]:
         """Feature maps, finest first, to one map at the finest stride."""
