@@ -26,14 +26,33 @@ class FeatureExtractor(nn.Module):
         self._keep = keep
         self._frozen = False
 
-    def freeze(self) -> "FeatureExtractor":
-        """Keep weights and batch statistics as they are from now on."""
-        self.requires_grad_(False)
+    def freeze(self, stages: int | None = None) -> "FeatureExtractor":
+        """Keep weights from now on, and the batch statistics of all layers.
+
+        Args:
+            stages: freeze the layers up to this feature map of `timm`, counted from 1; None freezes all.
+
+        Raises:
+            InputError: the model has fewer feature maps, or does not compute them one after another.
+        """
+        for layer in self.model.modules() if stages is None else self._layers_up_to(stages):
+            for parameter in layer.parameters(recurse=False):
+                parameter.requires_grad_(False)
         self._frozen = True
         return self.eval()
 
+    def _layers_up_to(self, stages: int) -> list[nn.Module]:
+        """Modules in the order of their definition, from the first to the last of a stage."""
+        names = [name for name, _ in self.model.named_modules()]
+        ends = self.model.feature_info.module_name()
+        inside = [stages <= len(ends) and f"{name}.".startswith(f"{ends[stages - 1]}.") for name in names]
+        if not any(inside):
+            raise InputError(f"frozen_stages {stages} does not fit this backbone of {len(ends)} feature maps; use 0")
+        last = max(index for index, found in enumerate(inside) if found)
+        return list(self.model.modules())[: last + 1]
+
     def train(self, mode: bool = True) -> "FeatureExtractor":
-        """Training or evaluation mode; a frozen backbone stays in the latter."""
+        """Training or evaluation mode; a frozen backbone, in part or whole, stays in the latter."""
         return super().train(mode and not self._frozen)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:

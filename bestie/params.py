@@ -98,6 +98,7 @@ class Backbone(Section):
     output_stride: Literal[8, 16, 32] = 16
     stages: Count | None = Field(None, description="keep the first so many feature maps of timm; None: all")
     trainable: bool = Field(True, description="false keeps its weights, which suits little data and few minutes")
+    frozen_stages: Annotated[int, Field(ge=0, description="the first so many stages keep their weights")] = 0
 
 
 class Training(Section):

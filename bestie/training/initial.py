@@ -35,7 +35,11 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
         _load_previous(backbone, previous)
     elif params.weights not in ("random", "download"):
         origin = _load_file(backbone, params)
-    return backbone if params.trainable else backbone.freeze(), origin
+    if not params.trainable:
+        backbone.freeze()
+    elif params.frozen_stages:
+        backbone.freeze(params.frozen_stages)
+    return backbone, origin
 
 
 def _load_file(backbone: FeatureExtractor, params: Backbone) -> dict[str, Any]:
