@@ -51,3 +51,20 @@ def test_images_are_normalised_as_imagenet_models_expect():
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 255
     assert normalize(mean.round().to(torch.uint8).expand(1, 3, 2, 2)).abs().max() < 0.01
     assert normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8))[0, 0].item() == pytest.approx(0.515 / 0.229)
+
+
+def test_the_first_stages_keep_their_weights_and_all_keep_their_batch_statistics():
+    backbone = create_backbone("mobilenetv1_100").freeze(3).train()
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in backbone.parameters() if p.requires_grad], lr=0.1)
+    sum(each.square().mean() for each in backbone(torch.randn(2, 3, 64, 64))).backward()
+    optimizer.step()
+    changed = {name for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])}
+    assert {".".join(name.split(".")[:3]) for name in changed} == {"model.blocks.3", "model.blocks.4"}
+    assert not any("running" in name for name in changed)
+
+
+@pytest.mark.parametrize(("name", "stages"), [("resnet10t", 6), ("hrnet_w18_small", 2)])
+def test_stages_that_cannot_be_frozen_are_refused(name, stages):
+    with pytest.raises(InputError, match=f"frozen_stages {stages} does not fit"):
+        create_backbone(name, output_stride=32).freeze(stages)
