@@ -44,7 +44,8 @@ class FeatureExtractor(nn.Module):
     def _layers_up_to(self, stages: int) -> list[nn.Module]:
         """Modules in the order of their definition, from the first to the last of a stage."""
         names = [name for name, _ in self.model.named_modules()]
-        ends = self.model.feature_info.module_name()
+        feature_info: Any = self.model.feature_info
+        ends = feature_info.module_name()
         inside = [stages <= len(ends) and f"{name}.".startswith(f"{ends[stages - 1]}.") for name in names]
         if not any(inside):
             raise InputError(f"frozen_stages {stages} does not fit this backbone of {len(ends)} feature maps; use 0")

@@ -46,19 +46,23 @@ def semantic_loss(
     target: Integer[Tensor, "b h w"],
     *,
     top_fraction: float = 1.0,
+    background_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of the semantic map (Eq. 5); `target` is 0 for background, a category_id, or 255, void.
 
-    Void pixels give no loss. With `top_fraction` 1 it is the mean over the labelled pixels; below 1 the mean
-    over the hardest floor(top_fraction * b * h * w) pixels of the batch, void ones counted as pixels without
-    loss.
+    Void pixels give no loss. With `top_fraction` 1 it is the mean over the labelled pixels, in which a pixel of
+    background counts `background_weight` times; below 1 the mean over the hardest
+    floor(top_fraction * b * h * w) pixels of the batch, void ones counted as pixels without loss.
     """
     if not 0.0 < top_fraction <= 1.0:
         raise ValueError(f"top_fraction must be in (0, 1], not {top_fraction}")
     target = target.long()
-    pixel_loss = F.cross_entropy(logits.float(), target, ignore_index=VOID, reduction="none")
+    weight = logits.new_ones(logits.shape[1], dtype=torch.float32)
+    weight[0] = background_weight
+    pixel_loss = F.cross_entropy(logits.float(), target, weight=weight, ignore_index=VOID, reduction="none")
     if top_fraction == 1.0:
-        return pixel_loss.sum() / (target != VOID).sum().clamp(min=1)
+        background, labelled = (target == 0).sum(), (target != VOID).sum()
+        return pixel_loss.sum() / (labelled - (1 - background_weight) * background).clamp(min=1)
     hardest = max(1, int(top_fraction * pixel_loss.numel()))
     return pixel_loss.flatten().topk(hardest, sorted=False).values.mean()
 
@@ -89,6 +93,7 @@ class BestieLoss:
     offset_weight: float = 0.01
     semantic_weight: float = 1.0
     top_fraction: float = 1.0
+    background_weight: float = 1.0
     refined_average: bool = False
     instance_aware_guidance: bool = True
 
@@ -108,7 +113,9 @@ class BestieLoss:
         `refined_weight` is W of Eq. 2, by default 1 everywhere. With point supervision (Section 4.3) the
         caller passes the true center map in both `pseudo.center` and `refined.center`.
         """
-        semantic_term = self.semantic_weight * semantic_loss(semantic_logits, semantic, top_fraction=self.top_fraction)
+        semantic_term = self.semantic_weight * semantic_loss(
+            semantic_logits, semantic, top_fraction=self.top_fraction, background_weight=self.background_weight
+        )
         share = 0.5 if refined is not None and self.refined_average else 1.0
         center_scale, offset_scale = share * self.center_weight, share * self.offset_weight
         center_pseudo = center_scale * self._term(center_loss, center, pseudo.center, pseudo.guidance)

@@ -60,6 +60,7 @@ class InstanceStep:
             offset_weight=params.lambda_offset,
             semantic_weight=params.lambda_semantic,
             top_fraction=params.hard_pixel_fraction if clock.fraction >= params.hard_pixel_start else 1.0,
+            background_weight=params.background_weight,
             refined_average=params.refinement.average,
             instance_aware_guidance=params.instance_aware_guidance,
         )

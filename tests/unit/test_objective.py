@@ -113,6 +113,14 @@ def test_the_semantic_loss_averages_labelled_pixels():
     assert semantic_loss(logits, target).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_semantic_loss_can_count_background_less():
+    logits = torch.randn(1, 4, 2, 2)
+    target = torch.tensor([[[0, 0], [2, 255]]])
+    each = -logits.log_softmax(1)[0]
+    expected = (0.3 * (each[0, 0, 0] + each[0, 0, 1]) + each[2, 1, 0]) / 1.6
+    assert semantic_loss(logits, target, background_weight=0.3).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_the_semantic_loss_can_take_the_hardest_pixels_alone():
     logits, target = outputs()["semantic_logits"], random_semantic()
     hardest = sorted(cross_entropies_by_loops(logits, target), reverse=True)[: int(0.3 * target.numel())]
