@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bestie.errors import InputError
 from bestie.params_file import read_yaml
-from bestie.profiles import changes, compose, profile_names, write_params
+from bestie.profiles import changes, compose, missing_folders, profile_names, write_params
 from bestie.progress import close_all
 
 app = typer.Typer(
@@ -48,6 +48,8 @@ def profile(
     if not check:
         write_params(PARAMS, name, values)
     console.print(table if table.row_count else f"{PARAMS} is already profile {name}")
+    for remark in missing_folders(values):
+        console.print(remark, soft_wrap=True)
 
 
 @app.command()
