@@ -12,6 +12,7 @@ from bestie.params import Params
 from bestie.params_file import parse, read_yaml
 
 DEFAULT = "shapes"
+INPUT_FOLDERS = ("dataset.root", "import_wsss.source")
 HEADER = """\
 # Parameters of this run, one section a stage; written by `bestie profile {name}`.
 # What changes results stands here; device, workers and progress are environment variables (docs/usage.md).
@@ -59,6 +60,14 @@ def write_params(path: Path, name: str, values: Mapping[str, Any]) -> None:
     text = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=110)
     with atomic_output(path) as partial:
         partial.write_text(HEADER.format(name=name) + text, encoding="utf-8")
+
+
+def missing_folders(values: Mapping[str, Any]) -> list[str]:
+    """One remark for each folder that the parameters name and that is not there; DVC would not say whose it is."""
+    if values["dataset"]["format"] == "shapes":
+        return []
+    named = {key: Path(values[key.partition(".")[0]][key.partition(".")[2]]) for key in INPUT_FOLDERS}
+    return [f"{key}: there is no folder {path} yet" for key, path in named.items() if not path.is_dir()]
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

@@ -38,8 +38,12 @@ def print_summary(console: Console, *, since: float | None = None) -> None:
         InputError: there are no metrics yet.
     """
     metrics = read_json(folder("evaluate") / "metrics.json")
-    console.print(_scores(metrics))
-    console.print(_labels(metrics))
+    if any(model in metrics for model in MODELS):
+        console.print(_scores(metrics))
+    else:
+        console.print("No scores: no validation image has true masks.")
+    if labels := _labels(metrics):
+        console.print(labels)
     table = Table("folder", "artifacts", box=None, title="Artifacts", title_justify="left")
     for stage, names in ARTIFACTS.items():
         table.add_row(f"{DATA / stage}/", names)

@@ -52,6 +52,15 @@ def test_profile_can_only_look(folder: Path):
     assert Path("params.yaml").read_bytes() == before
 
 
+def test_profile_says_which_folders_are_missing(folder: Path):
+    output = call("profile", "voc2012")
+    assert "dataset.root: there is no folder data/raw/VOC2012 yet" in output
+    assert "import_wsss.source: there is no folder data/raw/VOC2012/WSSS_maps yet" in output
+    Path("data/raw/VOC2012/WSSS_maps").mkdir(parents=True)
+    assert "there is no folder" not in call("profile", "voc2012")
+    assert "there is no folder" not in call("profile", "shapes")
+
+
 def test_summary_prints_the_last_run(finished_run: Path):
     assert "BESTIE" in call("summary")
 
@@ -91,6 +100,6 @@ def test_bad_input_is_one_message(
 def test_the_command_is_installed_and_starts_without_torch():
     command = Path(sys.executable).with_name("bestie")
     ended = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
-    assert all(name in ended.stdout for name in ("profile", "summary", "upper-bound", "weights"))
+    assert all(name in ended.stdout for name in ("profile", "init", "summary", "upper-bound", "weights"))
     code = "import sys, bestie.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

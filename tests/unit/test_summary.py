@@ -38,6 +38,7 @@ def test_without_truth_it_still_names_the_artifacts(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     write_json(Path("data/evaluate/metrics.json"), {})
     text = printed()
+    assert "No scores: no validation image has true masks" in text
     assert "data/train_bestie/" in text
     assert "Run time" not in text
 

@@ -1,0 +1,1 @@
+"""Bodies of the longer commands of `bestie`."""
