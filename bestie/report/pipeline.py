@@ -84,7 +84,9 @@ def _stage(
     name: str, declared: Mapping[str, Any], lock: Lock, before: Lock | None, duration: Duration | None
 ) -> StageRun:
     entry = lock.get("stages", {}).get(name, {})
-    outputs = tuple(Output(out["path"], str(out.get("md5", ""))[:DIGITS], out.get("size")) for out in entry.get("outs", ()))
+    outputs = tuple(
+        Output(out["path"], str(out.get("md5", ""))[:DIGITS], out.get("size")) for out in entry.get("outs", ())
+    )
     old = None if before is None else before.get("stages", {}).get(name, {})
     return StageRun(
         name=name,
@@ -186,5 +188,3 @@ def _needed_edges(graph: Mapping[str, set[str]]) -> list[tuple[str, str]]:
         for source in sorted(graph[name])
         if not any(source in above[other] for other in graph[name])
     ]
-
-
