@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bestie.commands.report import report
 from bestie.errors import InputError
 from bestie.params_file import read_yaml
 from bestie.profiles import changes, compose, profile_names, write_params
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
+app.command()(report)
 
 PARAMS = Path("params.yaml")
 PROFILES = Path("profiles")

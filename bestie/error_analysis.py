@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import Columns, iter_images
+from bestie.artifacts.tables import Columns, iter_images, read_table
 from bestie.datasets.base import ImageRecord
 from bestie.metrics.errors import ERRORS, ImageErrors, Verdict, find_errors
 from bestie.metrics.masks import MaskTable
@@ -87,6 +87,17 @@ def best_min_score(truth: Path, found: Path, records: Sequence[ImageRecord]) -> 
     return histogram.best_score(num_truth)
 
 
+def read_images_of(path: Path, records: Sequence[ImageRecord], *, min_score: float = 0.0) -> dict[int, MaskTable]:
+    """Row -> the masks of a few images, those without any included. InputError as `read_table`."""
+    columns = read_table(path, INSTANCES, ("row", *COLUMNS), where={"row": [record.row for record in records]})
+    return {
+        record.row: _mask_table(
+            {name: values[columns["row"] == record.row] for name, values in columns.items()}, record, min_score
+        )
+        for record in records
+    }
+
+
 class _Tables:
     """The mask tables of single images, asked for in ascending order of row."""
 
@@ -100,16 +111,19 @@ class _Tables:
             self._next = next(self._images, None)
         if self._next is None or self._next[0] != record.row:
             return _empty_table()
-        columns = self._next[1]
-        kept = np.flatnonzero(columns["score"] >= min_score)
-        size = [record.height, record.width]
-        return MaskTable(
-            row=np.full(len(kept), record.row, np.int64),
-            category_id=columns["category_id"][kept].astype(np.int64),
-            score=columns["score"][kept].astype(np.float64),
-            rle=[{"size": size, "counts": columns["rle"][index].encode("ascii")} for index in kept],
-            is_crowd=columns["is_crowd"][kept].astype(bool),
-        )
+        return _mask_table(self._next[1], record, min_score)
+
+
+def _mask_table(columns: Columns, record: ImageRecord, min_score: float) -> MaskTable:
+    kept = np.flatnonzero(columns["score"] >= min_score)
+    size = [record.height, record.width]
+    return MaskTable(
+        row=np.full(len(kept), record.row, np.int64),
+        category_id=columns["category_id"][kept].astype(np.int64),
+        score=columns["score"][kept].astype(np.float64),
+        rle=[{"size": size, "counts": columns["rle"][index].encode("ascii")} for index in kept],
+        is_crowd=columns["is_crowd"][kept].astype(bool),
+    )
 
 
 def _empty_table() -> MaskTable:

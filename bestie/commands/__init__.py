@@ -1,1 +1,1 @@
-"""The bodies of the `bestie` command's larger subcommands; what they import is imported when they run."""
+"""The larger subcommands of `bestie`, a module each; what they need is imported when they run."""

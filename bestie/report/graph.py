@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import pairwise
 
-BOX_WIDTH, BOX_HEIGHT = 132, 58
-LAYER_GAP, PLACE_GAP = 24, 14
+BOX_WIDTH, BOX_HEIGHT = 138, 58
+LAYER_GAP, PLACE_GAP = 18, 14
 MARGIN = 4
 SWEEPS = 4
 

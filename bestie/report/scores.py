@@ -4,7 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bestie.summary import MODELS
+#: Models in the order of the page, by names that fit above a column.
+MODELS = {
+    "bestie": "BESTIE",
+    "mrcnn": "Mask R-CNN",
+    "components": "components",
+    "bestie_true_semantic": "BESTIE, true map",
+    "components_true_semantic": "components, true map",
+}
 
 UNDEFINED = "\u2013"  # a dash
 MINUS = "\u2212"
