@@ -13,7 +13,7 @@ from bestie.artifacts.tables import read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
 from bestie.params import Dataset
 from bestie.params_file import parse, read_yaml
-from bestie.report.analysis import PER_BUCKET, analyse_tables
+from bestie.report.analysis import PER_BUCKET, analyse_tables, rows_with_truth
 from bestie.report.breakdowns import BarTable, ErrorRow, class_tables, error_rows, size_table
 from bestie.report.charts import Drawing
 from bestie.report.committed import CommittedRun, find_run_before, head_revision
@@ -74,7 +74,8 @@ def collect(repository: Path, *, state: Path, max_images: int) -> Content:
     metrics, classifier = _json(data / METRICS), _json(data / CLASSIFIER_METRICS)
     old = {} if before is None else before.metrics
     sample = _sample(records, max_images)
-    tables = analyse_tables(data, records, len(categories), sample)
+    known = rows_with_truth(data, records)
+    tables = analyse_tables(data, records, known, num_classes=len(categories), sample=sample)
     return Content(
         dataset=dataset,
         split_sizes={split: sum(r.split == split for r in records) for split in ("train", "val")},
@@ -98,6 +99,7 @@ def collect(repository: Path, *, state: Path, max_images: int) -> Content:
             repository / dataset.image_root,
             records,
             chosen=sample.choose(max_images),
+            known=known,
             tables=tables,
             categories=categories,
         ),

@@ -39,6 +39,7 @@ def build_gallery(
     records: Sequence[ImageRecord],
     *,
     chosen: Sequence[int],
+    known: set[int],
     tables: Sequence[AnalysedTable],
     categories: Sequence[Category],
 ) -> Gallery:
@@ -49,6 +50,7 @@ def build_gallery(
         root: the folder that the images' paths start from.
         records: all images, in order of row.
         chosen: the rows to show.
+        known: the rows of the images whose truth is known.
         tables: the tables to show.
         categories: for their names.
 
@@ -56,7 +58,7 @@ def build_gallery(
         InputError: an image is missing or is not the one indexed.
     """
     shown = [records[row] for row in chosen]
-    truth = read_images_of(data / TRUTH, shown) if (data / TRUTH).is_file() else {}
+    truth = read_images_of(data / TRUTH, [record for record in shown if record.row in known]) if known else {}
     found = {
         each.table.key: read_images_of(
             data / each.table.path, [r for r in shown if r.split == each.table.split], min_score=each.min_score
@@ -71,11 +73,7 @@ def build_gallery(
                 **_picture(root, record),
                 "truth": [] if true_masks is None else _true_entries(true_masks),
                 "tables": {
-                    each.table.key: _found(
-                        found[each.table.key][record.row], true_masks, judged=each.counts is not None
-                    )
-                    for each in tables
-                    if each.table.split == record.split
+                    key: _found(masks[record.row], true_masks) for key, masks in found.items() if record.row in masks
                 },
             }
         )
@@ -114,13 +112,13 @@ def _true_entries(masks: MaskTable) -> list[Entry]:
     ]
 
 
-def _found(masks: MaskTable, truth: MaskTable | None, *, judged: bool) -> Entry:
+def _found(masks: MaskTable, truth: MaskTable | None) -> Entry:
     """The instances of one image in one table; with a truth also their verdicts and the true objects missed."""
     entries = [
         {"category": int(category_id), "score": round(float(score), 3), "path": _outline(rle)}
         for category_id, score, rle in zip(masks.category_id, masks.score, masks.rle, strict=True)
     ]
-    if not judged or truth is None:
+    if truth is None:
         return {"found": entries, "missed": []}
     errors = find_errors(truth, masks)
     for entry, verdict in zip(entries, _verdicts(errors), strict=True):

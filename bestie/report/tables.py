@@ -30,5 +30,6 @@ TABLES = (
     InstanceTable("export", "Exported labels", "train", Path("export_mrcnn/instances.parquet"), False),
 )
 TRUTH = Path("prepare/ground_truth.parquet")
+TRUE_MAPS = Path("prepare/ground_truth.zarr")
 IMAGES = Path("prepare/images.parquet")
 CATEGORIES = Path("prepare/categories.parquet")
