@@ -12,7 +12,7 @@ from bestie.pictures.scaling import fitted_size
 #: How far a smooth outline may lie beside the mask's own, in px of the picture.
 TOLERANCE_PX = 0.7
 
-Polygon = Integer[np.ndarray, "k 2"]
+Polygon = Integer[np.ndarray, "_k 2"]
 
 
 def exact_outlines(mask: Bool[np.ndarray, "h w"]) -> list[Polygon]:

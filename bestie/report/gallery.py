@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
+from bestie.artifacts.instances import decode_mask
 from bestie.datasets.base import Category, ImageRecord, read_image
 from bestie.error_analysis import read_images_of
 from bestie.metrics.errors import ImageErrors, find_errors
@@ -134,4 +133,4 @@ def _verdicts(errors: ImageErrors) -> list[Entry]:
 
 
 def _outline(rle: dict[str, Any]) -> str:
-    return path_data(coco_mask.decode(rle).astype(bool))
+    return path_data(decode_mask(rle["counts"].decode("ascii"), *rle["size"]))
