@@ -8,6 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bestie.commands.evaluate import evaluate
+from bestie.commands.export import export
+from bestie.commands.predict import predict
+from bestie.commands.report import report
 from bestie.errors import InputError
 from bestie.params_file import read_yaml
 from bestie.profiles import changes, compose, missing_folders, profile_names, write_params
@@ -15,7 +19,7 @@ from bestie.progress import close_all
 
 app = typer.Typer(
     name="bestie",
-    help="Instance masks from image-level labels: parameters, upper bounds, weights, summaries.",
+    help="Instance masks from image-level labels: parameters, reports, predictions, exports, scores.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -126,6 +130,10 @@ def export_weights(
     tensors, _ = load_weights(source)
     save_safetensors(target, tensors)
     console.print(f"{target}: {len(tensors)} tensors")
+
+
+for command in (report, export, predict, evaluate):
+    app.command()(command)
 
 
 def main() -> None:

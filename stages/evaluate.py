@@ -26,9 +26,10 @@ from bestie.evaluation import (
     read_mask_table,
     score_instances,
     score_labels,
+    size_rows,
 )
 from bestie.inference import components_as_instances
-from bestie.metrics import SemanticScore, VocAp
+from bestie.metrics import SemanticScore, VocAp, measure_overlaps
 from bestie.params import Dataset, Evaluate
 from bestie.progress import Progress
 from bestie.settings import Settings
@@ -53,18 +54,27 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
 
     metrics: dict[str, Any] = {} if np.isnan(miou) else {"semantic_miou": miou}
     curves: dict[str, VocAp] = {}
+    sizes: list[dict[str, Any]] = []
     truth = read_mask_table(prepared / "ground_truth.parquet", known)
     for model in MODELS if len(truth) else ():
         found = read_mask_table(out / f"{model}.parquet", known)
+        overlaps = measure_overlaps(truth, found)
         metrics[model], curves[model] = score_instances(
-            truth, found, records=known, num_classes=len(categories), iou_thresholds=params.iou_thresholds
+            truth,
+            found,
+            known=known,
+            num_classes=len(categories),
+            iou_thresholds=params.iou_thresholds,
+            overlaps=overlaps,
         )
+        sizes += size_rows(model, truth, found, overlaps, num_classes=len(categories), threshold=CURVE_THRESHOLD)
     metrics |= score_training_labels(len(categories))
     write_json(out / "metrics.json", metrics)
     classes = per_class_rows(curves, categories)
     write_csv(out / "per_class.csv", classes or [{"model": "", "class": "", "true_instances": 0}])
     write_json(out / "precision_recall.json", curve_rows(curves, threshold=CURVE_THRESHOLD))
     write_json(out / "ap_by_iou.json", ap_by_iou(metrics, params))
+    write_json(out / "ap_by_size.json", sizes)
     rows = evolution(len(categories))
     write_json(out / "true_positives.json", [row for row in rows if row["kind"] == "refined"])
     write_json(out / "map50_by_epoch.json", [row for row in rows if row["kind"] == "detected"])

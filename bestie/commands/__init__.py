@@ -1,1 +1,1 @@
-"""Bodies of the longer commands of `bestie`."""
+"""The larger subcommands of `bestie`, a module each; what they need is imported when they run."""
