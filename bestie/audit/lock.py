@@ -29,11 +29,6 @@ class StageRun:
     deps: Mapping[str, str]
     outs: Mapping[str, str]
 
-    @property
-    def short_hash(self) -> str:
-        """Eight digits that stand for the content of all outputs together."""
-        return short_hash(self.outs)
-
 
 @dataclass(frozen=True)
 class Lock:

@@ -2,13 +2,10 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from bestie.audit.hashing import parse_listing
 from bestie.errors import InputError
-
-if TYPE_CHECKING:
-    from dvc_data.hashfile.db import HashFileDB
 
 
 CACHE = Path(".dvc", "cache", "files", "md5")
@@ -59,7 +56,7 @@ class Objects:
                 raise InputError(f"The listing of {name} (md5 {md5}) is damaged. {remedy}") from error
 
     @cached_property
-    def _databases(self) -> "list[tuple[str, HashFileDB]]":
+    def _databases(self) -> list[tuple[str, Any]]:
         """The cache as DVC itself sees it, and every remote, the default one first."""
         from dvc.exceptions import DvcException
         from dvc.repo import Repo

@@ -12,7 +12,6 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from bestie.artifacts.blobs import Blob, BlobFolder
-from bestie.artifacts.maps import MapReader
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.audit.hashing import FOLDER_SUFFIX
 from bestie.audit.objects import Objects
@@ -87,10 +86,6 @@ class Artifacts:
         if md5 not in self._listings:
             self._listings[md5] = self._objects.listing(md5, name=self.name(path), remedy=self._missing)
         return self._listings[md5]
-
-    def maps(self, path: str) -> MapReader:
-        """A group of map arrays. InputError as `folder`."""
-        return MapReader(self.folder(path))
 
     @cached_property
     def images(self) -> list[ImageRecord]:
