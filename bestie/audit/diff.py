@@ -92,6 +92,12 @@ class Difference:
         return {change: sum(counts[change] for counts in self.by_class.values()) for change in Change}
 
     @property
+    def other_outputs(self) -> list[str]:
+        """Outputs of the stage that are not the same in both versions."""
+        old, new = self.before.outs, self.after.outs
+        return sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
+
+    @property
     def is_empty(self) -> bool:
         """Whether both versions hold the same labels, their maps included."""
         return self.before.hash == self.after.hash and not self.changed_images

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bestie.audit.causes import Cause, find_causes
 from bestie.audit.counts import Counts, count_labels
@@ -86,19 +85,3 @@ def _upstream(version: Version) -> dict[str, str]:
     if first is not None and version.stage != first.name:
         found["pseudo_labels"] = short_hash(first.outs)
     return found
-
-
-def describe(version: Version) -> dict[str, Any]:
-    """Names, date and author of a version, as JSON values."""
-    commit = version.commit
-    return {
-        "version": version.hash,
-        "stage": version.stage,
-        "revision": version.revision,
-        "commit": commit and commit.sha,
-        "experiment": commit and commit.experiment,
-        "names": list(commit.names) if commit else [],
-        "date": commit and commit.date,
-        "author": commit and commit.author,
-        "subject": commit and commit.subject,
-    }
