@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bestie.commands import audit
 from bestie.errors import InputError
 from bestie.params_file import read_yaml
 from bestie.profiles import changes, compose, profile_names, write_params
@@ -95,6 +96,9 @@ def export_weights(
     tensors, _ = load_weights(source)
     save_safetensors(target, tensors)
     console.print(f"{target}: {len(tensors)} tensors")
+
+
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

@@ -144,6 +144,10 @@ class MapReader:
         """Number of images."""
         return self._array(self.names[0]).shape[0]
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one array: images, [channels,] height and width of the canvas. InputError for no such array."""
+        return tuple(self._array(name).shape)
+
     def read(self, row: int, name: str, height: int, width: int) -> np.ndarray:
         """The map of one image, [channels,] height, width; the fill value where nothing was written.
 

@@ -10,13 +10,13 @@ from jaxtyping import Bool, UInt8
 from bestie.transfer import Status
 
 #: Told apart by people with any color vision.
-STATUS_COLORS = {
+STATUS_COLORS: Mapping[str, tuple[int, int, int]] = {
     Status.ACCEPTED: (0, 158, 115),
     Status.SEVERAL_CUES: (230, 159, 0),
     Status.NO_CUE: (86, 180, 233),
     Status.TOO_SMALL: (204, 121, 167),
 }
-STATUS_WORDS = {
+STATUS_WORDS: Mapping[str, str] = {
     Status.ACCEPTED: "accepted",
     Status.SEVERAL_CUES: "several cues",
     Status.NO_CUE: "no cue",
@@ -26,9 +26,7 @@ STATUS_WORDS = {
 Row = Mapping[str, Any]
 
 
-def component_masks(
-    semantic: UInt8[np.ndarray, "h w"], rows: Iterable[Row]
-) -> list[Bool[np.ndarray, "h w"] | None]:
+def component_masks(semantic: UInt8[np.ndarray, "h w"], rows: Iterable[Row]) -> list[Bool[np.ndarray, "h w"] | None]:
     """The mask of each row of a component table: the component of its class with its box and area.
 
     None for a row that the map has no such component for: table and map do not belong together.

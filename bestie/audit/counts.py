@@ -100,9 +100,7 @@ def _count(artifacts: Artifacts) -> Counts:
     )
 
 
-def _compare_with_truth(
-    artifacts: Artifacts, records: dict[int, ImageRecord], num_classes: int
-) -> dict[str, Any]:
+def _compare_with_truth(artifacts: Artifacts, records: dict[int, ImageRecord], num_classes: int) -> dict[str, Any]:
     """The true positives among the labels of images that have a truth; nothing where there is none."""
     if not artifacts.has(GROUND_TRUTH):
         return {}

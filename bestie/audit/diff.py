@@ -148,15 +148,15 @@ def diff_images(before: Artifacts, after: Artifacts, *, min_iou: float = 0.5) ->
     names = class_names(before.categories, after.categories)
     lookups = [_class_indices(artifacts.categories, names) for artifacts in (before, after)]
     for pair in pair_images(*records):
-        sides = [
+        old, new = (
             _Side.of(record, {} if record is None else stream.take(record.row), lookup)
             for record, stream, lookup in zip(pair, streams, lookups, strict=True)
-        ]
-        pairs = match_instances(sides[0].masks, sides[1].masks, min_iou=min_iou)
-        largest_px = max(side.masks.height * side.masks.width for side in sides)
+        )
+        pairs = match_instances(old.masks, new.masks, min_iou=min_iou)
+        largest_px = max(side.masks.height * side.masks.width for side in (old, new))
         yield ImageDiff(
             image_id=next(record.image_id for record in pair if record is not None),
-            instances=[_instance_diff(each, *sides, names) for each in pairs],
+            instances=[_instance_diff(each, old, new, names) for each in pairs],
             changed=sum(each.changed_px for each in pairs) / largest_px,
         )
 

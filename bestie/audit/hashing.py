@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 FOLDER_SUFFIX = ".dir"
+BLOCK_BYTES = 2**20
 
 
 def md5_stream(file: BinaryIO) -> str:
     """The MD5 of everything that is left to read."""
-    return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    digest = hashlib.md5(usedforsecurity=False)
+    while block := file.read(BLOCK_BYTES):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def md5_path(path: Path) -> str | None:

@@ -107,7 +107,7 @@ def _causes(causes: Iterable[Cause]) -> list[dict[str, Any]]:
 
 
 def _inputs(inputs: InputChanges | None) -> dict[str, Any] | None:
-    return inputs and asdict(inputs)
+    return None if inputs is None else asdict(inputs)
 
 
 def _plain(value: Any) -> Any:

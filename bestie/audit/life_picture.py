@@ -49,7 +49,8 @@ def draw_life(life: Life, artifacts: Artifacts) -> Picture:
         image = np.full((life.record.height, life.record.width, 3), BLANK, np.uint8)
     base = fit_image(image, CELL_PX)
     panels: list[Panel] = [(f"image: {', '.join(life.labels) or 'no label'}", base)]
-    legend = [*category_swatches(life.names), *swatches(zip(STATUS_WORDS.values(), STATUS_COLORS.values(), strict=True))]
+    verdicts = swatches((STATUS_WORDS[status], color) for status, color in STATUS_COLORS.items())
+    legend = [*category_swatches(life.names), *verdicts]
     if life.record.split == "train":
         panels += _panels_of_labels(life, artifacts, base)
         reach_px, centers = _panels_of_maps(life, artifacts, base)

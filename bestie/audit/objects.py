@@ -7,11 +7,10 @@ from typing import Any, BinaryIO
 from bestie.audit.hashing import parse_listing
 from bestie.errors import InputError
 
-
 CACHE = Path(".dvc", "cache", "files", "md5")
 
 
-class MissingObject(InputError):
+class MissingObjectError(InputError):
     """Bytes that neither the cache nor a remote has."""
 
 
@@ -28,7 +27,7 @@ class Objects:
         """A binary file with the bytes of one hash.
 
         Raises:
-            MissingObject: they are nowhere; the message says where they were looked for, and `remedy`.
+            MissingObjectError: they are nowhere; the message says where they were looked for, and `remedy`.
             InputError: a remote cannot be asked.
         """
         cached = self._root / CACHE / md5[:2] / md5[2:]
@@ -45,7 +44,7 @@ class Objects:
                     f"{place} cannot be read ({error}). Correct it with `dvc remote` or `dvc config`."
                 ) from error
             looked.append(place)
-        raise MissingObject(f"{name} (md5 {md5}) is not in {' or '.join(looked)}. {remedy}")
+        raise MissingObjectError(f"{name} (md5 {md5}) is not in {' or '.join(looked)}. {remedy}")
 
     def listing(self, md5: str, *, name: str, remedy: str) -> dict[str, str]:
         """The hashes of a folder's files by their path in it. InputError as `open`, and when it is damaged."""

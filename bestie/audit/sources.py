@@ -64,25 +64,29 @@ class Artifacts:
     def file(self, path: str) -> Path | Blob:
         """A file, for the readers of tables. InputError where the version has none."""
         md5 = self._hash(path)
-        return self._root / path if self.version.commit is None else self._blob(path, md5)
+        return self._root / path if self.version.commit is None else self.stored(md5, path)
 
     def folder(self, path: str) -> Path | BlobFolder:
-        """A folder, for `MapReader`. InputError where the version has none, MissingObject where nothing stores it."""
+        """A folder, for `MapReader`. InputError where the version has none or nothing stores it."""
         md5 = self._hash(path)
         if self.version.commit is None:
             return self._root / path
         if not md5.endswith(FOLDER_SUFFIX):
             raise InputError(f"{self.name(path)} is a file, not a folder. {self._remedy}")
-        files = {name: self._blob(f"{path}/{name}", each) for name, each in self.listing(path).items()}
+        files = {name: self.stored(each, f"{path}/{name}") for name, each in self.listing(path).items()}
         return BlobFolder(self.name(path), files, self._remedy)
 
-    def blob(self, path: str) -> Blob:
-        """A file as it was stored, also for the workspace. InputError where the version has none."""
-        return self._blob(path, self._hash(path))
-
     def listing(self, path: str) -> dict[str, str]:
-        """The hashes of a folder's files as it was stored. InputError as `folder`."""
-        md5 = self._hash(path)
+        """The hashes of a folder's files by their path in it. InputError as `folder`."""
+        return self.stored_listing(self._hash(path), path)
+
+    def stored(self, md5: str, path: str) -> Blob:
+        """The bytes that DVC stores under a hash; `path` is what messages call them."""
+        name = self.name(path)
+        return Blob(name, partial(self._objects.open, md5, name=name, remedy=self._missing), self._remedy)
+
+    def stored_listing(self, md5: str, path: str) -> dict[str, str]:
+        """The files of a folder that DVC stores under a hash. MissingObjectError where it does not."""
         if md5 not in self._listings:
             self._listings[md5] = self._objects.listing(md5, name=self.name(path), remedy=self._missing)
         return self._listings[md5]
@@ -132,7 +136,7 @@ class Artifacts:
             if self.hashes.get(parent, "").endswith(FOLDER_SUFFIX):
                 try:
                     md5 = self.listing(parent)[path.relative_to(parent).as_posix()]
-                    with self._blob(str(path), md5).open() as file, Image.open(file) as image:
+                    with self.stored(md5, str(path)).open() as file, Image.open(file) as image:
                         return np.array(image.convert("RGB"))
                 except (InputError, KeyError, OSError):
                     continue
@@ -145,10 +149,6 @@ class Artifacts:
                 f"Make it in a clone at {self.version.revision} with `dvc repro`."
             )
         return self.hashes[path]
-
-    def _blob(self, path: str, md5: str) -> Blob:
-        name = self.name(path)
-        return Blob(name, partial(self._objects.open, md5, name=name, remedy=self._missing), self._remedy)
 
     @property
     def _missing(self) -> str:

@@ -66,8 +66,17 @@ class Version:
         return f"{self.hash} ({self.revision})"
 
 
+def check_stage(name: str) -> str:
+    """The name, if it is a stage that writes labels. InputError if not."""
+    if name not in LABEL_STAGES:
+        raise InputError(f"The stage '{name}' writes no labels. Take one of: {', '.join(LABEL_STAGES)}.")
+    return name
+
+
 class History:
     """The versions of the project in `root`, the folder with `dvc.yaml`.
+
+    `skipped` says which commits `log` could not read.
 
     Raises:
         InputError: on construction, when `root` is in no git repository.
@@ -75,6 +84,7 @@ class History:
 
     def __init__(self, root: Path = Path()) -> None:
         self.root = root
+        self.skipped: list[str] = []
         self._git = Git(root)
         self._parse = lru_cache(maxsize=16)(parse_lock)
 
@@ -89,8 +99,8 @@ class History:
         Raises:
             InputError: nothing or several are meant, or what is meant has no such labels.
         """
-        if stage is not None and stage not in LABEL_STAGES:
-            raise InputError(f"The stage '{stage}' writes no labels. Take one of: {', '.join(LABEL_STAGES)}.")
+        if stage is not None:
+            check_stage(stage)
         if text == WORKSPACE:
             return self.workspace(stage or LABEL_STAGES[0])
         sha = self._git.resolve(text) or self._git.experiments().get(text)
@@ -106,6 +116,15 @@ class History:
                 "`bestie audit log` lists the versions."
             )
         return found[0]
+
+    def resolve_pair(self, before: str, after: str, stage: str | None = None) -> tuple[Version, Version]:
+        """Two versions of one stage: a hash on one side decides for the other. InputError as `resolve`."""
+        first, second = self.resolve(before, stage), self.resolve(after, stage)
+        if first.stage == second.stage:
+            return first, second
+        # A hash belongs to one stage, a name to each: take the names again for the stage of the hash.
+        other = next(version.stage for version in (first, second) if version.stage != LABEL_STAGES[0])
+        return self.resolve(before, other), self.resolve(after, other)
 
     def workspace(self, stage: str) -> Version:
         """The labels in the workspace. InputError where `dvc.lock` does not say what they were made from."""
@@ -154,7 +173,8 @@ class History:
         lock = self._lock(sha)
         if lock is None:
             raise InputError(
-                f"'{text}' ({sha[:7]}) has no {LOCK}: no run was committed there. `bestie audit log` lists the versions."
+                f"'{text}' ({sha[:7]}) has no {LOCK}: no run was committed there. "
+                "`bestie audit log` lists the versions."
             )
         if stage not in lock.stages:
             raise InputError(
@@ -167,7 +187,11 @@ class History:
         return None if sha is None else self._version(self._git.commit(sha), stage)
 
     def _version(self, commit: Commit, stage: str) -> Version | None:
-        lock = self._lock(commit.sha)
+        try:
+            lock = self._lock(commit.sha)
+        except InputError as error:
+            self.skipped.append(str(error))
+            return None
         if lock is None or stage not in lock.stages:
             return None
         return Version(stage, lock, lineage(lock, stage), commit)

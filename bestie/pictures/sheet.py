@@ -49,9 +49,7 @@ def contact_sheet(
             raise ValueError(f"row {caption!r} has {len(pictures)} pictures, but there are {len(headers)} headers")
     cells = [[None if p is None else fit_image(p, cell_px) for p in pictures] for _, pictures in rows]
     captions = [caption.split("\n") if caption else [] for caption, _ in rows]
-    layout = _arrange(
-        cells, captions, headers, cell_px=cell_px, has_title=bool(title), least_width_px=least_width_px
-    )
+    layout = _arrange(cells, captions, headers, cell_px=cell_px, has_title=bool(title), least_width_px=least_width_px)
     lines = _legend_lines(legend, width_px=layout.width - 2 * MARGIN_PX)
     height = layout.grid_bottom + sum(line.height + 2 * GAP_PX for line in lines) + MARGIN_PX
     canvas = Image.new("RGB", (layout.width, height), PAPER)
