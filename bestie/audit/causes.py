@@ -47,8 +47,8 @@ class Cause:
             case Kind.PARAMETER:
                 return f"{self.name}: {_value(self.before)} -> {_value(self.after)}"
             case Kind.CODE | Kind.DATA:
-                how = "new" if self.before is None else "gone" if self.after is None else "changed"
-                return f"{self.kind} {self.name} {how} (read by {', '.join(self.stages)})"
+                how = "is new" if self.before is None else "is gone" if self.after is None else "changed"
+                return f"{self.kind}: {self.name} {how} (read by {', '.join(self.stages)})"
             case Kind.COMMAND:
                 return f"command of {self.name}: {self.before} -> {self.after}"
             case Kind.STAGE:

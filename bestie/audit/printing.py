@@ -1,6 +1,7 @@
 """The audit's results for people, on a terminal."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,8 @@ from bestie.audit.show import Life
 from bestie.audit.versions import WORKSPACE, Version
 
 INDENT = 10
+NUMERIC = {"px", "cues", "before", "after", "changed px", *(change.replace("_", " ") for change in Change)}
+LINE = "{:<8}  {:<12}  {:<10}  {:>6}  {:>6}  {:>9}  {:>6}  {}"
 
 
 def print_log(console: Console, entries: Iterable[LogEntry]) -> int:
@@ -37,27 +40,26 @@ def print_log(console: Console, entries: Iterable[LogEntry]) -> int:
     return count
 
 
-def print_log_table(console: Console, entries: Iterable[LogEntry]) -> int:
-    """Print one row a version; returns their number."""
-    table = Table(box=None)
-    for name in ("version", "at", "date", "labels", "right", "precision", "recall", "stage: what changed"):
-        numeric = name in ("labels", "right", "precision", "recall")
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+def print_log_lines(console: Console, entries: Iterable[LogEntry]) -> int:
+    """Print one line a version; returns their number."""
+    count = 0
     for entry in entries:
+        if count == 0:
+            _line(console, LINE.format("version", "at", "date", "labels", "right", "precision", "recall", "changed"))
+        count += 1
         counts, commit = entry.counts, entry.version.commit
-        table.add_row(
+        numbers = (counts.instances, counts.true_positives) if counts else (None, None)
+        shares = (counts.precision, counts.recall) if counts else (None, None)
+        cells = (
             entry.version.hash,
-            Text(entry.version.revision),
-            commit.date[:10] if commit else "",
-            "-" if counts is None else str(counts.instances),
-            "-" if counts is None or counts.true_positives is None else str(counts.true_positives),
-            _share(None if counts is None else counts.precision),
-            _share(None if counts is None else counts.recall),
-            Text(f"{entry.version.stage}: {'; '.join(_changes(entry))}"),
+            entry.version.revision,
+            commit.date[:10] if commit else "-",
+            *("-" if number is None else number for number in numbers),
+            *map(_share, shares),
+            f"{entry.version.stage}: {'; '.join(_changes(entry))}",
         )
-    if table.row_count:
-        console.print(table)
-    return table.row_count
+        _line(console, LINE.format(*cells))
+    return count
 
 
 def print_difference(console: Console, difference: Difference) -> None:
@@ -102,7 +104,7 @@ def print_life(console: Console, life: Life) -> None:
                 f"cue of {cue.category} at y {cue.y:.0f}, x {cue.x:.0f} ({cue.score:.2f}): "
                 "on no component of its class",
             )
-    counts = ", ".join(f"{len(rows)} {name}" for name, rows in life.instances.items())
+    counts = ", ".join(f"{name} {len(rows)}" for name, rows in life.instances.items())
     _line(console, f"instances: {counts or 'none'}")
     for problem in life.missing:
         _line(console, f"not shown: {problem}")
@@ -129,8 +131,7 @@ def _print_causes(console: Console, difference: Difference) -> None:
 
 
 def _print_classes(console: Console, difference: Difference) -> None:
-    words = [change.replace("_", " ") for change in Change]
-    table = _table("class", "before", "after", *words)
+    table = _table("class", "before", "after", *map(_words, Change))
     rows = {**difference.by_class, "all": difference.total}
     for name, counts in rows.items():
         before = sum(counts[change] for change in Change if change is not Change.APPEARED)
@@ -143,24 +144,26 @@ def _print_classes(console: Console, difference: Difference) -> None:
 def _print_largest(console: Console, difference: Difference) -> None:
     if not difference.largest:
         return
-    table = _table("largest change", "changed px", *[change.replace("_", " ") for change in Change], "inputs")
+    console.print()
+    table = _table("largest change", "changed px", "labels", "inputs")
     for image in difference.largest:
         inputs = difference.inputs.of_image(image.image_id) if difference.inputs else []
-        counts = [str(count) if count else "." for count in image.counts.values()]
-        table.add_row(Text(image.image_id), f"{100 * image.changed:.1f} %", *counts, Text("; ".join(inputs)))
+        counts = ", ".join(f"{count} {_words(change)}" for change, count in image.counts.items() if count)
+        table.add_row(Text(image.image_id), f"{100 * image.changed:.1f} %", counts, Text("; ".join(inputs)))
     console.print(table)
 
 
 def _table(*columns: str) -> Table:
-    """Text columns at both ends, numbers between."""
+    """A table whose last column is broken into lines where the terminal is narrow."""
     table = Table(box=None)
-    for number, name in enumerate(columns):
-        numeric = name in ("px", "cues", "before", "after", "changed px") or name in _CHANGE_WORDS
-        table.add_column(name, justify="right" if numeric and number else "left", overflow="fold")
+    for name in columns:
+        justify: Literal["right", "left"] = "right" if name in NUMERIC else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name != columns[-1])
     return table
 
 
-_CHANGE_WORDS = frozenset(change.replace("_", " ") for change in Change)
+def _words(change: Change) -> str:
+    return change.replace("_", " ")
 
 
 def _changes(entry: LogEntry) -> list[str]:

@@ -43,7 +43,7 @@ def _version_argument(help_: str = VERSION) -> Any:
 def log(
     stage: Stage = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many versions; 0: all.")] = 0,
-    oneline: Annotated[bool, typer.Option("--oneline", help="One row a version.")] = False,
+    oneline: Annotated[bool, typer.Option("--oneline", help="One line a version.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List every version of the labels in git history, DVC experiments and the workspace, the newest first.
@@ -61,9 +61,9 @@ def log(
 
         _print_json([log_json(entry) for entry in entries])
         return
-    from bestie.audit.printing import print_log, print_log_table
+    from bestie.audit.printing import print_log, print_log_lines
 
-    if not (print_log_table if oneline else print_log)(console, entries):
+    if not (print_log_lines if oneline else print_log)(console, entries):
         console.print("There is no version yet: run `dvc repro`, and commit dvc.lock.")
     for problem in history.skipped:
         print(f"bestie: {problem}", file=sys.stderr)
