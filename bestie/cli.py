@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bestie.commands import audit
 from bestie.commands.evaluate import evaluate
 from bestie.commands.export import export
 from bestie.commands.predict import predict
@@ -134,6 +135,7 @@ def export_weights(
 
 for command in (report, export, predict, evaluate):
     app.command()(command)
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

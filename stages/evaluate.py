@@ -62,7 +62,7 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
         metrics[model], curves[model] = score_instances(
             truth,
             found,
-            known=known,
+            records=known,
             num_classes=len(categories),
             iou_thresholds=params.iou_thresholds,
             overlaps=overlaps,

@@ -13,6 +13,8 @@ from zarr.errors import GroupNotFoundError
 from zarr.storage import LocalStore
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.blob_store import BlobStore
+from bestie.artifacts.blobs import BlobFolder
 from bestie.errors import InputError
 
 SHARD_ROWS = 256
@@ -103,7 +105,9 @@ class MapWriter:
 
 
 class MapReader:
-    """Maps that `MapWriter` wrote. Cheap to make and to pickle: each process opens the files when it reads.
+    """Maps that `MapWriter` wrote, in a folder on disk or elsewhere.
+
+    Cheap to make, and to pickle if on disk: each process opens the files when it reads.
 
     Args:
         path: the group's folder.
@@ -114,8 +118,8 @@ class MapReader:
         InputError: on construction, when the folder does not exist.
     """
 
-    def __init__(self, path: Path, *, keep: bool = False) -> None:
-        if not path.is_dir():
+    def __init__(self, path: Path | BlobFolder, *, keep: bool = False) -> None:
+        if isinstance(path, Path) and not path.is_dir():
             raise InputError(f"{path} does not exist. Run the stage that writes it.")
         self._path = path
         self._keep = keep
@@ -146,6 +150,10 @@ class MapReader:
     def n_rows(self) -> int:
         """Number of images."""
         return self._array(self.names[0]).shape[0]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one array: images, [channels,] height and width of the canvas. InputError for no such array."""
+        return tuple(self._array(name).shape)
 
     def read(self, row: int, name: str, height: int, width: int) -> np.ndarray:
         """The map of one image, [channels,] height, width; the fill value where nothing was written.
@@ -179,8 +187,10 @@ class MapReader:
 
     def _open(self) -> Any:
         if self._pid != os.getpid():  # a forked worker must not use its parent's handles
+            path = self._path
+            store = LocalStore(path, read_only=True) if isinstance(path, Path) else BlobStore(path)
             try:
-                self._group = zarr.open_group(LocalStore(self._path, read_only=True), mode="r")
+                self._group = zarr.open_group(store, mode="r")
             except (GroupNotFoundError, FileNotFoundError, ValueError) as error:
                 raise InputError(f"{self._path} is no Zarr group. Run the stage that writes it again.") from error
             self._arrays, self._pid = {}, os.getpid()
