@@ -1,6 +1,7 @@
 """Profiles: `params.yaml` written from `profiles/`, an overlay on the default one."""
 
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,18 @@ def compose(name: str, *, folder: Path, overrides: Iterable[str] = ()) -> dict[s
     values = read_yaml(folder / f"{DEFAULT}.yaml")
     if name != DEFAULT:
         values = overlay(values, read_yaml(folder / f"{name}.yaml"))
+    return override(values, overrides, source=f"profile {name}")
+
+
+def override(values: Mapping[str, Any], overrides: Iterable[str], *, source: str) -> dict[str, Any]:
+    """`values`, overlaid by `section.key=value` texts and checked.
+
+    Raises:
+        InputError: an override that is no assignment, or what `parse` finds; the message names `source`.
+    """
     for text in overrides:
         values = overlay(values, _assignment(text))
-    parsed = parse(Params, values, source=f"profile {name}")
-    return parsed.model_dump(mode="json")
+    return parse(Params, values, source=source).model_dump(mode="json")
 
 
 def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,11 +63,20 @@ def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def write_params(path: Path, name: str, values: Mapping[str, Any]) -> None:
-    """Write `params.yaml` with every parameter spelled out, in the order of the pipeline."""
+def write_params(path: Path, name: str | None, values: Mapping[str, Any]) -> None:
+    """Write `params.yaml` with every parameter spelled out, in the order of the pipeline.
+
+    Its first lines name the profile; without a name they stay as they are.
+    """
     text = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=110)
+    header = _header(path) if name is None else HEADER.format(name=name)
     with atomic_output(path) as partial:
-        partial.write_text(HEADER.format(name=name) + text, encoding="utf-8")
+        partial.write_text(header + text, encoding="utf-8")
+
+
+def _header(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return "".join(takewhile(lambda line: line.startswith("#"), lines))
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

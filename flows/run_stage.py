@@ -1,0 +1,114 @@
+"""One stage through DVC, as a process group: its output into the log, its progress into the UI, its end told apart."""
+
+import os
+import re
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from flows.faults import InfrastructureFault, StageFailed, describe
+from flows.processes import ProcessGroup
+from flows.progress import ProgressReporter, parse_progress
+from flows.stopping import Stop
+
+KEPT_LINES = 60
+_ENDED = re.compile(r"exited with (-?\d+)")
+#: Statuses that a shell gives to a command that a signal has killed start here.
+_SHELL_SIGNALS = 128
+#: What DVC says after every stage about git and remotes.
+_ADVICE = ("Use `dvc push`", "To track the changes", "\tgit add", "To enable auto staging", "\tdvc config")
+
+
+class Outcome(Enum):
+    """How a stage came to its outputs."""
+
+    UNCHANGED = "unchanged: its command, parameters, code and inputs are those of the last run"
+    RESTORED = "restored from the cache of an earlier run with the same inputs"
+    RAN = "ran"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where and with what DVC runs.
+
+    Attributes:
+        root: the folder with `dvc.yaml`.
+        stop: ends the command.
+        log: takes each line of output that is no progress.
+        environment: added to this process's own.
+        descriptors: locks that are held until the command's processes have ended.
+    """
+
+    root: Path
+    stop: Stop
+    log: Callable[[str], None]
+    environment: dict[str, str]
+    descriptors: tuple[int, ...] = ()
+
+
+def run_stage(name: str, where: Surroundings, options: Iterable[str] = ()) -> Outcome:
+    """Let DVC reproduce one stage, and no other.
+
+    Args:
+        name: the stage.
+        where: see `Surroundings`.
+        options: further options of `dvc repro`, such as `--force` or `--pull`.
+
+    Raises:
+        StageFailed: the stage failed; the message is the end of its output.
+        InfrastructureFault: a signal killed the stage or DVC, or DVC could not do its part.
+        Stopped: the run was cancelled meanwhile.
+    """
+    status, lines = run_dvc(["repro", "--single-item", *options, name], where)
+    if status == 0:
+        return _outcome(lines)
+    ended = [int(found.group(1)) for line in lines if (found := _ENDED.search(line))]
+    said = describe(lines) or "it printed nothing"
+    killed = next((code for code in [*ended, status] if code < 0 or (code > _SHELL_SIGNALS and code != 255)), None)
+    if killed is not None:
+        number = -killed if killed < 0 else killed - _SHELL_SIGNALS
+        raise InfrastructureFault(f"{name} was killed by signal {number}. It printed last:\n{said}")
+    if not ended and any("lock" in line.lower() and line.startswith("ERROR") for line in lines):
+        raise InfrastructureFault(f"{name}: DVC could not start:\n{_errors(lines)}")
+    raise StageFailed(f"{name} failed:\n{said if ended else _errors(lines) or said}")
+
+
+def run_dvc(arguments: list[str], where: Surroundings) -> tuple[int, list[str]]:
+    """Run a DVC command; returns its exit status and the last lines of its output. Raises Stopped."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    lines: deque[str] = deque(maxlen=KEPT_LINES)
+    environment = _inherited() | where.environment
+    group = ProcessGroup(command, cwd=where.root, environment=environment, keep_open=where.descriptors)
+    with group, where.stop.ends(group), ProgressReporter() as progress:
+        for line in group.lines():
+            values = parse_progress(line)
+            if values is not None:
+                progress.show(values)
+            elif line.strip() and not line.startswith(_ADVICE):
+                lines.append(line)
+                where.log(line)
+        status = group.wait()
+    where.stop.check()
+    return status, list(lines)
+
+
+def _inherited() -> dict[str, str]:
+    """The environment of a stage: this process's, with JSON progress and without Prefect's keys and addresses."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', os.defpath)}"
+    return own | {"PATH": path, "BESTIE_PROGRESS": "json", "PYTHONUNBUFFERED": "1"}
+
+
+def _outcome(lines: list[str]) -> Outcome:
+    if any("didn't change, skipping" in line for line in lines):
+        return Outcome.UNCHANGED
+    if any("is cached - skipping run" in line for line in lines):
+        return Outcome.RESTORED
+    return Outcome.RAN
+
+
+def _errors(lines: list[str]) -> str:
+    return "\n".join(line for line in lines if line.startswith("ERROR"))
