@@ -1,7 +1,6 @@
 """Profiles: `params.yaml` written from `profiles/`, an overlay on the default one."""
 
 from collections.abc import Iterable, Mapping
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +62,15 @@ def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def write_params(path: Path, name: str | None, values: Mapping[str, Any]) -> None:
-    """Write `params.yaml` with every parameter spelled out, in the order of the pipeline.
-
-    Its first lines name the profile; without a name they stay as they are.
-    """
-    text = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=110)
-    header = _header(path) if name is None else HEADER.format(name=name)
+def write_params(path: Path, name: str, values: Mapping[str, Any]) -> None:
+    """Write `params.yaml` with every parameter spelled out, in the order of the pipeline."""
     with atomic_output(path) as partial:
-        partial.write_text(header + text, encoding="utf-8")
+        partial.write_text(HEADER.format(name=name) + format_params(values), encoding="utf-8")
 
 
-def _header(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return "".join(takewhile(lambda line: line.startswith("#"), lines))
+def format_params(values: Mapping[str, Any]) -> str:
+    """The text of a parameter file, without the comment at its top."""
+    return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=110)
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

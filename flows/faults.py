@@ -3,20 +3,20 @@
 from collections.abc import Iterable
 
 
-class StageFailed(Exception):
+class StageError(Exception):
     """The stage itself failed: bad input or a defect. Another attempt would fail the same way."""
 
 
-class InfrastructureFault(Exception):
+class InfrastructureError(Exception):
     """What surrounds the stage failed: a killed process, an unreachable remote. Another attempt can help."""
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Somebody cancelled the run, or the worker that ran it is gone."""
 
 
 #: DVC prints these around a stage's own output; none of them says what went wrong.
-_FRAME = ("Running stage ", "> ", "Updating lock file", "Use `dvc push`", "To track the changes", "ERROR: failed to ")
+_FRAME = ("Running stage ", "> ", "Updating lock file", "ERROR: failed to ")
 
 
 def describe(lines: Iterable[str], *, limit: int = 12) -> str:

@@ -80,6 +80,12 @@ def select(graph: Graph, targets: Iterable[str]) -> Graph:
     return {name: stage for name, stage in graph.items() if name in wanted}
 
 
+def remote_name(root: Path) -> str | None:
+    """The default DVC remote of a clone; None where there is none."""
+    with Repo(str(root)) as repo:
+        return repo.config["core"].get("remote")
+
+
 def is_unchanged(root: Path, name: str) -> bool:
     """Whether DVC would skip a stage: same command, parameters, code and inputs as recorded, outputs in place."""
     with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:

@@ -14,7 +14,7 @@ LOCK = Path(".bestie") / "workspace.lock"
 POLL_S = 1.0
 
 
-class WorkspaceBusy(InputError):
+class WorkspaceBusyError(InputError):
     """Another run uses the workspace; the message names it."""
 
 
@@ -31,7 +31,7 @@ def workspace_lock(root: Path, owner: str, *, wait: Callable[[str], None] | None
         wait: None refuses at once. Else called with the holder's name every second; may raise to give up.
 
     Raises:
-        WorkspaceBusy: another run holds the lock, and `wait` is None.
+        WorkspaceBusyError: another run holds the lock, and `wait` is None.
     """
     path = root / LOCK
     path.parent.mkdir(exist_ok=True)
@@ -40,7 +40,7 @@ def workspace_lock(root: Path, owner: str, *, wait: Callable[[str], None] | None
         while not _try_lock(descriptor):
             holder = path.read_text(encoding="utf-8").strip() or "a run that is just starting"
             if wait is None:
-                raise WorkspaceBusy(
+                raise WorkspaceBusyError(
                     f"{root} is in use by {holder}. Wait for it, cancel it, or start this run with --wait."
                 )
             wait(holder)
@@ -51,6 +51,19 @@ def workspace_lock(root: Path, owner: str, *, wait: Callable[[str], None] | None
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def waiting_in(check: Callable[[], None], log: Callable[[str], None]) -> Callable[[str], None]:
+    """A `wait` for `workspace_lock`: says once for whom it waits, and calls `check`, which may give up."""
+    told: set[str] = set()
+
+    def wait(holder: str) -> None:
+        check()
+        if holder not in told:
+            log(f"waiting for {holder}")
+            told.add(holder)
+
+    return wait
 
 
 def _try_lock(descriptor: int) -> bool:

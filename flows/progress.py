@@ -30,7 +30,8 @@ def describe_progress(values: dict[str, Any]) -> str:
     others = "".join(f", {name} {value:.4g}" for name, value in values.items() if name not in _KNOWN)
     minutes, seconds = divmod(round(values["remaining_s"]), 60)
     left = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-    return f"{values['progress']}: {values['done']} of {values['total']}, {values['rate']:.3g} a second, {left} left{others}"
+    steps = f"{values['done']} of {values['total']}, {values['rate']:.3g} a second"
+    return f"{values['progress']}: {steps}, {left} left{others}"
 
 
 class ProgressReporter:

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from flows.faults import InfrastructureFault, StageFailed, describe
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.faults import InfrastructureError, StageError, describe
 from flows.processes import ProcessGroup
 from flows.progress import ProgressReporter, parse_progress
 from flows.stopping import Stop
@@ -58,9 +61,9 @@ def run_stage(name: str, where: Surroundings, options: Iterable[str] = ()) -> Ou
         options: further options of `dvc repro`, such as `--force` or `--pull`.
 
     Raises:
-        StageFailed: the stage failed; the message is the end of its output.
-        InfrastructureFault: a signal killed the stage or DVC, or DVC could not do its part.
-        Stopped: the run was cancelled meanwhile.
+        StageError: the stage failed; the message is the end of its output.
+        InfrastructureError: a signal killed the stage or DVC, or DVC could not do its part.
+        StoppedError: the run was cancelled meanwhile.
     """
     status, lines = run_dvc(["repro", "--single-item", *options, name], where)
     if status == 0:
@@ -70,14 +73,19 @@ def run_stage(name: str, where: Surroundings, options: Iterable[str] = ()) -> Ou
     killed = next((code for code in [*ended, status] if code < 0 or (code > _SHELL_SIGNALS and code != 255)), None)
     if killed is not None:
         number = -killed if killed < 0 else killed - _SHELL_SIGNALS
-        raise InfrastructureFault(f"{name} was killed by signal {number}. It printed last:\n{said}")
+        raise InfrastructureError(f"{name} was killed by signal {number}. It printed last:\n{said}")
     if not ended and any("lock" in line.lower() and line.startswith("ERROR") for line in lines):
-        raise InfrastructureFault(f"{name}: DVC could not start:\n{_errors(lines)}")
-    raise StageFailed(f"{name} failed:\n{said if ended else _errors(lines) or said}")
+        raise InfrastructureError(f"{name}: DVC could not start:\n{_errors(lines)}")
+    raise StageError(f"{name} failed:\n{said if ended else _errors(lines) or said}")
+
+
+def completed(outcome: Outcome) -> State:
+    """The state of a stage that is up to date; named Cached when nothing had to run."""
+    return Completed(name=None if outcome is Outcome.RAN else "Cached", message=outcome.value)
 
 
 def run_dvc(arguments: list[str], where: Surroundings) -> tuple[int, list[str]]:
-    """Run a DVC command; returns its exit status and the last lines of its output. Raises Stopped."""
+    """Run a DVC command; returns its exit status and the last lines of its output. Raises StoppedError."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     lines: deque[str] = deque(maxlen=KEPT_LINES)
     environment = _inherited() | where.environment

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
 from prefect.states import Cancelled, Crashed
 
-from flows.faults import Stopped
+from flows.faults import StoppedError
 from flows.processes import ProcessGroup
 
 POLL_S = 2.0
@@ -29,10 +29,10 @@ class Stop:
         self._state: State | None = None
         self._event = threading.Event()
 
-    @property
-    def state(self) -> State | None:
-        """The state that a stopped run ends in; None while it goes on."""
-        return self._state
+    def state(self) -> State:
+        """The state that a stopped run, and each of its stages, ends in."""
+        assert self._state is not None
+        return self._state.model_copy(deep=True)
 
     def now(self, state: State) -> None:
         """End all stages that run, and let none start. The first state given counts."""
@@ -47,18 +47,18 @@ class Stop:
             ender.join()
 
     def check(self) -> None:
-        """Raise Stopped if the run is to end."""
+        """Raise StoppedError if the run is to end."""
         if self._state is not None:
-            raise Stopped(self._state.message)
+            raise StoppedError(self._state.message)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, at most until the run is to end: then raise Stopped."""
+        """Wait, at most until the run is to end: then raise StoppedError."""
         self._event.wait(seconds)
         self.check()
 
     @contextmanager
     def ends(self, group: ProcessGroup) -> Iterator[None]:
-        """While in this context, `now` ends the group. Raises Stopped if it came before."""
+        """While in this context, `now` ends the group. Raises StoppedError if it came before."""
         with self._lock:
             self.check()
             self._groups.add(group)

@@ -1,12 +1,15 @@
-"""The workspace of a run: a git revision checked out, its parameters written, and how to record what came out."""
+"""The workspace of a run: a git revision checked out, its parameters, and how to record what came out."""
 
+import shlex
 import subprocess
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
+import yaml
+
 from bestie.errors import InputError
-from bestie.params_file import read_yaml
-from bestie.profiles import changes, compose, override, write_params
+from bestie.profiles import HEADER, changes, compose, format_params, override
 
 PARAMS = "params.yaml"
 LOCK = "dvc.lock"
@@ -26,14 +29,19 @@ def resolve(root: Path, revision: str) -> str:
     Raises:
         InputError: there is no such revision.
     """
-    for attempt in ("here", "fetched"):
-        if attempt == "fetched":
+    for fetch_first in (False, True):
+        if fetch_first:
             git(root, "fetch", "--quiet", "--all", "--tags")
         try:
             return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         except InputError:
             continue
     raise InputError(f"there is no revision {revision!r} in {root} nor in its git remotes; push it, or correct it")
+
+
+def changed_files(root: Path, *, but: Sequence[str] = ()) -> list[str]:
+    """Tracked files with changes that are not committed, but for some."""
+    return [name for name in git(root, "diff", "--name-only", "HEAD").splitlines() if name not in but]
 
 
 def checkout(root: Path, commit: str, *, replace: Sequence[str] = ()) -> None:
@@ -47,43 +55,50 @@ def checkout(root: Path, commit: str, *, replace: Sequence[str] = ()) -> None:
     Raises:
         InputError: other tracked files have changes that are not committed; the message names them.
     """
-    for name in replace:
-        tracked = git(root, "ls-files", name)
-        git(root, "checkout", "--quiet", "HEAD", "--", name) if tracked else (root / name).unlink(missing_ok=True)
     if git(root, "rev-parse", "HEAD") == commit:
         return
-    if changed := git(root, "diff", "--name-only", "HEAD").split():
+    if changed := changed_files(root, but=replace):
         raise InputError(
             f"{root} has changes that are not committed ({', '.join(changed[:5])}), so another revision cannot be "
             "checked out. Commit or stash them"
         )
+    for name in replace:
+        if git(root, "ls-files", name):
+            git(root, "checkout", "--quiet", "HEAD", "--", name)
+        else:
+            (root / name).unlink(missing_ok=True)
     git(root, "checkout", "--quiet", "--detach", commit)
 
 
-def set_params(root: Path, profile: str | None, overrides: Sequence[str]) -> list[str]:
-    """Write `params.yaml` from a profile, or from what it holds, and `section.key=value` texts.
+def file_at(root: Path, commit: str, name: str) -> str:
+    """The text of a file at a commit; empty where the commit has no such file."""
+    if not git(root, "ls-tree", "--name-only", commit, "--", name):
+        return ""
+    return git(root, "show", f"{commit}:{name}") + "\n"
+
+
+def edit_params(text: str, profiles: Path, profile: str | None, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """Parameters from a profile, or from the text of `params.yaml`, and `section.key=value` texts.
 
     Returns:
-        What changed, as "key: old -> new".
+        The new text, and what changed as "key: old -> new".
 
     Raises:
-        InputError: no such profile, no such key, or a wrong value; nothing is written then.
+        InputError: no such profile, no such key, or a wrong value.
     """
-    path = root / PARAMS
-    before = read_yaml(path) if profile is None or path.exists() else {}
+    before = yaml.safe_load(text) or {}
     if profile is None:
-        values = override(before, overrides, source=str(path))
+        header = "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
+        values = override(before, overrides, source=PARAMS)
     else:
-        values = compose(profile, folder=root / "profiles", overrides=overrides)
+        header = HEADER.format(name=profile)
+        values = compose(profile, folder=profiles, overrides=overrides)
     changed = [f"{key}: {old} -> {new}" for key, old, new in changes(before, values)]
-    if changed:
-        write_params(path, profile, values)
-    return changed
+    return (header + format_params(values), changed) if changed else (text, [])
 
 
 def commit_command(root: Path, message: str) -> str | None:
     """The one line that records this run in git; None when the last commit records it already."""
-    changed = git(root, "status", "--porcelain", "--", LOCK, PARAMS)
-    if not changed:
+    if not git(root, "status", "--porcelain", "--", LOCK, PARAMS):
         return None
-    return f"git add {LOCK} {PARAMS} && git commit -m '{message}'"
+    return f"git add {LOCK} {PARAMS} && git commit -m {shlex.quote(message)}"
