@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -68,15 +69,24 @@ def run_stage(name: str, where: Surroundings, options: Iterable[str] = ()) -> Ou
     status, lines = run_dvc(["repro", "--single-item", *options, name], where)
     if status == 0:
         return _outcome(lines)
+    raise explain(name, status, lines)
+
+
+def explain(name: str, status: int, lines: list[str]) -> StageError | InfrastructureError:
+    """What went wrong with a stage, from DVC's exit status and the lines of output.
+
+    DVC's own status says little: that of the stage's command is in DVC's last line.
+    """
     ended = [int(found.group(1)) for line in lines if (found := _ENDED.search(line))]
-    said = describe(lines) or "it printed nothing"
-    killed = next((code for code in [*ended, status] if code < 0 or (code > _SHELL_SIGNALS and code != 255)), None)
-    if killed is not None:
-        number = -killed if killed < 0 else killed - _SHELL_SIGNALS
-        raise InfrastructureError(f"{name} was killed by signal {number}. It printed last:\n{said}")
-    if not ended and any("lock" in line.lower() and line.startswith("ERROR") for line in lines):
-        raise InfrastructureError(f"{name}: DVC could not start:\n{_errors(lines)}")
-    raise StageError(f"{name} failed:\n{said if ended else _errors(lines) or said}")
+    own = ended[-1] if ended else status
+    said = describe(lines) if ended else "\n".join(line for line in lines if line.startswith("ERROR"))
+    said = said or describe(lines) or "it printed nothing"
+    if own < 0 or _SHELL_SIGNALS < own < _SHELL_SIGNALS + signal.NSIG:
+        number = -own if own < 0 else own - _SHELL_SIGNALS
+        return InfrastructureError(f"{name} was killed by signal {number}. It printed last:\n{said}")
+    if "acquire lock" in said or "is busy" in said:
+        return InfrastructureError(f"{name}: another DVC command is in the way:\n{said}")
+    return StageError(f"{name} failed:\n{said}")
 
 
 def completed(outcome: Outcome) -> State:
@@ -116,7 +126,3 @@ def _outcome(lines: list[str]) -> Outcome:
     if any("is cached - skipping run" in line for line in lines):
         return Outcome.RESTORED
     return Outcome.RAN
-
-
-def _errors(lines: list[str]) -> str:
-    return "\n".join(line for line in lines if line.startswith("ERROR"))
