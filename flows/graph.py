@@ -1,5 +1,6 @@
 """The pipeline as DVC sees it: stages, what they read from each other, where they run, whether they are up to date."""
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from dvc.stage import PipelineStage
 from bestie.errors import InputError
 
 POOLS = ("cpu", "gpu")
+#: DVC looks for its lock twice a second; threads of one process need not wait for that.
+_checking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -88,5 +91,5 @@ def remote_name(root: Path) -> str | None:
 
 def is_unchanged(root: Path, name: str) -> bool:
     """Whether DVC would skip a stage: same command, parameters, code and inputs as recorded, outputs in place."""
-    with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
+    with _checking, Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
         return not repo.stage.load_one(name=name).changed()
