@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
@@ -96,8 +96,11 @@ def publish_sheet(root: Path, dataset: str, lock: Lock) -> None:
     smaller.save(encoded, "JPEG", quality=82)
     url = f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
     version = short_hash(outputs(lock, "evaluate"))
-    text = f"Some images through all stages ({version})."
-    create_image_artifact(url, key=key("contact-sheet", dataset), description=text)
+    create_markdown_artifact(
+        f"![contact sheet]({url})",
+        key=key("contact-sheet", dataset),
+        description=f"Some images through all stages ({version}).",
+    )
 
 
 def _true_positives(root: Path) -> list[str]:
