@@ -9,12 +9,12 @@ import pytest
 from flows.slots import gpus, slot_for
 
 
-class Full(Exception):
+class FullError(Exception):
     """Stands for a run that does not want to wait."""
 
 
 def refuse(seconds: float) -> None:
-    raise Full
+    raise FullError
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def test_two_stages_on_a_host_with_two_gpus_see_one_each_and_a_third_waits(monke
     ):
         assert first.environment == {"CUDA_VISIBLE_DEVICES": "2"}
         assert second.environment == {"CUDA_VISIBLE_DEVICES": "GPU-5a/b"}
-        with pytest.raises(Full), slot_for("gpu", refuse, on_worker=False):
+        with pytest.raises(FullError), slot_for("gpu", refuse, on_worker=False):
             pass
     with slot_for("gpu", refuse, on_worker=False) as again:
         assert again.environment == first.environment
@@ -41,7 +41,7 @@ def test_a_host_with_one_gpu_or_none_has_one_slot_and_changes_nothing(monkeypatc
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with slot_for("gpu", refuse, on_worker=False) as slot:
         assert slot.environment == {}
-        with pytest.raises(Full), slot_for("gpu", refuse, on_worker=False):
+        with pytest.raises(FullError), slot_for("gpu", refuse, on_worker=False):
             pass
 
 
