@@ -37,6 +37,7 @@ def voc_overrides(shared: Path) -> list[str]:
         "train_bestie.evolution_images=8",
         "train_bestie.refinement.start_fraction=0",
         "export_mrcnn.use_image_labels=true",
+        "export_mrcnn.min_score=0",
         "train_mrcnn.epochs=1",
         "train_mrcnn.width=32",
         "train_mrcnn.min_side_px=128",
