@@ -97,9 +97,14 @@ def create_backbone(name: str, *, output_stride: int = 16, stages: int | None = 
 
 
 def _options(architecture: str) -> dict[str, Any]:
+    """What `timm` must be told of a model to make it a feature extractor as it is wanted here."""
     if architecture.startswith("mobilenetv1"):
         return {"pad_type": "same"}
-    return {"feature_location": ""} if architecture.startswith("hrnet") else {}
+    if architecture.startswith("hrnet"):
+        return {"feature_location": ""}  # without the widening modules of the classifier
+    if architecture.startswith("vgg"):
+        return {"mlp_ratio": 1 / 4096}  # the classifier is cut off: draw one hidden channel of it instead of 4,096
+    return {}
 
 
 def _create(architecture: str, output_stride: int, options: dict[str, Any]) -> Any:

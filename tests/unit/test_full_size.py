@@ -102,9 +102,31 @@ def test_the_network_has_the_papers_size_and_learns(overrides: tuple[str, ...], 
     assert_learns(network, create_optimizer(network, params.optimizer), losses)
 
 
-def test_hrnet_for_coco_differs_in_its_heads_alone():
-    params = full_size("coco2017").train_bestie
-    assert params.model_dump() == full_size("voc2012").train_bestie.model_dump()
+@pytest.mark.parametrize("profile", ["voc2012", "coco2017"])
+def test_a_profile_holds_the_numbers_of_the_paper(profile: str):
+    params = Params(**compose(profile, folder=ws.ROOT / "profiles"))
+    network, classifier = params.train_bestie, params.train_pam
+    assert (network.lambda_center, network.lambda_offset, network.lambda_semantic) == (200, 0.01, 1)
+    assert (network.sigma_px, params.make_pseudo_labels.sigma_px) == (6, 6)
+    assert (network.epochs, network.batch_size, network.augmentation.crop_px) == (70, 32, 416)
+    assert (network.optimizer.name, network.optimizer.learning_rate) == ("adam", 5e-5)
+    assert (network.optimizer.schedule, network.optimizer.warmup_fraction) == ("polynomial", 0)
+    assert (network.backbone.name, network.backbone.weights, network.class_wise) == ("hrnet_w48", "download", True)
+    assert (network.instance_aware_guidance, network.hard_pixel_fraction) == (True, 1)
+    refinement = network.refinement
+    assert (refinement.cluster, refinement.confidence, refinement.average) == (True, "center", False)
+    assert refinement.start_fraction == 0
+    assert (classifier.epochs, classifier.batch_size, classifier.augmentation.crop_px) == (15, 5, 321)
+    optimizer = classifier.optimizer
+    assert (optimizer.name, optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay) == (
+        "sgd",
+        0.001,
+        0.9,
+        0.0005,
+    )
+    assert (classifier.alpha, classifier.attention_layers, classifier.plain_epochs) == (0.7, (6,), 0)
+    assert classifier.augmentation.jitter > 0
+    assert params.extract_cues.threshold == 0.5
 
 
 def test_mask_rcnn_is_torchvisions_standard_model_on_imagenet_weights(tmp_path: Path):
