@@ -27,13 +27,14 @@ def square(left: int, top: int = 8, size: int = 20) -> np.ndarray:
 
 
 #: What BESTIE finds on each validation image whose truth is a cat at 4 and a dog at 40: (mask, category_id, score).
+#: Above 0.8, where F1 is largest, image k has the one error that its key names.
 FOUND = {
-    "correct": [(square(4), 1, 0.9), (square(40), 2, 0.8)],
+    "correct": [(square(4), 1, 0.9), (square(40), 2, 0.8), (square(20, 40), 2, 0.1)],
     "missed": [(square(4), 1, 0.9)],
-    "duplicate": [(square(4), 1, 0.9), (square(5), 1, 0.7), (square(40), 2, 0.8)],
+    "duplicate": [(square(4), 1, 0.95), (square(5), 1, 0.9), (square(40), 2, 0.8)],
     "wrong_class": [(square(4), 2, 0.9), (square(40), 2, 0.8)],
     "poor_mask": [(square(4), 1, 0.9), (square(40, size=12), 2, 0.8)],
-    "background": [(square(4), 1, 0.9), (square(40), 2, 0.8), (square(20, 40), 1, 0.6)],
+    "background": [(square(4), 1, 0.9), (square(40), 2, 0.8), (square(20, 40), 1, 0.9)],
 }
 
 

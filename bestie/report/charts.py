@@ -161,12 +161,8 @@ def _multiples(step: float, first: float, last: float) -> list[float]:
 
 
 def _finite(line: Line, logarithmic: bool) -> list[tuple[float, float | None]]:
-    def shown(y: float | None) -> float | None:
-        if y is None or not math.isfinite(y) or (logarithmic and y <= 0):
-            return None
-        return float(y)
-
-    return [(float(x), shown(y)) for x, y in line.points]
+    lowest = 0.0 if logarithmic else -math.inf
+    return [(float(x), float(y) if y is not None and math.isfinite(y) and y > lowest else None) for x, y in line.points]
 
 
 def _draw_line(line: Line, x_axis: _Axis, y_axis: _Axis) -> DrawnLine:

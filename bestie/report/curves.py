@@ -1,6 +1,6 @@
 """The line charts of a run: training curves, the evolution of labels and detections, precision and recall."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +156,9 @@ def _by_model(rows: Rows, x: str, y: str) -> list[Line]:
 
 
 def _line(rows: Rows, key: str, name: str, color: str, *, factor: float = 1) -> Line:
-    scaled: Callable[[float | None], float | None] = lambda y: None if y is None else factor * y  # noqa: E731
-    return Line(name, color, [(row["epoch"], scaled(row.get(key))) for row in rows])
+    values = (row.get(key) for row in rows)
+    scaled = [None if value is None else factor * value for value in values]
+    return Line(name, color, [(row["epoch"], value) for row, value in zip(rows, scaled, strict=True)])
 
 
 def _level(rows: Rows, value: float | None, name: str, color: str) -> Line:

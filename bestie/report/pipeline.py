@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -128,40 +129,37 @@ def _hashes(entry: Mapping[str, Any], kind: str) -> dict[str, str]:
 
 def _graph(declared: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, set[str]]:
     """Stage -> the stages that it reads from."""
-    outs = {
-        _resolve(path, values): name
+    writers = {
+        path: name
         for name, stage in declared.items()
         for kind in ("outs", "metrics", "plots")
-        for path in _paths(stage.get(kind, ()))
+        for path in _paths(stage.get(kind, ()), values)
     }
     return {
         name: {
             writer
-            for path in _paths(stage.get("deps", ()))
-            for out, writer in outs.items()
-            if writer != name and _overlap(_resolve(path, values), out)
+            for path in _paths(stage.get("deps", ()), values)
+            for out, writer in writers.items()
+            if writer != name and _overlap(path, out)
         }
         for name, stage in declared.items()
     }
 
 
-def _paths(entries: Iterable[Any]) -> list[str]:
-    """Paths of a list in which an entry is a path or {path: options}."""
-    return [next(iter(entry)) if isinstance(entry, Mapping) else str(entry) for entry in entries]
+def _paths(entries: Iterable[Any], values: Mapping[str, Any]) -> list[str]:
+    """Paths of a list in which an entry is a path or {path: options}, their parameters filled in."""
+    named = (next(iter(entry)) if isinstance(entry, Mapping) else str(entry) for entry in entries)
+    return [re.sub(r"\$\{([^}]*)\}", partial(_value_of, values), path) for path in named]
 
 
-def _resolve(text: str, values: Mapping[str, Any]) -> str:
-    """`${section.key}` replaced by its value in the parameters; what is not there stays as it is."""
-
-    def value_of(match: re.Match[str]) -> str:
-        value: Any = values
-        for key in match[1].strip().split("."):
-            if not isinstance(value, Mapping) or key not in value:
-                return match[0]
-            value = value[key]
-        return str(value)
-
-    return re.sub(r"\$\{([^}]*)\}", value_of, text)
+def _value_of(values: Mapping[str, Any], match: re.Match[str]) -> str:
+    """The value of a parameter `${section.key}`; what is not there stays as it is."""
+    value: Any = values
+    for key in match[1].strip().split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return match[0]
+        value = value[key]
+    return str(value)
 
 
 def _overlap(one: str, other: str) -> bool:

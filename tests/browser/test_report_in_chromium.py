@@ -60,13 +60,13 @@ def test_the_gallery_filters_by_kind_of_error(page: Page):
 
 
 def test_the_gallery_filters_by_class_and_by_name(page: Page):
-    page.get_by_label("Class", exact=True).select_option("<script>alert(1)</script>")
+    page.get_by_role("combobox", name="Class").select_option("<script>alert(1)</script>")
     show_only(page, "missed")
     assert cards(page) == 5
-    page.get_by_label("Class", exact=True).select_option("cat")
+    page.get_by_role("combobox", name="Class").select_option("cat")
     assert cards(page) == 0
     show_only(page, "")
-    page.get_by_label("Image", exact=True).fill("val_00010")
+    page.get_by_role("searchbox", name="Image").fill("val_00010")
     assert cards(page) == 1
 
 
@@ -177,7 +177,7 @@ def test_classes_are_sorted_by_a_column_and_the_threshold_is_chosen(page: Page):
     expect(shown.locator("th[aria-sort=descending]")).to_contain_text("BESTIE")
     shown.get_by_role("button", name="BESTIE").click()
     expect(first).to_have_text("cat")
-    page.get_by_label("IoU threshold").select_option(".25")
+    page.get_by_role("combobox", name="IoU threshold").select_option(".25")
     expect(page.locator("#by-class > div:visible td").nth(1)).to_contain_text("90.0")
 
 
@@ -247,7 +247,7 @@ def test_everything_that_can_be_used_has_a_name(page: Page):
         " !(each.getAttribute('aria-label') || each.getAttribute('aria-labelledby') || each.textContent.trim()"
         " || each.labels?.length)).map((each) => each.outerHTML.slice(0, 80))"
     )
-    assert nameless == ["<pre tabindex"] * 0
+    assert nameless == []
 
 
 #: WCAG's contrast of every visible text that lies on a plain background.

@@ -120,9 +120,9 @@ def test_counts_are_of_all_images_and_the_gallery_says_that_it_samples(run: Path
     text = page(run, max_images=5)
     assert "A sample of 5 of\n12 images" in text
     assert len(gallery(text)["images"]) == 5
-    duplicates = re.search(r'data-table="bestie" data-verdict="duplicate"[^>]*>(\d+)<', text)
-    assert duplicates is not None
-    assert duplicates[1] == "2"
+    missed = re.search(r'data-table="bestie" data-verdict="missed"[^>]*>(\d+)<', text)
+    assert missed is not None
+    assert missed[1] == "2"
 
 
 def test_detections_below_the_best_score_are_left_out(run: Path):
@@ -130,12 +130,15 @@ def test_detections_below_the_best_score_are_left_out(run: Path):
     limits = {row.table.table.key: row.table.min_score for row in content.errors}
     assert limits["bestie"] == pytest.approx(0.8)
     assert limits["pseudo_labels"] == 0
+    first = next(image for image in content.gallery.content["images"] if image["split"] == "val")
+    assert [entry["score"] for entry in first["tables"]["bestie"]["found"]] == [0.9, 0.8]
 
 
 def test_without_truth_there_are_no_verdicts(run: Path):
     with TableWriter(run / "data/prepare/ground_truth.parquet", INSTANCES):
         pass
     (run / "data/evaluate/metrics.json").write_text("{}")
+    shutil.rmtree(run / "data/train_pam")
     text = page(run)
     assert '<section id="errors"' not in text
     assert "This run has no scores" in text
