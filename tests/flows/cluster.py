@@ -86,8 +86,8 @@ class Cluster:
 
     def end(self) -> None:
         """Kill the workers and all that they have started."""
-        for worker in self._workers:
-            worker.end()
+        while self._workers:
+            self._workers.pop().end()
 
 
 class Worker:

@@ -70,6 +70,14 @@ class Training:
 
 
 @pytest.fixture
+def training(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Training]:
+    """A training under way. Its worker ends with the test: another one would take the runs of the next test."""
+    started = Training(cluster, request.node.name.removeprefix("test_a_run_")[:40])
+    yield started
+    cluster.end()
+
+
+@pytest.fixture
 def expected(finished: Path) -> dict[str, str]:
     """What an undisturbed run writes."""
     with chdir(finished):
@@ -81,8 +89,9 @@ def kill(process: psutil.Process) -> None:
     process.wait(timeout=END_S)
 
 
-def test_a_killed_stage_is_a_fault_of_the_infrastructure(cluster: Cluster, expected: dict[str, str]):
-    training = Training(cluster, "stage-killed")
+def test_a_killed_stage_is_a_fault_of_the_infrastructure(
+    cluster: Cluster, training: Training, expected: dict[str, str]
+):
     training.process.kill()
 
     run = cluster.wait(training.run, within_s=TRUTH_S)
@@ -95,8 +104,7 @@ def test_a_killed_stage_is_a_fault_of_the_infrastructure(cluster: Cluster, expec
     assert training.artifacts() == expected
 
 
-def test_a_run_whose_worker_was_killed_ends_as_crashed(cluster: Cluster, expected: dict[str, str]):
-    training = Training(cluster, "worker-killed")
+def test_a_run_whose_worker_was_killed_ends_as_crashed(cluster: Cluster, training: Training, expected: dict[str, str]):
     training.worker.kill()
 
     run = cluster.wait(training.run, within_s=TRUTH_S)
@@ -109,8 +117,9 @@ def test_a_run_whose_worker_was_killed_ends_as_crashed(cluster: Cluster, expecte
     assert training.artifacts() == expected
 
 
-def test_a_run_whose_worker_and_engine_were_killed_is_found_by_its_silence(cluster: Cluster, expected: dict[str, str]):
-    training = Training(cluster, "engine-killed")
+def test_a_run_whose_worker_and_engine_were_killed_is_found_by_its_silence(
+    cluster: Cluster, training: Training, expected: dict[str, str]
+):
     engines = training.worker.engines()
     training.worker.kill()
     for engine in engines:
@@ -126,8 +135,7 @@ def test_a_run_whose_worker_and_engine_were_killed_is_found_by_its_silence(clust
     assert training.artifacts() == expected
 
 
-def test_a_run_goes_on_while_the_server_restarts(cluster: Cluster, expected: dict[str, str]):
-    training = Training(cluster, "server-restarted")
+def test_a_run_goes_on_while_the_server_restarts(cluster: Cluster, training: Training, expected: dict[str, str]):
     cluster.server.stop()
     cluster.server.start()
 
@@ -138,8 +146,7 @@ def test_a_run_goes_on_while_the_server_restarts(cluster: Cluster, expected: dic
     eventually(lambda: at_work_in(training.clone) == [], within_s=END_S)
 
 
-def test_a_run_that_is_cancelled_leaves_nothing_behind(cluster: Cluster, expected: dict[str, str]):
-    training = Training(cluster, "cancelled")
+def test_a_run_that_is_cancelled_leaves_nothing_behind(cluster: Cluster, training: Training, expected: dict[str, str]):
     with cluster.server.client() as client:
         client.set_flow_run_state(training.run.id, Cancelling())
 
