@@ -113,7 +113,7 @@ def read_table(
 def iter_rows(path: Path | Blob, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
     """Stream the rows as dictionaries of Python values. Errors as in `read_table`."""
     with _open_table(path, schema) as file:
-        for batch in file.iter_batches(columns=_names(schema, columns), use_threads=False):
+        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=_names(schema, columns), use_threads=False):
             yield from batch.to_pylist()
 
 
@@ -128,7 +128,8 @@ def iter_images(
     names = _names(schema, columns)
     with _open_table(path, schema) as file:
         held: pa.Table | None = None
-        for batch in file.iter_batches(columns=list(dict.fromkeys(["row", *names])), use_threads=False):
+        wanted = list(dict.fromkeys(["row", *names]))
+        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=wanted, use_threads=False):
             table = pa.Table.from_batches([batch])
             table = table if held is None else pa.concat_tables([held, table])
             rows = table["row"].to_numpy()
@@ -193,7 +194,7 @@ def read_points(path: Path | Blob) -> dict[int, np.ndarray]:
 def _open_table(path: Path | Blob, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     """The opened file, its columns checked; what cannot be read in the block is an InputError too."""
     try:
-        with _source(path) as source, pq.ParquetFile(source) as file:
+        with _source(path) as source, pq.ParquetFile(source, pre_buffer=False) as file:
             _check_columns(path, schema, file.schema_arrow)
             yield file
     except (pa.ArrowException, OSError) as error:

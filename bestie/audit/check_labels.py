@@ -126,7 +126,8 @@ def _check_components(image: _Image, semantic: UInt8[np.ndarray, "h w"]) -> Iter
             yield Finding(COMPONENTS, image.place, f"class {label} has {area} px, but {pixels} in {WSSS_MAPS}")
     accepted = [int(row["instance_id"]) for row in rows if row["instance_id"]]
     if sorted(accepted) != list(range(1, len(found) + 1)):
-        yield Finding(COMPONENTS, image.place, f"{len(accepted)} are accepted, but {TABLE} has {len(found)} instances")
+        problem = f"the accepted ones are the instances {accepted}, but {TABLE} has {len(found)}"
+        yield Finding(COMPONENTS, image.place, problem)
     for row in rows:
         place = f"{image.place}, component {row['component_id']}"
         for problem in _wrong_verdict(row):

@@ -30,6 +30,10 @@ TABLES = {
     "Mask R-CNN": str(folder("evaluate") / "mrcnn.parquet"),
     "truth": GROUND_TRUTH,
 }
+TABLES_OF_SPLIT = {
+    "train": ("pseudo labels", "exported labels", "truth"),
+    "val": ("BESTIE", "Mask R-CNN", "truth"),
+}
 
 
 @dataclass(frozen=True)
@@ -124,10 +128,8 @@ def trace_image(artifacts: Artifacts, image_id: str) -> Life:
     if record.split == "train":
         _attempt(life, _add_semantic, artifacts)
         _attempt(life, _add_components, artifacts)
-    for name, path in TABLES.items():
-        if (record.split == "train") == (name in ("BESTIE", "Mask R-CNN")):
-            continue
-        _attempt(life, _add_instances, artifacts, name, path)
+    for name in TABLES_OF_SPLIT[record.split]:
+        _attempt(life, _add_instances, artifacts, name, TABLES[name])
         if name == "pseudo labels":
             _attempt(life, _add_refined, artifacts)
     return life
