@@ -94,7 +94,7 @@ def test_a_killed_stage_is_a_fault_of_the_infrastructure(
 ):
     training.process.kill()
 
-    run = cluster.wait(training.run, within_s=TRUTH_S)
+    run = training.cluster.wait(training.run, within_s=TRUTH_S)
 
     assert run.state_name == "InfrastructureError"
     assert run.state is not None
@@ -104,10 +104,10 @@ def test_a_killed_stage_is_a_fault_of_the_infrastructure(
     assert training.artifacts() == expected
 
 
-def test_a_run_whose_worker_was_killed_ends_as_crashed(cluster: Cluster, training: Training, expected: dict[str, str]):
+def test_a_run_whose_worker_was_killed_ends_as_crashed(training: Training, expected: dict[str, str]):
     training.worker.kill()
 
-    run = cluster.wait(training.run, within_s=TRUTH_S)
+    run = training.cluster.wait(training.run, within_s=TRUTH_S)
 
     assert run.state_name == "Crashed"
     assert run.state is not None
@@ -126,7 +126,7 @@ def test_a_run_whose_worker_and_engine_were_killed_is_found_by_its_silence(
         kill(engine)
 
     eventually(lambda: at_work_in(training.clone) == [], within_s=END_S)
-    run = cluster.wait(training.run, within_s=TRUTH_S)
+    run = training.cluster.wait(training.run, within_s=TRUTH_S)
 
     assert run.state_name == "Crashed"
     assert run.state is not None
@@ -135,22 +135,22 @@ def test_a_run_whose_worker_and_engine_were_killed_is_found_by_its_silence(
     assert training.artifacts() == expected
 
 
-def test_a_run_goes_on_while_the_server_restarts(cluster: Cluster, training: Training, expected: dict[str, str]):
-    cluster.server.stop()
-    cluster.server.start()
+def test_a_run_goes_on_while_the_server_restarts(training: Training, expected: dict[str, str]):
+    training.cluster.server.stop()
+    training.cluster.server.start()
 
-    run = cluster.wait(training.run)
+    run = training.cluster.wait(training.run)
 
     assert run.state_name == "Completed", run.state
     assert training.artifacts() == expected
     eventually(lambda: at_work_in(training.clone) == [], within_s=END_S)
 
 
-def test_a_run_that_is_cancelled_leaves_nothing_behind(cluster: Cluster, training: Training, expected: dict[str, str]):
-    with cluster.server.client() as client:
+def test_a_run_that_is_cancelled_leaves_nothing_behind(training: Training, expected: dict[str, str]):
+    with training.cluster.server.client() as client:
         client.set_flow_run_state(training.run.id, Cancelling())
 
-    run = cluster.wait(training.run, within_s=TRUTH_S)
+    run = training.cluster.wait(training.run, within_s=TRUTH_S)
 
     assert run.state_name == "Cancelled"
     eventually(lambda: at_work_in(training.clone) == [], within_s=END_S)
