@@ -171,33 +171,17 @@ class MapReader:
                 f"{self._path}: '{name}' of shape {array.shape} holds no row {row} of {height}x{width} px. "
                 "The maps belong to another images.parquet: run the stage that writes them again."
             )
-<<<<<<< HEAD
-        return self._load(array, (row, ..., slice(height), slice(width)))
-
-    def _load(self, array: Any, selection: Any) -> np.ndarray:
-        try:
-            return np.array(array[selection])
-        except (ValueError, RuntimeError, OSError) as error:
-            raise InputError(f"{self._path} is damaged ({error}). Restore it or write it again.") from error
-=======
         with self._naming_damage():
-            return np.asarray(array[row, ..., :height, :width])
->>>>>>> work/audit
+            return np.array(array[row, ..., :height, :width])
 
     def _array(self, name: str) -> Any:
         group = self._open()
         if name not in self._arrays:
-<<<<<<< HEAD
-            if name not in group:
-                raise InputError(f"{self._path} has no map '{name}', only {list(self.names)}.")
-            array = group[name]
-            self._arrays[name] = self._load(array, ...) if self._keep and array.nbytes <= KEEP_BYTES else array
-=======
             with self._naming_damage():
                 if name not in group:
                     raise InputError(f"{self._path} has no map '{name}', only {list(self.names)}.")
-                self._arrays[name] = group[name]
->>>>>>> work/audit
+                array = group[name]
+                self._arrays[name] = array[...] if self._keep and array.nbytes <= KEEP_BYTES else array
         return self._arrays[name]
 
     @contextmanager

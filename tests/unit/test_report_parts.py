@@ -191,7 +191,14 @@ def test_durations_are_written_in_two_units(seconds: float, text: str):
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(None, ""), (0, "0 B"), (999, "999 B"), (1240, "1.24 kB"), (999_600, "1 MB"), (3_200_000_000_000_000, "3.2e+03 TB")],
+    [
+        (None, ""),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1240, "1.24 kB"),
+        (999_600, "1 MB"),
+        (3_200_000_000_000_000, "3.2e+03 TB"),
+    ],
 )
 def test_sizes_are_written_with_three_digits(count: int | None, text: str):
     assert format_bytes(count) == text
