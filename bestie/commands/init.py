@@ -1,5 +1,6 @@
 """`bestie init`: a profile for a folder of images, and what was found in it, class by class."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.table import Table
 from bestie.artifacts.atomic import atomic_output
 from bestie.datasets.survey import FolderLayout, Survey, find_layout, survey_folder
 from bestie.errors import InputError
-from bestie.params import Params
+from bestie.params import Params, Training
 from bestie.params_file import parse, read_yaml
 from bestie.profiles import DEFAULT, overlay, profile_names
 from bestie.training.weight_files import DOWNLOAD, RANDOM, is_file_name, weight_path
@@ -20,6 +21,8 @@ from bestie.training.weight_files import DOWNLOAD, RANDOM, is_file_name, weight_
 #: Sections of another profile that say what its data are; the rest says how to train.
 DATA_SECTIONS = ("dataset", "prepare", "import_wsss")
 LARGE_SIDE_PX = 1024
+#: As many as the profile voc_subset makes on its 949 images; far fewer leave nothing but background.
+FEWEST_STEPS = {"train_pam": 600, "train_bestie": 950, "train_mrcnn": 950}
 #: Small, with ImageNet weights that `timm` offers for download.
 FETCHED_BACKBONE = "resnet18"
 
@@ -64,7 +67,9 @@ def run_init(
     layout = find_layout(root, wsss)
     survey = survey_folder(layout, categories)
     values = {**_data_sections(name, layout, survey), **training}
-    parse(Params, overlay(read_yaml(profiles / f"{DEFAULT}.yaml"), values), source=f"profile {name}")
+    default = read_yaml(profiles / f"{DEFAULT}.yaml")
+    params = parse(Params, overlay(default, values), source=f"profile {name}")
+    values = overlay(values, _enough_epochs(params, survey.train))
     header = HEADER.format(train=survey.train, val=survey.val, root=root, like=like, name=name)
     with atomic_output(path) as partial:
         text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
@@ -108,6 +113,18 @@ def _with_backbone(section: Mapping[str, Any], missing: set[str | None]) -> dict
         return dict(section)
     replaced = {**backbone, "name": FETCHED_BACKBONE}
     return {**section, "backbone": {**replaced, "weights": DOWNLOAD} if _is_missing(backbone) else replaced}
+
+
+def _enough_epochs(params: Params, images: int) -> dict[str, Any]:
+    """More epochs where so few images give fewer steps than `FEWEST_STEPS`; parts of them keep their share."""
+    changed: dict[str, Any] = {}
+    for stage, fewest in FEWEST_STEPS.items():
+        section: Training = getattr(params, stage)
+        steps = section.epochs * max(1, images // section.batch_size)
+        if steps < fewest:
+            parts = [key for key in ("epochs", "plain_epochs", "evolution_every") if hasattr(section, key)]
+            changed[stage] = {key: math.ceil(getattr(section, key) * fewest / steps) for key in parts}
+    return changed
 
 
 def _data_sections(name: str, layout: FolderLayout, survey: Survey) -> dict[str, Any]:

@@ -67,7 +67,11 @@ def test_images_and_labels_alone_end_in_instances(images: list[ImageRecord]):
     shutil.rmtree("data")
     from bestie.profiles import compose, write_params
 
-    finished = ("train_pam.trained=models/classifier.zarr", "train_bestie.trained=models/network.zarr")
+    finished = (
+        "train_pam.trained=models/classifier.zarr",
+        "train_bestie.trained=models/network.zarr",
+        "train_mrcnn.epochs=1",
+    )
     write_params(Path("params.yaml"), "photos", compose("photos", folder=Path("profiles"), overrides=finished))
     ws.run(*ws.STAGES)
 

@@ -78,7 +78,8 @@ def test_the_profile_is_one_of_the_folder_trained_as_another(photos: Path):
     assert params.prepare.categories == ("cat", "dog")
     assert params.import_wsss.source == Path("photos/WSSS_maps")
     like = Params(**compose("smoke", folder=Path("profiles")))
-    assert params.train_bestie == like.train_bestie
+    changed = {"epochs": params.train_bestie.epochs, "evolution_every": params.train_bestie.evolution_every}
+    assert params.train_bestie == like.train_bestie.model_copy(update=changed)
     about, run, *_ = Path("profiles/mine.yaml").read_text(encoding="utf-8").splitlines()
     assert "3 training and 1 validation images of photos" in about
     assert run == "# run: bestie profile mine && dvc repro"
@@ -95,6 +96,22 @@ def test_a_backbone_whose_file_is_not_here_is_replaced_in_all_stages(photos: Pat
     monkeypatch.setenv("BESTIE_WEIGHTS", ".")
     assert "downloaded" not in call("photos", "--overwrite")
     assert Params(**compose("photos", folder=Path("profiles"))).train_pam.backbone.name == "mobilenetv1_100"
+
+
+def test_few_images_are_shown_more_often(photos: Path):
+    call("photos", "--like", "smoke")
+    params = Params(**compose("photos", folder=Path("profiles")))
+    # Three images are one batch, so an epoch is one step.
+    assert (params.train_pam.epochs, params.train_bestie.epochs, params.train_mrcnn.epochs) == (600, 950, 950)
+    assert params.train_pam.plain_epochs == 360  # 6 of 10, as in the profile
+    assert params.train_bestie.evolution_every == 475
+    text = "file,labels\n" + "".join(f"{number}.jpg,cat\n" for number in range(1000))
+    (photos / "labels.csv").write_text(text, encoding="utf-8")
+    for number in range(1000):
+        shutil.copy(photos / "a.jpg", photos / f"{number}.jpg")
+    call("photos", "--like", "smoke", "--overwrite")
+    like = compose("smoke", folder=Path("profiles"))["train_bestie"]
+    assert compose("photos", folder=Path("profiles"))["train_bestie"] == like
 
 
 def test_classes_are_numbered_as_the_maps_are(photos: Path):
