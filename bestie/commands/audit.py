@@ -20,7 +20,8 @@ FOUND = 1
 SUBFOLDER = "audit"
 
 
-def _complete_version(incomplete: str) -> list[str]:
+def complete_version(incomplete: str) -> list[str]:
+    """The versions that begin with what was typed, for the shell."""
     from bestie.audit.versions import History
     from bestie.errors import InputError
 
@@ -36,7 +37,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 def _version_argument(help_: str = VERSION) -> Any:
-    return typer.Argument(help=help_, autocompletion=_complete_version)
+    return typer.Argument(help=help_, autocompletion=complete_version)
 
 
 @app.command()
