@@ -60,10 +60,10 @@ def pipeline(
         except InputError as error:
             return Failed(message=str(error))
         except KeyboardInterrupt:
-            stop.now(Cancelled(message="Interrupted from the keyboard; what was running has ended."))
+            stop.now(Cancelled, "Interrupted from the keyboard; what was running has ended.")
             return stop.state()
         except BaseException:
-            stop.now(Cancelled(message="The run was ended from outside."))
+            stop.now(Cancelled, "The run was ended from outside.")
             raise
 
 

@@ -45,7 +45,7 @@ def stage(name: str, revision: str, params: str, lock: str, force: bool = False)
         try:
             return as_state(lambda: _in_this_clone(root, stop, name, revision, params, lock, force), stop)
         except BaseException:
-            stop.now(Cancelled(message="The run was ended from outside."))
+            stop.now(Cancelled, "The run was ended from outside.")
             raise
 
 

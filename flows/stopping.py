@@ -2,9 +2,10 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -26,18 +27,23 @@ class Stop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._groups: set[ProcessGroup] = set()
-        self._state: State | None = None
+        self._end: Callable[[], State] | None = None
         self._event = threading.Event()
 
     def state(self) -> State:
         """The state that a stopped run, and each of its stages, ends in."""
-        assert self._state is not None
-        return self._state.model_copy(deep=True)
+        assert self._end is not None
+        return self._end()
 
-    def now(self, state: State) -> None:
-        """End all stages that run, and let none start. The first state given counts."""
+    def now(self, kind: Callable[..., State], message: str) -> None:
+        """End all stages that run, and let none start. The first call decides what the run ends in.
+
+        Args:
+            kind: what makes that state, such as `prefect.states.Cancelled`.
+            message: what a person reads.
+        """
         with self._lock:
-            self._state = self._state or state
+            self._end = self._end or partial(kind, message=message)
             self._event.set()
             groups = list(self._groups)
         enders = [threading.Thread(target=group.terminate) for group in groups]
@@ -48,8 +54,8 @@ class Stop:
 
     def check(self) -> None:
         """Raise StoppedError if the run is to end."""
-        if self._state is not None:
-            raise StoppedError(self._state.message)
+        if self._end is not None:
+            raise StoppedError(self._end().message)
 
     def sleep(self, seconds: float) -> None:
         """Wait, at most until the run is to end: then raise StoppedError."""
@@ -96,7 +102,7 @@ class Watch:
         with get_client(sync_client=True) as client:
             while not self._left.wait(POLL_S):
                 if self._parent is not None and os.getppid() != self._parent:
-                    self._stop.now(Crashed(message="The worker of this run is gone. Run again to continue."))
+                    self._stop.now(Crashed, "The worker of this run is gone. Run again to continue.")
                     return
                 try:
                     state = client.read_flow_run(self._id).state
@@ -104,5 +110,5 @@ class Watch:
                     self._logger.debug("cannot read the state of this run: %s", error)
                     continue
                 if state is not None and (state.is_cancelling() or state.is_cancelled()):
-                    self._stop.now(Cancelled(message="Cancelled; what was running has ended."))
+                    self._stop.now(Cancelled, "Cancelled; what was running has ended.")
                     return

@@ -89,9 +89,7 @@ def kill(process: psutil.Process) -> None:
     process.wait(timeout=END_S)
 
 
-def test_a_killed_stage_is_a_fault_of_the_infrastructure(
-    cluster: Cluster, training: Training, expected: dict[str, str]
-):
+def test_a_killed_stage_is_a_fault_of_the_infrastructure(training: Training, expected: dict[str, str]):
     training.process.kill()
 
     run = training.cluster.wait(training.run, within_s=TRUTH_S)
@@ -118,7 +116,7 @@ def test_a_run_whose_worker_was_killed_ends_as_crashed(training: Training, expec
 
 
 def test_a_run_whose_worker_and_engine_were_killed_is_found_by_its_silence(
-    cluster: Cluster, training: Training, expected: dict[str, str]
+    training: Training, expected: dict[str, str]
 ):
     engines = training.worker.engines()
     training.worker.kill()
