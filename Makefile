@@ -23,8 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(VENV)/bin/uv pip install --python $(VENV)/bin/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo:  ## run the whole pipeline on generated images (under 10 minutes on 2 cores)
-	@started=$$(date +%s) && $(MAKE) --no-print-directory install && dvc repro && bestie summary --since $$started
+demo:  ## run the whole pipeline on generated images and write its report (under 10 minutes on 2 cores)
+	@started=$$(date +%s) && $(MAKE) --no-print-directory install && dvc repro && bestie report \
+	    && bestie summary --since $$started
 
 flow: install  ## run the pipeline as a Prefect flow on this machine
 	@python -m flows.pipeline

@@ -47,17 +47,26 @@ class ScoredSet:
         return self.data.categories
 
 
-def open_scored_set(root: Path, list_name: str | None, categories: Sequence[str] | None, out: Path) -> ScoredSet:
+def open_scored_set(
+    root: Path,
+    out: Path,
+    *,
+    list_name: str | None = None,
+    categories: Sequence[str] | None = None,
+    num_classes: int | None = None,
+) -> ScoredSet:
     """Open a data set in VOC's or COCO's layout, and write its index and its truth into the folder `out`.
 
     Args:
         root: its folder: with `annotations/` it is COCO's, with `ImageSets/` VOC's.
+        out: an existing folder.
         list_name: the image list; None is `val2017` of COCO and `val` of VOC.
         categories: the classes of a set in VOC's layout, in the order of their values; None: VOC's twenty.
-        out: an existing folder.
+        num_classes: how many classes it must have; None: any number.
 
     Raises:
-        InputError: the layout is neither, a file is missing or malformed, or no image has a truth.
+        InputError: the layout is neither, a file is missing or malformed, no image has a truth, or there is
+            another number of classes.
     """
     is_coco = (root / "annotations").is_dir()
     if not is_coco and not (root / "ImageSets").is_dir():
@@ -66,6 +75,11 @@ def open_scored_set(root: Path, list_name: str | None, categories: Sequence[str]
         raise InputError(f"{root} is in COCO's layout, whose file names the classes. Leave out --categories.")
     name = list_name or ("val2017" if is_coco else "val")
     data = _open(root, name, categories, is_coco=is_coco)
+    if num_classes not in (None, len(data.categories)):
+        raise InputError(
+            f"The model has {num_classes} classes, the data set {len(data.categories)}. Give the classes that the "
+            "model was trained with, in their order, with --categories."
+        )
     images: list[ImageRecord] = []
     with TableWriter(out / TRUTH, INSTANCES) as table:
         names = data.samples(SPLIT)
@@ -86,12 +100,7 @@ def open_scored_set(root: Path, list_name: str | None, categories: Sequence[str]
 
 
 def find_by_model(predictor: Predictor, scored: ScoredSet, out: Path) -> None:
-    """Write a model's instances of all images. InputError where it has another number of classes."""
-    if predictor.num_classes != len(scored.categories):
-        raise InputError(
-            f"The model has {predictor.num_classes} classes, the data set {len(scored.categories)}. Give the classes "
-            "that the model was trained with, in their order, with --categories."
-        )
+    """Write a model's instances of all images. InputError as `read_image`."""
     found = predictor.find(scored.images, scored.data.root)
     progress = track(range(len(scored.images)), f"evaluate: {predictor.kind}")
     with TableWriter(out / FOUND, INSTANCES) as table:

@@ -1,4 +1,4 @@
-"""What the last run reached, where its artifacts lie, and how long it took."""
+"""What the last run reached, where its artifacts and its report lie, and how long it took."""
 
 import time
 from pathlib import Path
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.artifacts.metrics_json import read_json
+from bestie.report import REPORT
 from bestie.stage import DATA, folder
 
 MODELS = {
@@ -54,6 +55,8 @@ def print_summary(console: Console, *, since: float | None = None) -> None:
     sheet = folder("evaluate") / "sheet.png"
     if sheet.exists():
         console.print(f"Pictures: {Path(sheet).resolve()}", soft_wrap=True)
+    if REPORT.exists():
+        console.print(f"Report: {REPORT.resolve()}", soft_wrap=True)
 
 
 def _scores(metrics: dict[str, Any]) -> Table:

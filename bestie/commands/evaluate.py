@@ -52,7 +52,8 @@ def _scores(source: Path, root: Path, list_: str | None, names: list[str] | None
     if not source.exists():
         raise InputError(f"{source} does not exist. Give a network.zarr, a detector.zarr or a COCO result file.")
     predictor = load_predictor(source, device=load_settings().device) if source.is_dir() else None
-    scored = open_scored_set(root, list_, names, folder)
+    num_classes = None if predictor is None else predictor.num_classes
+    scored = open_scored_set(root, folder, list_name=list_, categories=names, num_classes=num_classes)
     if predictor is None:
         find_in_results(source, scored, folder)
     else:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-REPORT = Path("report.html")
+from bestie.report import REPORT
 
 
 def report(

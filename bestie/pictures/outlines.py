@@ -33,7 +33,7 @@ def smooth_outlines(mask: Bool[np.ndarray, "h w"], size_px: int) -> list[Polygon
     """
     height, width = fitted_size(*mask.shape, size_px=size_px)
     how = cv2.INTER_LINEAR if size_px > max(mask.shape) else cv2.INTER_AREA
-    fitted = cv2.resize(mask.astype(np.float32), (width, height), interpolation=how) >= 0.5
+    fitted = cv2.resize(mask.astype(np.uint8) * 255, (width, height), interpolation=how) >= 128
     contours, _ = cv2.findContours(fitted.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     simple = (cv2.approxPolyDP(contour, TOLERANCE_PX, closed=True)[:, 0] for contour in contours)
     return [polygon for polygon in simple if len(polygon) > 2]

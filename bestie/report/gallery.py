@@ -8,7 +8,7 @@ from typing import Any
 from bestie.artifacts.instances import decode_mask
 from bestie.datasets.base import Category, ImageRecord, read_image
 from bestie.error_analysis import read_images_of
-from bestie.metrics.errors import ImageErrors, find_errors
+from bestie.metrics.errors import ImageErrors, Verdict, find_errors
 from bestie.metrics.masks import MaskTable
 from bestie.pictures.scaling import fitted_size
 from bestie.progress import track
@@ -120,15 +120,20 @@ def _found(masks: MaskTable, truth: MaskTable | None) -> Entry:
     if truth is None:
         return {"found": entries, "missed": []}
     errors = find_errors(truth, masks)
-    for entry, verdict in zip(entries, _verdicts(errors), strict=True):
+    for entry, verdict in zip(entries, _verdicts(errors, truth), strict=True):
         entry |= verdict
     return {"found": entries, "missed": errors.missed.nonzero()[0].tolist()}
 
 
-def _verdicts(errors: ImageErrors) -> list[Entry]:
+def _verdicts(errors: ImageErrors, truth: MaskTable) -> list[Entry]:
+    """What each instance is, its IoU with the true object that this is about, and the class of that one if another."""
     return [
-        {"verdict": verdict.value, "iou": round(float(iou), 2)}
-        for verdict, iou in zip(errors.verdict, errors.iou, strict=True)
+        {
+            "verdict": verdict.value,
+            "iou": round(float(iou), 2),
+            **({"truth": int(truth.category_id[about])} if verdict is Verdict.WRONG_CLASS else {}),
+        }
+        for verdict, iou, about in zip(errors.verdict, errors.iou, errors.truth, strict=True)
     ]
 
 

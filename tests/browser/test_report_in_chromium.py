@@ -98,7 +98,7 @@ def test_an_image_opens_with_its_instances_listed(page: Page):
     viewer = page.get_by_role("dialog")
     expect(viewer).to_be_visible()
     expect(viewer.locator("#instances li").first).to_contain_text("<script>alert(1)</script>")
-    expect(viewer.locator("#instances li").first).to_contain_text("wrong class")
+    expect(viewer.locator("#instances li").first).to_contain_text("wrong class, is cat")
     expect(viewer.locator("#instances li").first).to_contain_text("score 0.90")
     viewer.locator("#instances li").first.hover()
     assert viewer.locator("path.lit").count() == 1

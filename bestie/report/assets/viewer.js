@@ -47,7 +47,8 @@ const viewer = {
   entry(mark, path) {
     const item = document.createElement("li");
     item.tabIndex = 0;
-    const facts = [verdictNames[mark.verdict]];
+    const truth = mark.truth ? `, is ${gallery.categories[mark.truth - 1]}` : "";
+    const facts = [verdictNames[mark.verdict] + truth];
     if (mark.score !== undefined) facts.push(`score ${mark.score.toFixed(2)}`);
     if (mark.iou) facts.push(`IoU ${mark.iou.toFixed(2)}`);
     const line = text("span", "facts", "");
