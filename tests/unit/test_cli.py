@@ -14,7 +14,7 @@ from bestie import cli
 from bestie.artifacts.weights import load_weights
 from tests import workspace as ws
 
-COMMANDS = ("profile", "summary", "upper-bound", "weights", "report", "export", "predict", "evaluate")
+COMMANDS = ("profile", "init", "summary", "upper-bound", "weights", "report", "export", "predict", "evaluate")
 
 
 @pytest.fixture
