@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format check clean
+.PHONY: help install demo flow serve deploy worker test test-all lint format check clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,8 +23,26 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(VENV)/bin/uv pip install --python $(VENV)/bin/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo:  ## run the whole pipeline on generated images (under 10 minutes on 2 cores)
-	@started=$$(date +%s) && $(MAKE) --no-print-directory install && dvc repro && bestie summary --since $$started
+demo:  ## run the whole pipeline on generated images and write its report (under 10 minutes on 2 cores)
+	@started=$$(date +%s) && $(MAKE) --no-print-directory install && dvc repro && bestie report \
+	    && bestie summary --since $$started
+
+flow: install  ## run the pipeline as a Prefect flow on this machine
+	@python -m flows.pipeline
+
+# The server listens on the loopback address alone; PORT=4300 takes another port. PREFECT_API_URL is for its UI.
+PORT ?= 4200
+serve: install  ## start the Prefect server and its UI at http://127.0.0.1:4200
+	@echo "Prefect's UI: http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"
+	@PREFECT_SERVER_ANALYTICS_ENABLED=false PREFECT_API_URL=http://127.0.0.1:$(PORT)/api \
+	    prefect server start --host 127.0.0.1 --port $(PORT)
+
+deploy: install  ## put work pools, deployments and the watch over dead runs on the server
+	@python -m flows.deploy
+
+POOL ?= cpu
+worker: install  ## start a worker in this clone: make worker POOL=gpu
+	@python -m flows.worker $(POOL)
 
 test: install  ## run the tests (under 12 minutes on 2 cores)
 	@python -m pytest -m "not slow"

@@ -62,35 +62,78 @@ class FeatureExtractor(nn.Module):
         return [features[index] for index in self._keep]
 
 
-def create_backbone(
-    name: str, *, output_stride: int = 16, stages: int | None = None, pretrained: bool = False
-) -> FeatureExtractor:
-    """A backbone by its `timm` name; `pretrained` downloads the library's own ImageNet weights.
+def create_backbone(name: str, *, output_stride: int = 16, stages: int | None = None) -> FeatureExtractor:
+    """A backbone with random weights by its `timm` name, with or without the tag of a weight file.
 
-    Strides 4 and coarser are returned. Where several maps share a stride (dilated last stages), the
-    deepest one stands for it, and the others are dropped. `stages` keeps the first so many feature maps and
-    leaves out the layers behind them, which small images do not need.
+    Strides 4 and coarser are returned, up to `output_stride`. Where several maps share a stride (dilated last
+    stages), the deepest one stands for it, and the others are dropped. `stages` keeps the first so many feature
+    maps of `timm` and leaves out the layers behind them, which small images do not need.
+
+    HRNet keeps all its resolutions whatever the `output_stride`: 4, 8, 16 and 32 px, without the widening
+    modules of its classifier; `stages` 2 gives its finest map alone. VGG is cut before its last pooling; at
+    stride 8 its fourth pooling keeps the size, and the layers behind it are dilated (Figure 10).
 
     Raises:
         InputError: `timm` knows no such model, or it cannot give features at that stride.
     """
-    if name not in timm.list_models():
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
         close = ", ".join(timm.list_models(f"{name[:6]}*")[:5]) or "see timm.list_models()"
         raise InputError(f"backbone {name!r} is not a model of timm; did you mean {close}?")
-    options: dict[str, Any] = {"pad_type": "same"} if name.startswith("mobilenetv1") else {}
+    options = _options(architecture)
     if stages is not None:
         options["out_indices"] = tuple(range(stages))
-    try:
-        model = timm.create_model(
-            name, pretrained=pretrained, features_only=True, output_stride=output_stride, **options
-        )
-    except (TypeError, NotImplementedError, AssertionError, RuntimeError):
-        model = timm.create_model(name, pretrained=pretrained, features_only=True, **options)
+    model = _create(architecture, output_stride, options)
     strides = model.feature_info.reduction()
+    if architecture.startswith("hrnet"):
+        output_stride = strides[-1]
+        _drop_unread_resolutions(model, len(strides) - 1)
+    elif architecture.startswith("vgg") and output_stride == 8:
+        strides = _keep_stride_8(model, strides)
     deepest = {stride: index for index, stride in enumerate(strides)}
     keep = [index for stride, index in sorted(deepest.items()) if 4 <= stride <= output_stride]
     channels = model.feature_info.channels()
     return FeatureExtractor(model, channels=[channels[i] for i in keep], strides=[strides[i] for i in keep], keep=keep)
+
+
+def _options(architecture: str) -> dict[str, Any]:
+    """What `timm` must be told of a model to make it a feature extractor as it is wanted here."""
+    if architecture.startswith("mobilenetv1"):
+        return {"pad_type": "same"}
+    if architecture.startswith("hrnet"):
+        return {"feature_location": ""}  # without the widening modules of the classifier
+    if architecture.startswith("vgg"):
+        return {"mlp_ratio": 1 / 4096}  # the classifier is cut off: draw one hidden channel of it instead of 4,096
+    return {}
+
+
+def _create(architecture: str, output_stride: int, options: dict[str, Any]) -> Any:
+    """The model at `output_stride`, or at its own where it knows no other."""
+    try:
+        return timm.create_model(architecture, features_only=True, output_stride=output_stride, **options)
+    except (TypeError, NotImplementedError, AssertionError, RuntimeError):
+        return timm.create_model(architecture, features_only=True, **options)
+
+
+def _drop_unread_resolutions(model: Any, count: int) -> None:
+    """Leave out the last fusions of HRNet that lead to coarser maps than the first `count`."""
+    last = model.stage4[-1]
+    last.fuse_layers = last.fuse_layers[:count]
+
+
+def _keep_stride_8(model: nn.Module, strides: list[int]) -> list[int]:
+    """Let the pooling between VGG's strides 8 and 16 keep the size, and dilate what follows; returns the strides."""
+    stride = 1
+    for name, module in model.named_children():
+        if isinstance(module, nn.MaxPool2d):
+            stride *= 2
+            if stride == 16:
+                model.add_module(name, nn.MaxPool2d(3, stride=1, padding=1))
+            elif stride > 16:
+                model.add_module(name, nn.Identity())
+        elif isinstance(module, nn.Conv2d) and stride == 16:
+            module.dilation = module.padding = (2, 2)
+    return [min(each, 8) for each in strides]
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

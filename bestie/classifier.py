@@ -58,6 +58,13 @@ def start_as_pointwise(convolution: nn.Conv2d) -> None:
         convolution.weight[:, :, 1:2, 1:2] = center
 
 
+def start_from_all_taps(convolution: nn.Conv2d) -> None:
+    """Draw all taps so that the variance of gradients stays (He et al., by fan-out); biases are 0."""
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+
+
 class Classifier(nn.Module):
     """Backbone, three added convolutions (layers 4, 5, 6), one activation map a class, global mean.
 
@@ -68,6 +75,7 @@ class Classifier(nn.Module):
         alpha: boundary of the peak regions.
         attention_layers: which of layers 4, 5, 6 carry PAM (Table 8; the paper's best is 6 alone).
         normalized: batch normalisation in the added layers, for backbones that have it.
+        pointwise_start: `start_as_pointwise` for the added layers; otherwise all taps are drawn (He et al.).
     """
 
     def __init__(
@@ -79,6 +87,7 @@ class Classifier(nn.Module):
         alpha: float = 0.7,
         attention_layers: tuple[int, ...] = (6,),
         normalized: bool = True,
+        pointwise_start: bool = True,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -88,7 +97,10 @@ class Classifier(nn.Module):
             attention = PeakAttention(alpha) if layer in attention_layers else nn.ReLU()
             norm = nn.BatchNorm2d(width) if normalized else nn.Identity()
             convolution = nn.Conv2d(channels, width, 3, padding=1, bias=not normalized)
-            start_as_pointwise(convolution)
+            if pointwise_start:
+                start_as_pointwise(convolution)
+            else:
+                start_from_all_taps(convolution)
             self.added.append(nn.Sequential(convolution, norm, attention))
             channels = width
         self.head = nn.Conv2d(width, num_classes, 1)

@@ -8,14 +8,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bestie.commands import audit
+from bestie.commands.evaluate import evaluate
+from bestie.commands.export import export
+from bestie.commands.predict import predict
+from bestie.commands.report import report
 from bestie.errors import InputError
 from bestie.params_file import read_yaml
-from bestie.profiles import changes, compose, profile_names, write_params
+from bestie.profiles import changes, compose, missing_folders, profile_names, write_params
 from bestie.progress import close_all
 
 app = typer.Typer(
     name="bestie",
-    help="Instance masks from image-level labels: parameters, upper bounds, weights, summaries.",
+    help="Instance masks from image-level labels: parameters, reports, predictions, exports, scores.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -48,6 +53,37 @@ def profile(
     if not check:
         write_params(PARAMS, name, values)
     console.print(table if table.row_count else f"{PARAMS} is already profile {name}")
+    for remark in missing_folders(values):
+        console.print(remark, soft_wrap=True)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Images with labels.csv or labels.parquet.")],
+    name: Annotated[str | None, typer.Option(help="Of the profile; the folder's name if left out.")] = None,
+    like: Annotated[str, typer.Option(help="The profile whose networks and training are taken.")] = "voc_subset",
+    wsss: Annotated[Path | None, typer.Option(help="WSSS maps, where not in FOLDER/WSSS_maps.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names, joined by commas, in the order of their numbers on WSSS maps.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a profile of that name.")] = False,
+) -> None:
+    """Write a profile for a folder of images, and say what was found in it, class by class.
+
+    Example: bestie init data/raw/photos
+    """
+    from bestie.commands.init import run_init
+
+    run_init(
+        folder,
+        profiles=PROFILES,
+        like=like,
+        name=name,
+        wsss=wsss,
+        categories=None if classes is None else [each.strip() for each in classes.split(",")],
+        overwrite=overwrite,
+        console=console,
+    )
 
 
 @app.command()
@@ -95,6 +131,11 @@ def export_weights(
     tensors, _ = load_weights(source)
     save_safetensors(target, tensors)
     console.print(f"{target}: {len(tensors)} tensors")
+
+
+for command in (report, export, predict, evaluate):
+    app.command()(command)
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn
+from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from bestie.backbones import FeatureExtractor
@@ -20,6 +21,7 @@ from bestie.backbones import FeatureExtractor
 ASPECTS = (0.5, 1.0, 2.0)
 BOX_SIDE, MASK_SIDE = 7, 14
 STANDARD_STRIDES_PX = (4, 8, 16, 32)
+STANDARD_LAYERS, STANDARD_TRAINABLE_LAYERS = 5, 3
 
 
 class PyramidBackbone(nn.Module):
@@ -37,8 +39,30 @@ class PyramidBackbone(nn.Module):
         return self.pyramid(OrderedDict((str(level), each) for level, each in enumerate(features)))
 
 
+def build_standard_detector(
+    *, num_classes: int, pretrained: bool, min_side_px: int = 800, max_side_px: int = 1333
+) -> MaskRCNN:
+    """torchvision's `maskrcnn_resnet50_fpn` for `num_classes` classes (background is added), its own recipe.
+
+    Args:
+        num_classes: C, without background.
+        pretrained: the backbone (`detector.backbone.body`) will get ImageNet weights: its batch statistics, its
+            stem and its first stage stay as they are. Without, everything is trained, from random weights.
+        min_side_px: the shorter side is scaled to this, but the longer never above `max_side_px`.
+        max_side_px: see there.
+    """
+    backbone = resnet_fpn_backbone(
+        backbone_name="resnet50",
+        weights=None,
+        norm_layer=FrozenBatchNorm2d if pretrained else nn.BatchNorm2d,
+        trainable_layers=STANDARD_TRAINABLE_LAYERS if pretrained else STANDARD_LAYERS,
+    )
+    detector = MaskRCNN(backbone, num_classes + 1, min_size=min_side_px, max_size=max_side_px)
+    return _with_strides(detector, STANDARD_STRIDES_PX)
+
+
 def build_detector(
-    backbone: FeatureExtractor | None,
+    backbone: FeatureExtractor,
     *,
     num_classes: int,
     width: int = 96,
@@ -51,22 +75,15 @@ def build_detector(
     """Mask R-CNN for `num_classes` classes (background is added).
 
     Args:
-        backbone: features for a pyramid with one anchor size a stride; None is torchvision's
-            `maskrcnn_resnet50_fpn` with its own anchors and heads.
+        backbone: features for a pyramid with one anchor size a stride.
+        num_classes: C, without background.
         width: channels of the pyramid and heads.
         min_side_px: the shorter side is scaled to this, but the longer never above `max_side_px`.
+        max_side_px: see there.
+        anchor_sizes_px: side of the anchors of each feature map.
         proposals: kept after non-maximum suppression.
         box_batch: boxes an image that the box head learns from.
     """
-    if backbone is None:
-        detector = maskrcnn_resnet50_fpn(
-            weights=None,
-            weights_backbone=None,
-            num_classes=num_classes + 1,
-            min_size=min_side_px,
-            max_size=max_side_px,
-        )
-        return _with_strides(detector, STANDARD_STRIDES_PX)
     levels = len(backbone.strides)
     sizes = tuple((size,) for size in anchor_sizes_px)
     if len(sizes) != levels:

@@ -9,9 +9,21 @@ import numpy as np
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows
 from bestie.datasets.base import Category, ImageRecord
-from bestie.metrics import MaskTable, VocAp, coco_ap, count_true_positives, voc_ap
+from bestie.metrics import (
+    SIZE_EDGES_PX,
+    MaskTable,
+    Overlaps,
+    VocAp,
+    coco_ap,
+    count_true_positives,
+    voc_ap,
+    voc_ap_by_size,
+)
 
 CURVE_POINTS = 101
+SIZES = ("small", "medium", "large")
+#: COCO's sizes are taken where each of them has this share of the true objects.
+MIN_SIZE_SHARE = 0.05
 
 
 def mask_table(rows: Iterable[dict[str, Any]], records: dict[int, ImageRecord]) -> MaskTable:
@@ -44,15 +56,57 @@ def score_instances(
     records: Sequence[ImageRecord],
     num_classes: int,
     iou_thresholds: Sequence[float],
+    overlaps: Overlaps | None = None,
 ) -> tuple[dict[str, Any], VocAp]:
-    """VOC mAP at each threshold (Table 1) and COCO's AP, AP50 and AP75 (Table 2), in per cent."""
-    voc = voc_ap(truth, found, num_classes=num_classes, iou_thresholds=iou_thresholds)
+    """VOC mAP at each threshold (Table 1) and COCO's AP, AP50 and AP75 (Table 2), in per cent.
+
+    `overlaps` saves measuring: `measure_overlaps` of the same tables.
+    """
+    voc = voc_ap(truth, found, num_classes=num_classes, iou_thresholds=iou_thresholds, overlaps=overlaps)
     coco = coco_ap(truth, found, rows=[record.row for record in records], num_classes=num_classes)
     scores = {
         f"map{round(100 * threshold)}": 100 * value for threshold, value in zip(iou_thresholds, voc.mean, strict=True)
     }
     scores |= {f"coco_{name.lower()}": 100 * coco.summary[name] for name in ("AP", "AP50", "AP75")}
     return {**scores, "instances": len(found)}, voc
+
+
+def size_edges_px(truth: MaskTable) -> tuple[int, int]:
+    """The areas in px at which small ends and large begins.
+
+    COCO's, 32^2 and 96^2, where each size has at least `MIN_SIZE_SHARE` of the true objects; else thirds of the
+    true objects, because a size that hardly occurs has no score worth reading.
+    """
+    areas_px = truth.area_px[~truth.is_crowd]
+    if not len(areas_px):
+        return SIZE_EDGES_PX
+    counts = np.bincount(np.digitize(areas_px, SIZE_EDGES_PX), minlength=len(SIZES))
+    if counts.min() >= MIN_SIZE_SHARE * len(areas_px):
+        return SIZE_EDGES_PX
+    first, second = np.quantile(areas_px, (1 / 3, 2 / 3), method="nearest")
+    return int(first), int(second)
+
+
+def size_rows(
+    model: str, truth: MaskTable, found: MaskTable, overlaps: Overlaps, *, num_classes: int, threshold: float
+) -> list[dict[str, Any]]:
+    """One row a size of object: mAP in per cent, the edges in px, and the number of true objects."""
+    edges_px = size_edges_px(truth)
+    by_size = voc_ap_by_size(
+        truth, found, num_classes=num_classes, iou_thresholds=(threshold,), edges_px=edges_px, overlaps=overlaps
+    )
+    limits: list[int | None] = [0, *edges_px, None]
+    return [
+        {
+            "model": model,
+            "size": size,
+            "from_px": limits[index],
+            "below_px": limits[index + 1],
+            "true_instances": int(voc.num_truth.sum()),
+            "map": 100 * float(voc.mean[0]),
+        }
+        for index, (size, voc) in enumerate(zip(SIZES, by_size, strict=True))
+    ]
 
 
 def score_labels(truth: MaskTable, labels: MaskTable, *, num_classes: int) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def group_pixels(
     batch, _, height, width = offset.shape
     padded_yx = torch.where(valid[..., None], centers_yx, torch.inf)
     plane_dy, plane_dx = (offset[:, axis].reshape(batch * height * width) for axis in (0, 1))
-    rows_at_once = max(1, _DISTANCES_AT_ONCE // valid.shape[1])
+    rows_at_once = max(1, _DISTANCES_AT_ONCE // max(1, valid.shape[1]))
     nearest = torch.zeros_like(pixel)
     for start in range(0, len(pixel), rows_at_once):
         part = slice(start, start + rows_at_once)

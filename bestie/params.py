@@ -65,14 +65,23 @@ class Shapes(Section):
     wsss_miou: Annotated[float, Field(ge=0.5, le=1)] = 0.7
 
 
+class Folder(Section):
+    """The tables of a data set with `dataset.format: folder`; paths are relative to `dataset.root`."""
+
+    labels: Path = Field(Path("labels.csv"), description="CSV or Parquet with file, labels and, optionally, split")
+    points: Path | None = Field(None, description="CSV or Parquet with file, x, y, label")
+    annotations: Path | None = Field(None, description="true masks in COCO's format, for evaluation alone")
+
+
 class Prepare(Section):
     """Image lists and categories; `limit_*` takes the first images of a list (None: all)."""
 
-    train_list: str = "train"
+    train_list: str = Field("train", description="VOC: files of ImageSets; COCO: an annotation file; folder: a split")
     val_list: str = "val"
     categories: tuple[str, ...] | None = Field(None, description="None: the format's own")
     limit_train: Count | None = None
     limit_val: Count | None = None
+    folder: Folder = Folder()
     shapes: Shapes = Shapes()
 
 
@@ -90,7 +99,10 @@ class Optimizer(Section):
 
 
 class Backbone(Section):
-    """A feature extractor of `timm`, and where its first weights come from."""
+    """A feature extractor of `timm`, and where its first weights come from.
+
+    `name` may carry the tag of a weight file of `timm`, as in `resnet50.tv_in1k`, which `weights: download` fetches.
+    """
 
     name: str = "resnet10t"
     weights: str = Field("random", description="random, download, previous (the stage before), or a file")
@@ -124,11 +136,13 @@ class Augmentation(Section):
 class TrainPam(Training):
     """The classifier with the peak attention module (Section 3.3, Figure 10)."""
 
+    trained: str | None = Field(None, description="a finished classifier to take over, which is not trained further")
     augmentation: Augmentation = Augmentation()
     width: Count = Field(256, description="channels of the three added convolution layers")
     alpha: Fraction = Field(0.7, description="what is below alpha times the channel's maximum is zeroed")
     attention_layers: tuple[Literal[4, 5, 6], ...] = Field((6,), description="Table 8; () is a plain CAM")
     plain_epochs: Annotated[int, Field(ge=0)] = Field(0, description="first epochs without the module")
+    pointwise_start: bool = Field(True, description="added layers start as 1 x 1 filters; false: He initialisation")
 
 
 class ExtractCues(Section):
@@ -178,6 +192,7 @@ class Refinement(Section):
 class TrainBestie(Training):
     """The network with semantic, centre and offset heads (Sections 3.2, 3.4, 3.5)."""
 
+    trained: str | None = Field(None, description="a finished network to take over, which is not trained further")
     augmentation: Augmentation = Augmentation()
     decoder: Literal["fuse", "panoptic_deeplab", "hrnet"] = "fuse"
     width: Count = 64
@@ -210,7 +225,11 @@ class ExportMrcnn(Section):
 
 
 class TrainMrcnn(Training):
-    """Mask R-CNN on the export. `architecture: maskrcnn_resnet50_fpn` is torchvision's standard recipe."""
+    """Mask R-CNN on the export.
+
+    `architecture: maskrcnn_resnet50_fpn` is torchvision's own model: it takes first weights of a ResNet-50, sizes
+    and proposals are its own, and of the keys below only `min_side_px`, `max_side_px` and `jitter` count.
+    """
 
     architecture: Literal["maskrcnn_timm_fpn", "maskrcnn_resnet50_fpn"] = "maskrcnn_timm_fpn"
     min_side_px: Count = 128

@@ -12,6 +12,9 @@ from bestie.params import Params, Section
 
 T = TypeVar("T", bound=Section)
 
+#: The same as PyYAML's safe loader, ten times as fast where PyYAML was built with it.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def parse(model: type[T], values: Any, *, source: str) -> T:
     """Check `values` against `model`.
@@ -47,7 +50,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: the file is missing, is not YAML, or is no mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `bestie profile shapes` writes the default") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ from bestie.params import Params
 from bestie.params_file import parse, read_yaml
 
 DEFAULT = "shapes"
+INPUT_FOLDERS = ("dataset.root", "import_wsss.source")
 HEADER = """\
 # Parameters of this run, one section a stage; written by `bestie profile {name}`.
 # What changes results stands here; device, workers and progress are environment variables (docs/usage.md).
@@ -36,10 +37,18 @@ def compose(name: str, *, folder: Path, overrides: Iterable[str] = ()) -> dict[s
     values = read_yaml(folder / f"{DEFAULT}.yaml")
     if name != DEFAULT:
         values = overlay(values, read_yaml(folder / f"{name}.yaml"))
+    return override(values, overrides, source=f"profile {name}")
+
+
+def override(values: Mapping[str, Any], overrides: Iterable[str], *, source: str) -> dict[str, Any]:
+    """`values`, overlaid by `section.key=value` texts and checked.
+
+    Raises:
+        InputError: an override that is no assignment, or what `parse` finds; the message names `source`.
+    """
     for text in overrides:
         values = overlay(values, _assignment(text))
-    parsed = parse(Params, values, source=f"profile {name}")
-    return parsed.model_dump(mode="json")
+    return parse(Params, values, source=source).model_dump(mode="json")
 
 
 def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,9 +65,21 @@ def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 def write_params(path: Path, name: str, values: Mapping[str, Any]) -> None:
     """Write `params.yaml` with every parameter spelled out, in the order of the pipeline."""
-    text = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=110)
     with atomic_output(path) as partial:
-        partial.write_text(HEADER.format(name=name) + text, encoding="utf-8")
+        partial.write_text(HEADER.format(name=name) + format_params(values), encoding="utf-8")
+
+
+def format_params(values: Mapping[str, Any]) -> str:
+    """The text of a parameter file, without the comment at its top."""
+    return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=110)
+
+
+def missing_folders(values: Mapping[str, Any]) -> list[str]:
+    """One remark for each folder that the parameters name and that is not there; DVC would not say whose it is."""
+    if values["dataset"]["format"] == "shapes":
+        return []
+    named = {key: Path(values[key.partition(".")[0]][key.partition(".")[2]]) for key in INPUT_FOLDERS}
+    return [f"{key}: there is no folder {path} yet" for key, path in named.items() if not path.is_dir()]
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

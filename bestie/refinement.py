@@ -166,7 +166,7 @@ def _assign_to_points(
     row = torch.where(((category > 0) & (category <= num_classes)).flatten(), row, len(valid))
     has_point = torch.nn.functional.pad(valid.any(dim=1), (0, 1))
     pixel = has_point[row].nonzero().squeeze(1)
-    centers_yx = points_yx[:, None].expand(batch, num_classes, columns, 2).reshape(-1, columns, 2)
+    centers_yx = points_yx[:, None].expand(batch, num_classes, columns, 2).reshape(len(valid), columns, 2)
     nearest = group_pixels(offset.float(), pixel, row[pixel], centers_yx.float(), valid)
     instance = torch.zeros_like(category)
     instance.view(-1)[pixel] = nearest + 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from bestie.durations import record_duration
 from bestie.errors import InputError
 from bestie.params import Dataset, Section
 from bestie.params_file import parse, read_yaml
@@ -33,15 +34,18 @@ def load_section(name: str, model: type[T], path: Path = PARAMS) -> tuple[Datase
 
 
 def run_stage(name: str, model: type[T], main: Callable[[Dataset, T, Settings], None]) -> None:
-    """Run a stage as a program: exit 0, or print one message and exit 1."""
+    """Run a stage as a program: exit 0, or print one message and exit 1. Its duration is kept."""
     started = time.monotonic()
     try:
-        main(*load_section(name, model), load_settings())
+        settings = load_settings()
+        main(*load_section(name, model), settings)
     except InputError as error:
         close_all()
         print(f"{name}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    print(f"{name}: done in {time.monotonic() - started:.1f} s", file=sys.stderr)
+    seconds = time.monotonic() - started
+    record_duration(settings.state, name, seconds)
+    print(f"{name}: done in {seconds:.1f} s", file=sys.stderr)
 
 
 def folder(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""What the last run reached, where its artifacts lie, and how long it took."""
+"""What the last run reached, where its artifacts and its report lie, and how long it took."""
 
 import time
 from pathlib import Path
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.artifacts.metrics_json import read_json
+from bestie.report import REPORT
 from bestie.stage import DATA, folder
 
 MODELS = {
@@ -38,8 +39,12 @@ def print_summary(console: Console, *, since: float | None = None) -> None:
         InputError: there are no metrics yet.
     """
     metrics = read_json(folder("evaluate") / "metrics.json")
-    console.print(_scores(metrics))
-    console.print(_labels(metrics))
+    if any(model in metrics for model in MODELS):
+        console.print(_scores(metrics))
+    else:
+        console.print("No scores: no validation image has true masks.")
+    if labels := _labels(metrics):
+        console.print(labels)
     table = Table("folder", "artifacts", box=None, title="Artifacts", title_justify="left")
     for stage, names in ARTIFACTS.items():
         table.add_row(f"{DATA / stage}/", names)
@@ -50,6 +55,8 @@ def print_summary(console: Console, *, since: float | None = None) -> None:
     sheet = folder("evaluate") / "sheet.png"
     if sheet.exists():
         console.print(f"Pictures: {Path(sheet).resolve()}", soft_wrap=True)
+    if REPORT.exists():
+        console.print(f"Report: {REPORT.resolve()}", soft_wrap=True)
 
 
 def _scores(metrics: dict[str, Any]) -> Table:

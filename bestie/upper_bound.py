@@ -179,4 +179,4 @@ def write_instance_maps(
 
 def _for_truth(params: TrainBestie, seed: int) -> TrainBestie:
     refinement = params.refinement.model_copy(update={"enabled": False})
-    return params.model_copy(update={"seed": seed, "refinement": refinement})
+    return params.model_copy(update={"seed": seed, "refinement": refinement, "trained": None})

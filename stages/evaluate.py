@@ -26,9 +26,10 @@ from bestie.evaluation import (
     read_mask_table,
     score_instances,
     score_labels,
+    size_rows,
 )
 from bestie.inference import components_as_instances
-from bestie.metrics import SemanticScore, VocAp
+from bestie.metrics import SemanticScore, VocAp, measure_overlaps
 from bestie.params import Dataset, Evaluate
 from bestie.progress import Progress
 from bestie.settings import Settings
@@ -48,23 +49,32 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     prepared, out = folder("prepare"), folder("evaluate")
     records = read_images(prepared / "images.parquet", "val")
     categories = read_categories(prepared / "categories.parquet")
-    miou = write_network_detections(dataset, params, settings, records, categories, out)
+    miou, known = write_network_detections(dataset, params, settings, records, categories, out)
     write_detector_detections(dataset, params, settings, records, out)
 
     metrics: dict[str, Any] = {} if np.isnan(miou) else {"semantic_miou": miou}
     curves: dict[str, VocAp] = {}
-    truth = read_mask_table(prepared / "ground_truth.parquet", records)
+    sizes: list[dict[str, Any]] = []
+    truth = read_mask_table(prepared / "ground_truth.parquet", known)
     for model in MODELS if len(truth) else ():
-        found = read_mask_table(out / f"{model}.parquet", records)
+        found = read_mask_table(out / f"{model}.parquet", known)
+        overlaps = measure_overlaps(truth, found)
         metrics[model], curves[model] = score_instances(
-            truth, found, records=records, num_classes=len(categories), iou_thresholds=params.iou_thresholds
+            truth,
+            found,
+            records=known,
+            num_classes=len(categories),
+            iou_thresholds=params.iou_thresholds,
+            overlaps=overlaps,
         )
+        sizes += size_rows(model, truth, found, overlaps, num_classes=len(categories), threshold=CURVE_THRESHOLD)
     metrics |= score_training_labels(len(categories))
     write_json(out / "metrics.json", metrics)
     classes = per_class_rows(curves, categories)
     write_csv(out / "per_class.csv", classes or [{"model": "", "class": "", "true_instances": 0}])
     write_json(out / "precision_recall.json", curve_rows(curves, threshold=CURVE_THRESHOLD))
     write_json(out / "ap_by_iou.json", ap_by_iou(metrics, params))
+    write_json(out / "ap_by_size.json", sizes)
     rows = evolution(len(categories))
     write_json(out / "true_positives.json", [row for row in rows if row["kind"] == "refined"])
     write_json(out / "map50_by_epoch.json", [row for row in rows if row["kind"] == "detected"])
@@ -80,12 +90,17 @@ def write_network_detections(
     records: list[ImageRecord],
     categories: list[Category],
     out: Path,
-) -> float:
-    """Instance tables of the network's four readings; returns the mIoU of its semantic map, nan without truth."""
+) -> tuple[float, list[ImageRecord]]:
+    """Instance tables of the network's four readings.
+
+    Returns:
+        The mIoU of its semantic map, nan without truth; and the images that have a truth, which alone are scored.
+    """
     device = pick_device(settings.device)
     network = load_network(folder("train_bestie") / "network.zarr").to(device)
     truth = MapReader(folder("prepare") / "ground_truth.zarr")
     semantic_score = SemanticScore(len(categories))
+    known: list[ImageRecord] = []
     group = partial(
         group_instances,
         grouping=params.grouping,
@@ -109,6 +124,7 @@ def write_network_detections(
             }
             semantic = true_semantic(truth, record)
             if semantic is not None:
+                known.append(record)
                 semantic_score.update(found.semantic, truth.read(record.row, "semantic", record.height, record.width))
                 readings["bestie_true_semantic"] = group(outputs, record, semantic=semantic)
                 readings["components_true_semantic"] = components_as_instances(
@@ -118,7 +134,7 @@ def write_network_detections(
                 tables[model].append_rows(table_rows(record, instances))
             progress.advance()
     progress.close()
-    return semantic_score.mean_iou
+    return semantic_score.mean_iou, known
 
 
 def write_detector_detections(

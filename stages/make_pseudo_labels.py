@@ -48,10 +48,11 @@ def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> Non
 def label_image(
     record: ImageRecord, wsss: MapReader, cues: dict[str, Any], params: MakePseudoLabels, num_classes: int
 ) -> Transfer:
-    """`transfer` for one image."""
+    """`transfer` for one image; a point counts for the pixel that is nearest to it."""
+    nearest_yx = np.stack([cues["y"], cues["x"]], axis=1).round().astype(np.int64)
     return transfer(
         wsss.read(record.row, "semantic", record.height, record.width),
-        np.stack([cues["y"], cues["x"]], axis=1).round().astype(np.int64),
+        np.minimum(nearest_yx, (record.height - 1, record.width - 1)),
         cues["category_id"],
         cues["score"].astype(np.float64),
         record.label_vector(num_classes),

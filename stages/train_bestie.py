@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import write_history
@@ -62,16 +63,18 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, inputs)
     checkpoints = Checkpoints(settings.state / "train_bestie", name, minutes=settings.checkpoint_minutes)
     snapshots = Snapshots(network, samples, params, device, checkpoints.folder)
-    history = train_network(
-        network,
-        samples,
-        params,
-        settings,
-        device,
-        num_classes=num_classes,
-        checkpoints=checkpoints,
-        epoch_end=snapshots.take,
-    )
+    history: list[dict[str, float]] = []
+    if params.trained is None:
+        history = train_network(
+            network,
+            samples,
+            params,
+            settings,
+            device,
+            num_classes=num_classes,
+            checkpoints=checkpoints,
+            epoch_end=snapshots.take,
+        )
     out = folder("train_bestie")
     save_model(
         out / "network.zarr",
@@ -163,12 +166,15 @@ class Snapshots:
         refinement = self._params.refinement
         for record, outputs in self._outputs(self._train):
             semantic = self._samples.semantic.read(record.row, "semantic", record.height, record.width)
+            points_yx, points_category = self._points(record)
             labels = refine(
                 outputs.center,
                 outputs.offset,
                 semantic_logits=outputs.semantic,
                 image_labels=torch.from_numpy(record.label_vector(self._samples.num_classes))[None].to(self._device),
                 wsss=torch.from_numpy(semantic)[None].to(self._device),
+                points_yx=points_yx,
+                points_category=points_category,
                 threshold=refinement.threshold,
                 window_px=refinement.window_px,
                 sigma_px=self._params.sigma_px,
@@ -176,17 +182,27 @@ class Snapshots:
                 confidence=refinement.confidence,
                 max_per_component=refinement.max_per_component,
             )
-            used = (labels.category[0] > 0).cpu().numpy()
+            instance = labels.instance[0].int().cpu().numpy()
+            present = np.setdiff1d(instance, 0)  # a point to which no pixel went has no instance
+            columns = (labels.category[0], labels.scores[0].float(), labels.targets.centers_yx[0].float())
+            category_id, score, center_yx = (column.cpu().numpy()[present - 1] for column in columns)
             yield (
                 record,
                 Instances(
-                    category_id=labels.category[0].cpu().numpy()[used].astype(np.int32),
-                    score=labels.scores[0].float().cpu().numpy()[used],
-                    center_yx=labels.targets.centers_yx[0].float().cpu().numpy()[used],
-                    instance=labels.instance[0].int().cpu().numpy(),
+                    category_id=category_id.astype(np.int32),
+                    score=score,
+                    center_yx=center_yx,
+                    instance=np.where(instance > 0, np.searchsorted(present, instance) + 1, 0).astype(np.int32),
                     semantic=semantic,
                 ),
             )
+
+    def _points(self, record: ImageRecord) -> tuple[Tensor | None, Tensor | None]:
+        """The points of an image, (y, x) and category_id, in a batch of one; None without point supervision."""
+        if self._samples.points is None:
+            return None, None
+        points = torch.from_numpy(self._samples.points.get(record.row, np.zeros((0, 3)))).to(self._device)
+        return points[None, :, [1, 0]].round().long(), points[None, :, 2].long()
 
 
 def evenly(records: list[ImageRecord], count: int) -> list[ImageRecord]:

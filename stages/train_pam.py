@@ -37,7 +37,7 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
     )
     checkpoints = Checkpoints(settings.state / "train_pam", name, minutes=settings.checkpoint_minutes)
     loop = build_loop(classifier, samples, params, settings, device, checkpoints)
-    history = loop.run()
+    history = [] if params.trained else loop.run()
 
     scores = score(classifier, dataset, params, device, len(categories))
     out = folder("train_pam")

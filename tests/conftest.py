@@ -15,6 +15,7 @@ from tests import typechecker
 install_import_hook(["bestie"], f"{typechecker.__name__}.check_types")
 
 from tests import workspace as ws  # noqa: E402  the hook must be there first
+from tests.audit_project import Project  # noqa: E402
 
 ROOT = ws.ROOT
 
@@ -79,3 +80,21 @@ def workspace(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     shutil.copytree(finished, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_project(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with a finished run, committed. Nobody may change it: take `project`."""
+    folder = tmp_path_factory.mktemp("project") / "project"
+    shutil.copytree(finished, folder)
+    Project(folder).commit("a run", *ws.STAGES)
+    return folder
+
+
+@pytest.fixture
+def project(finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of `finished_project` as the working directory, to change."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished_project, folder)
+    monkeypatch.chdir(folder)
+    return Project(folder, exists=True)

@@ -1,4 +1,4 @@
-"""Instances as COCO's `annotations.json`, which Mask R-CNN implementations and pycocotools read."""
+"""Instances in COCO's JSON: as annotations, which Mask R-CNN implementations read, and as results to score."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,13 +11,35 @@ from bestie.artifacts.tables import iter_rows
 from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
 
+#: Larger numbers are not exact in every reader of JSON.
+MAX_DIGITS = 15
 
-def write_coco(path: Path, instances: Path, *, images: Sequence[ImageRecord], categories: Sequence[Category]) -> None:
+
+def write_coco(
+    path: Path,
+    instances: Path,
+    *,
+    images: Sequence[ImageRecord],
+    categories: Sequence[Category],
+    min_score: float = 0.0,
+    skip_others: bool = False,
+) -> int:
     """Write an instance table as COCO annotations, one at a time.
 
     `file_name` is the image's path relative to the data set's root; a category's id is its `source_id`;
     masks are compressed RLE; each annotation keeps its `score`. All given images are listed, those
     without instances too.
+
+    Args:
+        path: the file to write.
+        instances: the instance table.
+        images: the images to list.
+        categories: all categories.
+        min_score: instances below it are left out.
+        skip_others: leave out the instances of images that are not listed; they are refused otherwise.
+
+    Returns:
+        The number of annotations.
 
     Raises:
         InputError: the table cannot be read, or has an image or a category that is not listed.
@@ -30,29 +52,69 @@ def write_coco(path: Path, instances: Path, *, images: Sequence[ImageRecord], ca
     with atomic_output(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write("{")
         for key, entries in listed.items():
-            _write_list(file, key, entries)
+            file.write(f"{json.dumps(key)}: ")
+            _write_entries(file, entries)
             file.write(",\n")
-        _write_list(file, "annotations", _annotations(instances, images, ids, categories))
+        file.write('"annotations": ')
+        rows = _rows(instances, images, min_score=min_score, skip_others=skip_others)
+        count = _write_entries(file, _annotations(rows, instances, images, ids, categories))
         file.write("}\n")
+    return count
+
+
+def write_coco_results(
+    path: Path,
+    instances: Path,
+    *,
+    images: Sequence[ImageRecord],
+    categories: Sequence[Category],
+    min_score: float = 0.0,
+    skip_others: bool = False,
+) -> int:
+    """Write an instance table as COCO results: a list, for `loadRes` and evaluation servers.
+
+    Arguments, result and errors as `write_coco`; crowd regions are no results and left out.
+    """
+    kept = ("image_id", "category_id", "segmentation", "bbox", "score")
+    with atomic_output(path) as partial, partial.open("w", encoding="utf-8") as file:
+        rows = _rows(instances, images, min_score=min_score, skip_others=skip_others)
+        entries = _annotations(rows, instances, images, coco_image_ids(images), categories)
+        count = _write_entries(file, ({key: each[key] for key in kept} for each in entries if not each["iscrowd"]))
+        file.write("\n")
+    return count
 
 
 def coco_image_ids(images: Iterable[ImageRecord]) -> dict[int, int]:
-    """row -> integer image id: the image_id itself where all are numbers, as in COCO, else row + 1.
+    """row -> integer image id: the digits of the image_id where these tell all images apart, else row + 1.
 
-    Either way an image keeps its number when others join the list, as long as it keeps its row.
+    So images of COCO and VOC keep their usual numbers (2007_000033 is 2007000033) in whatever list they stand.
     """
     images = list(images)
-    ids = {r.row: int(r.image_id) for r in images if r.image_id.isdecimal()}
+    digits = {record.row: "".join(filter(str.isdecimal, record.image_id)) for record in images}
+    ids = {row: int(text) for row, text in digits.items() if 0 < len(text) <= MAX_DIGITS}
     unique = len(set(ids.values())) == len(images)
-    return ids if unique else {r.row: r.row + 1 for r in images}
+    return ids if unique else {record.row: record.row + 1 for record in images}
+
+
+def _rows(
+    instances: Path, images: Sequence[ImageRecord], *, min_score: float, skip_others: bool
+) -> Iterator[dict[str, Any]]:
+    listed = {record.row for record in images}
+    for entry in iter_rows(instances, INSTANCES):
+        if entry["score"] >= min_score and (entry["row"] in listed or not skip_others):
+            yield entry
 
 
 def _annotations(
-    instances: Path, images: Sequence[ImageRecord], ids: Mapping[int, int], categories: Sequence[Category]
+    rows: Iterable[Mapping[str, Any]],
+    instances: Path,
+    images: Sequence[ImageRecord],
+    ids: Mapping[int, int],
+    categories: Sequence[Category],
 ) -> Iterator[dict[str, Any]]:
     record_of = {record.row: record for record in images}
     source_id = {category.category_id: category.source_id for category in categories}
-    for number, entry in enumerate(iter_rows(instances, INSTANCES), start=1):
+    for number, entry in enumerate(rows, start=1):
         record = record_of.get(entry["row"])
         if record is None or record.image_id != entry["image_id"]:
             raise InputError(
@@ -76,8 +138,12 @@ def _annotations(
         }
 
 
-def _write_list(file: TextIO, key: str, entries: Iterable[Mapping[str, Any]]) -> None:
-    file.write(f"{json.dumps(key)}: [")
-    for k, entry in enumerate(entries):
-        file.write(("" if k == 0 else ",") + "\n" + json.dumps(entry, ensure_ascii=False))
+def _write_entries(file: TextIO, entries: Iterable[Mapping[str, Any]]) -> int:
+    """Write a list, an entry a line; returns their number."""
+    count = 0
+    file.write("[")
+    for entry in entries:
+        file.write(("," if count else "") + "\n" + json.dumps(entry, ensure_ascii=False))
+        count += 1
     file.write("\n]")
+    return count

@@ -1,18 +1,21 @@
 """Dense maps in Zarr: row i of every array is row i of `images.parquet`, padded to the data set's canvas."""
 
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
-from zarr.errors import GroupNotFoundError
+from zarr.errors import GroupNotFoundError, ZarrUserWarning
 from zarr.storage import LocalStore
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.blob_store import BlobStore
+from bestie.artifacts.blobs import BlobFolder
 from bestie.errors import InputError
 
 SHARD_ROWS = 256
@@ -103,7 +106,9 @@ class MapWriter:
 
 
 class MapReader:
-    """Maps that `MapWriter` wrote. Cheap to make and to pickle: each process opens the files when it reads.
+    """Maps that `MapWriter` wrote, in a folder on disk or elsewhere.
+
+    Cheap to make, and to pickle if on disk: each process opens the files when it reads.
 
     Args:
         path: the group's folder.
@@ -114,8 +119,8 @@ class MapReader:
         InputError: on construction, when the folder does not exist.
     """
 
-    def __init__(self, path: Path, *, keep: bool = False) -> None:
-        if not path.is_dir():
+    def __init__(self, path: Path | BlobFolder, *, keep: bool = False) -> None:
+        if isinstance(path, Path) and not path.is_dir():
             raise InputError(f"{path} does not exist. Run the stage that writes it.")
         self._path = path
         self._keep = keep
@@ -128,8 +133,10 @@ class MapReader:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the arrays, sorted."""
-        return tuple(sorted(self._open().array_keys()))
+        """The names of the arrays, sorted. InputError where one is damaged."""
+        with self._naming_damage(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ZarrUserWarning)  # a file that is no part of the group
+            return tuple(sorted(self._open().array_keys()))
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -147,6 +154,10 @@ class MapReader:
         """Number of images."""
         return self._array(self.names[0]).shape[0]
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one array: images, [channels,] height and width of the canvas. InputError for no such array."""
+        return tuple(self._array(name).shape)
+
     def read(self, row: int, name: str, height: int, width: int) -> np.ndarray:
         """The map of one image, [channels,] height, width; the fill value where nothing was written.
 
@@ -160,27 +171,33 @@ class MapReader:
                 f"{self._path}: '{name}' of shape {array.shape} holds no row {row} of {height}x{width} px. "
                 "The maps belong to another images.parquet: run the stage that writes them again."
             )
-        return self._load(array, (row, ..., slice(height), slice(width)))
-
-    def _load(self, array: Any, selection: Any) -> np.ndarray:
-        try:
-            return np.array(array[selection])
-        except (ValueError, RuntimeError, OSError) as error:
-            raise InputError(f"{self._path} is damaged ({error}). Restore it or write it again.") from error
+        with self._naming_damage():
+            return np.array(array[row, ..., :height, :width])
 
     def _array(self, name: str) -> Any:
         group = self._open()
         if name not in self._arrays:
-            if name not in group:
-                raise InputError(f"{self._path} has no map '{name}', only {list(self.names)}.")
-            array = group[name]
-            self._arrays[name] = self._load(array, ...) if self._keep and array.nbytes <= KEEP_BYTES else array
+            with self._naming_damage():
+                if name not in group:
+                    raise InputError(f"{self._path} has no map '{name}', only {list(self.names)}.")
+                array = group[name]
+                self._arrays[name] = array[...] if self._keep and array.nbytes <= KEEP_BYTES else array
         return self._arrays[name]
+
+    @contextmanager
+    def _naming_damage(self) -> Iterator[None]:
+        """Whatever zarr fails at in the block is said as an InputError."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+            raise InputError(f"{self._path} is damaged ({error}). Restore it or write it again.") from error
 
     def _open(self) -> Any:
         if self._pid != os.getpid():  # a forked worker must not use its parent's handles
+            path = self._path
+            store = LocalStore(path, read_only=True) if isinstance(path, Path) else BlobStore(path)
             try:
-                self._group = zarr.open_group(LocalStore(self._path, read_only=True), mode="r")
+                self._group = zarr.open_group(store, mode="r")
             except (GroupNotFoundError, FileNotFoundError, ValueError) as error:
                 raise InputError(f"{self._path} is no Zarr group. Run the stage that writes it again.") from error
             self._arrays, self._pid = {}, os.getpid()

@@ -1,7 +1,7 @@
 """Tables in Parquet: written and read as streams; a file that is not what it should be is named."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.blobs import Blob, remedy
 from bestie.artifacts.schemas import CATEGORIES, CUES, IMAGES, INSTANCES
 from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
@@ -84,7 +85,7 @@ class TableWriter:
 
 
 def read_table(
-    path: Path,
+    path: Path | Blob,
     schema: pa.Schema,
     columns: Collection[str] | None = None,
     where: Mapping[str, Any] | None = None,
@@ -92,7 +93,7 @@ def read_table(
     """Read a whole table, or the named columns, or the rows that `where` selects.
 
     Args:
-        path: a Parquet file.
+        path: a Parquet file, on disk or elsewhere.
         schema: what the file must hold; further columns are ignored, so EVOLUTION reads as INSTANCES.
         columns: the columns to return; all of the schema when None.
         where: column -> the value, or the collection of values, that a row must have.
@@ -101,22 +102,24 @@ def read_table(
         InputError: the file is missing, is no Parquet file, or lacks a column or has it with another type.
     """
     _names(schema, where)
-    _open_table(path, schema).close()
     filters = [(name, "in", _as_list(wanted)) for name, wanted in (where or {}).items()]
-    table = pq.read_table(
-        path, columns=_names(schema, columns), filters=filters or None, partitioning=None, use_threads=False
-    )
+    with _open_table(path, schema), _source(path) as source:
+        table = pq.read_table(
+            source, columns=_names(schema, columns), filters=filters or None, partitioning=None, use_threads=False
+        )
     return {name: _to_numpy(table[name].combine_chunks()) for name in table.column_names}
 
 
-def iter_rows(path: Path, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+def iter_rows(path: Path | Blob, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
     """Stream the rows as dictionaries of Python values. Errors as in `read_table`."""
     with _open_table(path, schema) as file:
-        for batch in file.iter_batches(columns=_names(schema, columns), use_threads=False):
+        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=_names(schema, columns), use_threads=False):
             yield from batch.to_pylist()
 
 
-def iter_images(path: Path, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[tuple[int, Columns]]:
+def iter_images(
+    path: Path | Blob, schema: pa.Schema, columns: Collection[str] | None = None
+) -> Iterator[tuple[int, Columns]]:
     """Stream (row, the columns of that image) for every image that has rows, in ascending order of `row`.
 
     Memory does not grow with the table. Errors as in `read_table`, and InputError when the table is not
@@ -125,7 +128,8 @@ def iter_images(path: Path, schema: pa.Schema, columns: Collection[str] | None =
     names = _names(schema, columns)
     with _open_table(path, schema) as file:
         held: pa.Table | None = None
-        for batch in file.iter_batches(columns=list(dict.fromkeys(["row", *names])), use_threads=False):
+        wanted = list(dict.fromkeys(["row", *names]))
+        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=wanted, use_threads=False):
             table = pa.Table.from_batches([batch])
             table = table if held is None else pa.concat_tables([held, table])
             rows = table["row"].to_numpy()
@@ -148,7 +152,7 @@ def write_images(path: Path, records: Iterable[ImageRecord]) -> None:
             writer.append({name: getattr(record, name) for name in IMAGES.names})
 
 
-def read_images(path: Path, split: str | None = None) -> list[ImageRecord]:
+def read_images(path: Path | Blob, split: str | None = None) -> list[ImageRecord]:
     """Read `images.parquet`, or one split of it, in row order. Errors as in `read_table`."""
     rows = iter_rows(path, IMAGES)
     return [
@@ -165,12 +169,12 @@ def write_categories(path: Path, categories: Iterable[Category]) -> None:
             writer.append({name: getattr(category, name) for name in CATEGORIES.names})
 
 
-def read_categories(path: Path) -> list[Category]:
+def read_categories(path: Path | Blob) -> list[Category]:
     """Read `categories.parquet`; entry k has category_id k + 1. Errors as in `read_table`."""
     return [Category(**row) for row in iter_rows(path, CATEGORIES)]
 
 
-def read_instance_categories(path: Path) -> dict[int, np.ndarray]:
+def read_instance_categories(path: Path | Blob) -> dict[int, np.ndarray]:
     """row -> category_id of instances 1, 2, ... of that image, from an instance table. Errors as in `read_table`."""
     return {
         row: columns["category_id"][np.argsort(columns["instance_id"])]
@@ -178,7 +182,7 @@ def read_instance_categories(path: Path) -> dict[int, np.ndarray]:
     }
 
 
-def read_points(path: Path) -> dict[int, np.ndarray]:
+def read_points(path: Path | Blob) -> dict[int, np.ndarray]:
     """row -> array of (x, y, category_id), from a cue or point table. Errors as in `read_table`."""
     return {
         row: np.stack([columns["x"], columns["y"], columns["category_id"]], axis=1)
@@ -186,23 +190,35 @@ def read_points(path: Path) -> dict[int, np.ndarray]:
     }
 
 
-def _open_table(path: Path, schema: pa.Schema) -> pq.ParquetFile:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist. Run the stage that writes it.")
+@contextmanager
+def _open_table(path: Path | Blob, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    """The opened file, its columns checked; what cannot be read in the block is an InputError too."""
     try:
-        file = pq.ParquetFile(path)
+        with _source(path) as source, pq.ParquetFile(source, pre_buffer=False) as file:
+            _check_columns(path, schema, file.schema_arrow)
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is no readable Parquet file ({error}). Write it again.") from error
-    found = file.schema_arrow
+
+
+def _source(path: Path | Blob) -> AbstractContextManager[Any]:
+    """What pyarrow reads from: the path itself, or an open file."""
+    if isinstance(path, Blob):
+        return path.open()
+    if not path.is_file():
+        raise InputError(f"{path} does not exist. Run the stage that writes it.")
+    return nullcontext(path)
+
+
+def _check_columns(path: Path | Blob, schema: pa.Schema, found: pa.Schema) -> None:
     for field in schema:
         if field.name not in found.names:
-            raise InputError(f"{path} has no column {field.name}. Run the stage that writes it again.")
+            raise InputError(f"{path} has no column {field.name}. {remedy(path)}")
         if found.field(field.name).type != field.type:
             raise InputError(
                 f"{path} has {found.field(field.name).type}, not {field.type}, in its column {field.name}. "
-                "Run the stage that writes it again."
+                f"{remedy(path)}"
             )
-    return file
 
 
 def _names(schema: pa.Schema, columns: Collection[str] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Weights without pickle: one flat array of bytes in Zarr and an index of what lies where."""
+"""Weights that cannot run code: one flat array of bytes in Zarr and an index of what lies where; other formats read."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,14 @@ from zarr.errors import ArrayNotFoundError
 from zarr.storage import LocalStore
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.datasets.base import hash_file
 from bestie.errors import InputError
 
 FORMAT = "bestie-weights-1"
 CHUNK_BYTES = 4 * 2**20
 SHARD_BYTES = 128 * 2**20
+PYTORCH_SUFFIXES = (".pth", ".pt", ".bin")
+CHECKPOINT_KEYS = ("model", "state_dict")
 
 StateDict = dict[str, Tensor]
 
@@ -76,15 +80,7 @@ def load_weights(path: Path) -> tuple[StateDict, dict[str, Any]]:
     Raises:
         InputError: the folder is missing, holds something else, or its bytes are damaged or incomplete.
     """
-    if not path.is_dir():
-        raise InputError(f"{path} does not exist. Run the stage that writes the weights or correct the path.")
-    try:
-        array = zarr.open_array(LocalStore(path, read_only=True), mode="r")
-    except (ArrayNotFoundError, FileNotFoundError, ValueError) as error:
-        raise InputError(f"{path} is no Zarr array, so it holds no weights. Correct the path.") from error
-    described: dict[str, Any] = dict(array.attrs)
-    if described.get("format") != FORMAT:
-        raise InputError(f"{path} holds no weights in the format {FORMAT}. Correct the path.")
+    array, described = _open_weights(path)
     data = _read_bytes(path, array)
     if hashlib.sha256(data.data).hexdigest() != described["sha256"]:
         raise InputError(f"{path} is damaged: its bytes differ from their SHA-256. Restore or write it again.")
@@ -92,19 +88,33 @@ def load_weights(path: Path) -> tuple[StateDict, dict[str, Any]]:
 
 
 def load_any_weights(path: Path) -> tuple[StateDict, dict[str, Any]]:
-    """Weights from a folder that `save_weights` wrote or from a `.safetensors` file, with their attributes.
+    """Weights from a folder that `save_weights` wrote, a `.safetensors` file or a PyTorch file, with their attributes.
+
+    A PyTorch file (`.pth`, `.pt`, `.bin`) is opened for tensors alone, so that nothing in it can run code. It may
+    hold the tensors by name, or under the key "model" or "state_dict" of a training's checkpoint.
 
     Raises:
-        InputError: the path is missing, damaged, or another format. Pickled checkpoints are never opened.
+        InputError: the path is missing, damaged, another format, or holds other things than tensors.
     """
     if path.suffix == ".safetensors":
         return _load_safetensors(path), {}
+    if path.suffix in PYTORCH_SUFFIXES:
+        return _load_pytorch(path), {}
     if path.is_file():
         raise InputError(
-            f"{path} is neither a .safetensors file nor a folder of weights. Convert it to .safetensors; "
-            "a pickled checkpoint is not opened, because it can run code."
+            f"{path} is neither a .safetensors file, a PyTorch file ({', '.join(PYTORCH_SUFFIXES)}) nor a folder of "
+            "weights. Convert it to .safetensors."
         )
     return load_weights(path)
+
+
+def weights_sha256(path: Path) -> str:
+    """The hash of a weight file, or that of the tensors in a folder of weights. InputError as `load_any_weights`."""
+    if path.is_dir():
+        return _open_weights(path)[1]["sha256"]
+    if not path.is_file():
+        raise InputError(f"{path} does not exist. Correct the path of the weights or put the file there.")
+    return hash_file(path)
 
 
 def save_safetensors(path: Path, state_dict: Mapping[str, Shaped[Tensor, "..."]]) -> None:
@@ -151,6 +161,20 @@ def match_weights(
     return taken
 
 
+def _open_weights(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The array of bytes and what its attributes say of it."""
+    if not path.is_dir():
+        raise InputError(f"{path} does not exist. Run the stage that writes the weights or correct the path.")
+    try:
+        array = zarr.open_array(LocalStore(path, read_only=True), mode="r")
+    except (ArrayNotFoundError, FileNotFoundError, ValueError) as error:
+        raise InputError(f"{path} is no Zarr array, so it holds no weights. Correct the path.") from error
+    described: dict[str, Any] = dict(array.attrs)
+    if described.get("format") != FORMAT:
+        raise InputError(f"{path} holds no weights in the format {FORMAT}. Correct the path.")
+    return array, described
+
+
 def _matches(name: str, patterns: Collection[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
@@ -167,6 +191,26 @@ def _load_safetensors(path: Path) -> StateDict:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is no readable .safetensors file ({error}). Restore the file.") from error
+
+
+def _load_pytorch(path: Path) -> StateDict:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist. Correct the path of the weights or put the file there.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise InputError(
+            f"{path} holds more than tensors, and is not opened, because it could run code. "
+            "Save its state_dict alone, or convert it to .safetensors."
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise InputError(f"{path} is no readable PyTorch file ({error}). Restore the file.") from error
+    for key in CHECKPOINT_KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path} holds no tensors by name. Save the state_dict of the model.")
+    return {str(name): value for name, value in content.items()}
 
 
 def _read_bytes(path: Path, array: Any) -> UInt8[np.ndarray, "n"]:

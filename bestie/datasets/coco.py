@@ -1,43 +1,25 @@
 """COCO 2017 as it is distributed, or a part of it in the same folders and files."""
 
-import json
-from array import array
-from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from faster_coco_eval.core import mask as coco_mask
-from jaxtyping import Bool
-
-from bestie.datasets.base import (
-    Category,
-    GroundTruth,
-    ImageRecord,
-    Point,
-    TruthInstance,
-    hash_file,
-    image_size,
-)
+from bestie.datasets.base import Category, GroundTruth, ImageRecord, Point, hash_file, image_size
+from bestie.datasets.coco_file import AnnotatedImage, CocoFile
 from bestie.datasets.points import read_points
 from bestie.errors import InputError
 
 COCO_SPLITS = {"train": "train2017", "val": "val2017"}
+MISSING = "Correct dataset.root, prepare.train_list or prepare.val_list."
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One image of an annotation file."""
+    """One image, the path of its file below the root, and the annotation file that lists it."""
 
+    image: AnnotatedImage
     path: str
-    source_id: int
-    height: int
-    width: int
-    annotations: tuple[dict[str, Any], ...]
-    file: Path
+    file: CocoFile
 
 
 class CocoDataSet:
@@ -51,7 +33,8 @@ class CocoDataSet:
 
     Args:
         root: the folder with `annotations/` and the image folders.
-        splits: split -> its name in COCO: `annotations/instances_<name>.json` and the folder `<name>/`.
+        splits: split -> its name in COCO: `annotations/instances_<name>.json` and the folder `<name>/`. Where
+            no such file exists, `train` and `val` stand for the names of COCO 2017, `train2017` and `val2017`.
 
     Raises:
         InputError: an annotation file is missing, is malformed, contradicts itself or the other one.
@@ -61,19 +44,21 @@ class CocoDataSet:
         self.root = root
         self._samples: dict[str, tuple[str, ...]] = {}
         self._entries: dict[str, _Entry] = {}
-        categories: tuple[Category, ...] = ()
-        for split, name in (COCO_SPLITS if splits is None else splits).items():
-            path = root / "annotations" / f"instances_{name}.json"
-            found, entries = _read_split(path, folder=name)
-            if categories and found != categories:
-                raise InputError(f"{path} has other categories than the other splits. Restore the file.")
+        names: dict[int, str] = {}
+        for split, wanted in (COCO_SPLITS if splits is None else splits).items():
+            name = _name_in_coco(root, wanted)
+            file = CocoFile(_annotation_path(root, name), missing=MISSING)
+            if names and file.category_names != names:
+                raise InputError(f"{file.path} has other categories than the other splits. Restore the file.")
+            entries = _entries(file, folder=name)
             if shared := entries.keys() & self._entries.keys():
-                raise InputError(f"{path} lists the image {min(shared)} of another split. Remove it from one.")
-            categories = found
+                raise InputError(f"{file.path} lists the image {min(shared)} of another split. Remove it from one.")
+            names = file.category_names
             self._entries |= entries
             self._samples[split] = tuple(entries)
-        self.categories = categories
-        self._id_of_source = {category.source_id: category.category_id for category in categories}
+        ordered = enumerate(names.items(), start=1)
+        self.categories = tuple(Category(k, name, source_id) for k, (source_id, name) in ordered)
+        self._id_of_source = {category.source_id: category.category_id for category in self.categories}
 
     def samples(self, split: str) -> tuple[str, ...]:
         """The image ids of a split, in ascending order of COCO's numbers. InputError for an unknown split."""
@@ -84,131 +69,53 @@ class CocoDataSet:
     def record(self, image_id: str, *, row: int, split: str) -> ImageRecord:
         """The record of one image. InputError when the file is missing or of another size than COCO says."""
         entry = self._entry(image_id)
-        path = self.root / entry.path
-        if (size := image_size(path)) != (entry.height, entry.width):
+        path, image = self.root / entry.path, entry.image
+        if (size := image_size(path)) != (image.height, image.width):
             raise InputError(
-                f"{path} is {size[0]}x{size[1]} (height x width), but {entry.file} says "
-                f"{entry.height}x{entry.width}. Restore the image."
+                f"{path} is {size[0]}x{size[1]} (height x width), but {entry.file.path} says "
+                f"{image.height}x{image.width}. Restore the image."
             )
         return ImageRecord(
             row=row,
             image_id=image_id,
             split=split,
             path=entry.path,
-            height=entry.height,
-            width=entry.width,
+            height=image.height,
+            width=image.width,
             sha256=hash_file(path),
-            labels=tuple(sorted({self._category_id(entry, a) for a in entry.annotations})),
+            labels=tuple(sorted(self._id_of_source[number] for number in entry.file.categories_in(image))),
         )
 
     def ground_truth(self, image_id: str) -> GroundTruth:
-        """The true masks. The semantic map is painted from them, large ones first; crowds have their class.
-
-        InputError for a malformed mask. Masks that cover no pixel are left out.
-        """
+        """The true masks, as `CocoFile.ground_truth` has them. InputError for a malformed mask."""
         entry = self._entry(image_id)
-        instances = [
-            TruthInstance(self._category_id(entry, a), _decode(entry, a), bool(a.get("iscrowd", 0)))
-            for a in entry.annotations
-        ]
-        instances = [instance for instance in instances if instance.mask.any()]
-        semantic = np.zeros((entry.height, entry.width), np.uint8)
-        for instance in sorted(instances, key=lambda instance: -int(instance.mask.sum())):
-            semantic[instance.mask] = instance.category_id
-        return GroundTruth(tuple(instances), semantic)
+        return entry.file.ground_truth(entry.image, self._id_of_source)
 
     def points(self, image_id: str) -> tuple[Point, ...]:
         """The point labels of one image. InputError when the file is missing or a line is malformed."""
-        entry = self._entry(image_id)
+        image = self._entry(image_id).image
         path = self.root / "Center_points" / f"{image_id}.txt"
-        return read_points(path, n_categories=len(self.categories), height=entry.height, width=entry.width)
+        return read_points(path, n_categories=len(self.categories), height=image.height, width=image.width)
 
     def _entry(self, image_id: str) -> _Entry:
         if image_id not in self._entries:
             raise InputError(f"{self.root} annotates no image {image_id}. Run prepare again for this data set.")
         return self._entries[image_id]
 
-    def _category_id(self, entry: _Entry, annotation: Mapping[str, Any]) -> int:
-        source_id = annotation["category_id"]
-        if source_id not in self._id_of_source:
-            raise InputError(
-                f"{entry.file}, annotation {annotation['id']}: there is no category {source_id}. Correct the file."
-            )
-        return self._id_of_source[source_id]
+
+def _name_in_coco(root: Path, name: str) -> str:
+    return name if _annotation_path(root, name).exists() else COCO_SPLITS.get(name, name)
 
 
-def _read_split(path: Path, *, folder: str) -> tuple[tuple[Category, ...], dict[str, _Entry]]:
-    content = _load(path)
-    try:
-        return _categories(content["categories"]), _entries(path, folder, content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not in COCO's format ({error!r}). Restore the file.") from error
+def _annotation_path(root: Path, name: str) -> Path:
+    return root / "annotations" / f"instances_{name}.json"
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return json.load(file, object_hook=_pack_polygons)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} does not exist. Correct dataset.root, prepare.train_list or prepare.val_list."
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path} is no valid JSON ({error}). Restore the file.") from error
-
-
-def _pack_polygons(entry: dict[str, Any]) -> dict[str, Any]:
-    """Called for each JSON object as it is read: packed, COCO's polygons take a quarter of the memory."""
-    segmentation = entry.get("segmentation")
-    if isinstance(segmentation, list):
-        with suppress(TypeError):  # what is no polygon is reported with its annotation when it is decoded
-            entry["segmentation"] = [array("d", polygon) for polygon in segmentation]
-    return entry
-
-
-def _categories(listed: list[dict[str, Any]]) -> tuple[Category, ...]:
-    ordered = sorted(listed, key=lambda category: category["id"])
-    return tuple(Category(k, entry["name"], entry["id"]) for k, entry in enumerate(ordered, start=1))
-
-
-def _entries(path: Path, folder: str, content: Mapping[str, Any]) -> dict[str, _Entry]:
-    annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for annotation in content["annotations"]:
-        kept = ("id", "category_id", "iscrowd", "segmentation")
-        annotations[annotation["image_id"]].append({k: annotation[k] for k in kept})
-    entries = {}
-    for image in sorted(content["images"], key=lambda image: image["id"]):
-        image_id = Path(image["file_name"]).stem
+def _entries(file: CocoFile, *, folder: str) -> dict[str, _Entry]:
+    entries: dict[str, _Entry] = {}
+    for image in file.images:
+        image_id = Path(image.file_name).stem
         if image_id in entries:
-            raise InputError(f"{path} lists two images {image_id}. Give their files different names.")
-        entries[image_id] = _Entry(
-            path=f"{folder}/{image['file_name']}",
-            source_id=image["id"],
-            height=image["height"],
-            width=image["width"],
-            annotations=tuple(annotations.pop(image["id"], ())),
-            file=path,
-        )
-    if annotations:
-        raise InputError(f"{path} annotates the image {min(annotations)}, which it does not list. Restore the file.")
+            raise InputError(f"{file.path} lists two images {image_id}. Give their files different names.")
+        entries[image_id] = _Entry(image, f"{folder}/{image.file_name}", file)
     return entries
-
-
-def _decode(entry: _Entry, annotation: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
-    coded, size = annotation["segmentation"], (entry.height, entry.width)
-    try:
-        if isinstance(coded, list):
-            coded = coco_mask.merge(coco_mask.frPyObjects([list(polygon) for polygon in coded], *size))
-        elif isinstance(coded["counts"], list):
-            coded = coco_mask.frPyObjects(coded, *size)
-        mask = coco_mask.decode(coded).astype(bool, order="C")
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise InputError(
-            f"{entry.file}, annotation {annotation['id']}: its segmentation is malformed. Correct the file."
-        ) from error
-    if mask.shape != size:
-        raise InputError(
-            f"{entry.file}, annotation {annotation['id']}: its mask is {mask.shape}, its image {size}. "
-            "Correct the file."
-        )
-    return mask

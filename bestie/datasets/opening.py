@@ -1,7 +1,10 @@
 """`open_dataset`: the reader that the `dataset` section of the parameters asks for."""
 
+from pathlib import Path
+
 from bestie.datasets.base import DataSet
 from bestie.datasets.coco import CocoDataSet
+from bestie.datasets.folder import FolderDataSet
 from bestie.datasets.voc import VOC_CATEGORIES, VocDataSet
 from bestie.errors import InputError
 from bestie.params import Dataset, Prepare
@@ -22,5 +25,17 @@ def open_dataset(dataset: Dataset, prepare: Prepare) -> DataSet:
     if dataset.format == "coco":
         return CocoDataSet(dataset.image_root, splits)
     if dataset.format == "folder":
-        raise InputError("dataset.format: folder is not read yet; use voc or coco")
+        return _open_folder(dataset.image_root, splits, prepare)
     return VocDataSet(dataset.image_root, splits, prepare.categories or VOC_CATEGORIES)
+
+
+def _open_folder(root: Path, splits: dict[str, str], prepare: Prepare) -> FolderDataSet:
+    tables = prepare.folder
+    return FolderDataSet(
+        root,
+        splits,
+        labels=root / tables.labels,
+        categories=prepare.categories,
+        points=None if tables.points is None else root / tables.points,
+        annotations=None if tables.annotations is None else root / tables.annotations,
+    )

@@ -5,10 +5,11 @@ they will be seen (`fit_image`, `fit_map`, `fit_points`), then draw.
 """
 
 from bestie.pictures.color import category_colors, instance_colors, offset_colors, offset_wheel
-from bestie.pictures.instances import draw_instances
+from bestie.pictures.instances import draw_instances, draw_regions
 from bestie.pictures.layers import draw_activation, draw_centers_offsets, draw_cues, draw_semantic
+from bestie.pictures.panels import panel_sheet
 from bestie.pictures.scaling import fit_image, fit_map, fit_points
-from bestie.pictures.sheet import category_swatches, contact_sheet, save_png
+from bestie.pictures.sheet import category_swatches, contact_sheet, save_png, swatches
 
 __all__ = [
     "category_colors",
@@ -18,6 +19,7 @@ __all__ = [
     "draw_centers_offsets",
     "draw_cues",
     "draw_instances",
+    "draw_regions",
     "draw_semantic",
     "fit_image",
     "fit_map",
@@ -25,5 +27,7 @@ __all__ = [
     "instance_colors",
     "offset_colors",
     "offset_wheel",
+    "panel_sheet",
     "save_png",
+    "swatches",
 ]

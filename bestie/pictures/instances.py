@@ -41,15 +41,28 @@ def draw_instances(
     stack = _as_masks(masks, count=len(category_id))
     if names is not None and len(category_id) and not 1 <= category_id.min() <= category_id.max() <= len(names):
         raise ValueError(f"category ids {category_id.min()}..{category_id.max()}, but {len(names)} names")
-    areas_px = np.array([np.count_nonzero(mask) for mask in stack], dtype=np.int64)
+    texts = [_texts(index, category_id, score, names) for index in range(len(stack))]
+    return draw_regions(image, stack, instance_colors(len(stack))[1:], texts)
+
+
+def draw_regions(
+    image: UInt8[np.ndarray, "h w 3"],
+    masks: Sequence[Bool[np.ndarray, "h w"]],
+    colors: UInt8[np.ndarray, "n 3"],
+    texts: Sequence[Sequence[str]],
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Fill and outline each mask in its color, and write the first of its texts that fits on it.
+
+    Masks may overlap: larger ones are drawn first. An empty mask is not drawn.
+    """
+    areas_px = np.array([np.count_nonzero(mask) for mask in masks], dtype=np.int64)
     order = [index for index in np.argsort(-areas_px, kind="stable").tolist() if areas_px[index]]
-    colors = instance_colors(len(stack))[1:]
     drawn = image.copy()
     for index in order:
-        drawn[stack[index]] = _tinted(drawn[stack[index]], colors[index])
+        drawn[masks[index]] = _tinted(drawn[masks[index]], colors[index])
     for index in order:
-        _outline(drawn, stack[index], colors[index].tolist())
-    return _write_labels(drawn, [stack[i] for i in order], [_texts(i, category_id, score, names) for i in order])
+        _outline(drawn, masks[index], colors[index].tolist())
+    return _write_labels(drawn, [masks[index] for index in order], [texts[index] for index in order])
 
 
 def _as_masks(masks: Masks, *, count: int) -> list[Bool[np.ndarray, "h w"]]:
@@ -101,7 +114,7 @@ class _Box:
 
 
 def _write_labels(
-    image: UInt8[np.ndarray, "h w 3"], masks: list[np.ndarray], texts: list[list[str]]
+    image: UInt8[np.ndarray, "h w 3"], masks: list[np.ndarray], texts: list[Sequence[str]]
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Write on each instance the first of its texts that fits and covers no label written before."""
     height, width = image.shape[:2]

@@ -1,6 +1,6 @@
 """Sheets: rows of pictures under common headers, to see many images through all stages at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,15 @@ def contact_sheet(
     cell_px: int,
     legend: Sequence[tuple[str, Picture]] = (),
     title: str | None = None,
+    least_width_px: int = 0,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Lay out rows of (caption, pictures), a picture for each header, on white paper.
 
     A picture is scaled until its longer side is `cell_px`; columns and rows are as wide and high as their
     largest picture. None is an empty cell. Captions stand at the left, their lines separated by a line feed;
     text that is too long ends in dots. The pictures of the legend, such as `offset_wheel` and
-    `category_swatches`, stand at the bottom in their own size, each followed by its text.
+    `category_swatches`, stand at the bottom in their own size, each followed by its text. The paper is
+    `least_width_px` wide or wider.
 
     Raises ValueError for a row that has not as many pictures as there are headers.
     """
@@ -47,7 +49,7 @@ def contact_sheet(
             raise ValueError(f"row {caption!r} has {len(pictures)} pictures, but there are {len(headers)} headers")
     cells = [[None if p is None else fit_image(p, cell_px) for p in pictures] for _, pictures in rows]
     captions = [caption.split("\n") if caption else [] for caption, _ in rows]
-    layout = _arrange(cells, captions, headers, cell_px=cell_px, has_title=bool(title))
+    layout = _arrange(cells, captions, headers, cell_px=cell_px, has_title=bool(title), least_width_px=least_width_px)
     lines = _legend_lines(legend, width_px=layout.width - 2 * MARGIN_PX)
     height = layout.grid_bottom + sum(line.height + 2 * GAP_PX for line in lines) + MARGIN_PX
     canvas = Image.new("RGB", (layout.width, height), PAPER)
@@ -65,11 +67,14 @@ def contact_sheet(
 
 def category_swatches(names: Sequence[str]) -> list[tuple[str, UInt8[np.ndarray, "s s 3"]]]:
     """Entries of a legend that name the `category_colors`; `names[c - 1]` is category_id c."""
-    colors = category_colors(len(names))[1:]
-    return [
-        (name, np.full((SWATCH_PX, SWATCH_PX, 3), color, dtype=np.uint8))
-        for name, color in zip(names, colors, strict=True)
-    ]
+    return swatches(zip(names, category_colors(len(names))[1:], strict=True))
+
+
+def swatches(
+    colors: Iterable[tuple[str, Sequence[int] | UInt8[np.ndarray, "3"]]],
+) -> list[tuple[str, UInt8[np.ndarray, "s s 3"]]]:
+    """Entries of a legend: a square of each color, and what it means."""
+    return [(name, np.full((SWATCH_PX, SWATCH_PX, 3), color, dtype=np.uint8)) for name, color in colors]
 
 
 def save_png(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
@@ -98,6 +103,7 @@ def _arrange(
     *,
     cell_px: int,
     has_title: bool,
+    least_width_px: int,
 ) -> _Layout:
     column_width = [
         max([p.shape[1] for p in (row[column] for row in cells) if p is not None], default=cell_px)
@@ -123,7 +129,7 @@ def _arrange(
         row_height=row_height,
         header_bottom=header_bottom,
         caption_width=caption_width,
-        width=width + MARGIN_PX,
+        width=max(width + MARGIN_PX, least_width_px),
         grid_bottom=grid_bottom,
     )
 

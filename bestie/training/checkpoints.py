@@ -31,9 +31,14 @@ def fingerprint(values: Mapping[str, Any], inputs: Iterable[Path]) -> str:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         for file in files:
             if file.suffix != ".pyc":
-                digest.update(str(file).encode())
+                digest.update(_place(file).encode())
                 digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _place(file: Path) -> str:
+    """A name that is the same in every clone: a checkpoint may be continued in another one."""
+    return str(file.relative_to(CODE.parent) if file.is_relative_to(CODE.parent) else file)
 
 
 class Checkpoints:

@@ -1,22 +1,49 @@
 """First weights of a backbone: the library's download, a local file, or the stage before."""
 
-import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import timm
+import torch
 from torch import nn
 
-from bestie.artifacts.weights import load_any_weights, load_weights, match_weights
+from bestie.artifacts.weights import StateDict, load_any_weights, load_weights, match_weights, weights_sha256
 from bestie.backbones import FeatureExtractor, create_backbone
-from bestie.datasets.base import hash_file
 from bestie.errors import InputError
 from bestie.params import Backbone
+from bestie.training.weight_files import DOWNLOAD, PREVIOUS, RANDOM, download_weights, find_weights
 
-#: Parts of classifiers that feature extractors leave out.
-HEADS = ("fc.*", "classifier.*", "head.*", "conv_head.*", "bn2.*", "norm_head.*", "incre_modules.*")
+#: Parts of classifiers that feature extractors leave out, by the names that other tools give them.
+HEADS = (
+    "fc.*",
+    "classifier.*",
+    "head.*",
+    "pre_logits.*",
+    "conv_head.*",
+    "bn2.*",
+    "norm_head.*",
+    "incre_modules.*",
+    "downsamp_modules.*",
+    "final_layer.*",
+)
+#: Counters of batches seen; files of other tools leave them out.
+COUNTERS = ("*num_batches_tracked",)
+
+#: What the names of a backbone's tensors begin with in a model of this pipeline.
+BACKBONE = "backbone.model."
+
+Origin = dict[str, Any]
 
 
-def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[FeatureExtractor, dict[str, Any]]:
+class FirstWeights(NamedTuple):
+    """Tensors by the names of the whole model, where they came from (for the artifact), and from which path."""
+
+    tensors: StateDict
+    origin: Origin
+    path: Path
+
+
+def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[FeatureExtractor, Origin]:
     """A backbone with its first weights, and where these came from, for the artifact's attributes.
 
     Args:
@@ -24,17 +51,13 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
         previous: weights of the stage before, for `weights: previous`.
 
     Raises:
-        InputError: unknown backbone; a weight file that is missing, has another hash than `sha256`, or
-            lacks a tensor of the backbone.
+        InputError: unknown backbone, or what `first_weights` and `load_backbone` find.
     """
-    backbone = bare_backbone(params, pretrained=params.weights == "download")
-    origin = {"weights": params.weights}
-    if params.weights == "previous":
-        if previous is None:
-            raise InputError("weights: previous, but this is the first stage that trains; name a file or random")
-        _load_previous(backbone, previous)
-    elif params.weights not in ("random", "download"):
-        origin = _load_file(backbone, params)
+    backbone = bare_backbone(params)
+    first = first_weights(params, previous=previous)
+    if first is not None:
+        load_backbone(backbone.model, first, params.name)
+    origin = {"weights": RANDOM} if first is None else first.origin
     if not params.trainable:
         backbone.freeze()
     elif params.frozen_stages:
@@ -42,51 +65,75 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
     return backbone, origin
 
 
-def _load_file(backbone: FeatureExtractor, params: Backbone) -> dict[str, Any]:
-    path = find_weights(params.weights)
-    found = hash_file(path) if path.is_file() else ""
-    if params.sha256 is not None and found != params.sha256:
-        raise InputError(
-            f"{path} has SHA-256 {found}, but the parameters ask for {params.sha256}; "
-            "restore the file or correct backbone.sha256"
-        )
-    weights, _ = load_any_weights(path)
-    _load(backbone.model, weights, path)
-    return {"weights": path.name, "sha256": found}
+def bare_backbone(params: Backbone) -> FeatureExtractor:
+    """The backbone with random weights."""
+    return create_backbone(params.name, output_stride=params.output_stride, stages=params.stages)
 
 
-def bare_backbone(params: Backbone, *, pretrained: bool = False) -> FeatureExtractor:
-    """The backbone with random weights, or those that `timm` downloads."""
-    return create_backbone(params.name, output_stride=params.output_stride, stages=params.stages, pretrained=pretrained)
-
-
-def find_weights(name: str) -> Path:
-    """The file at path `name`, or the one of that file name in the folder BESTIE_WEIGHTS.
+def first_weights(params: Backbone, *, previous: Path | None = None) -> FirstWeights | None:
+    """The weights that `backbone.weights` asks for; None for random ones.
 
     Raises:
-        InputError: there is neither.
+        InputError: a file that is missing, cannot be fetched or has another hash than `backbone.sha256`; there is
+            no stage before.
     """
-    path = Path(name)
-    folder = os.environ.get("BESTIE_WEIGHTS")
-    if folder and (Path(folder) / path.name).exists():
-        return Path(folder) / path.name
-    if not path.exists():
+    if params.weights == RANDOM:
+        return None
+    if params.weights == PREVIOUS:
+        if previous is None:
+            raise InputError("weights: previous, but this is the first stage that trains; name a file or random")
+        return FirstWeights(_of_backbone(load_weights(previous)[0]), {"weights": PREVIOUS}, previous)
+    if params.weights == DOWNLOAD:
+        source, path = download_weights(params.name)
+        first = read_weight_file(path, params.sha256)
+        return first._replace(origin={**first.origin, "weights": DOWNLOAD, "source": source})
+    return read_weight_file(find_weights(params.weights), params.sha256)
+
+
+def read_weight_file(path: Path, sha256: str | None = None) -> FirstWeights:
+    """The tensors of a file with its name and hash. InputError for another hash, and as `load_any_weights`."""
+    found = weights_sha256(path)
+    if sha256 is not None and found != sha256:
         raise InputError(
-            f"weight file {path} does not exist; put it there, or set BESTIE_WEIGHTS to the folder that has it"
+            f"{path} has SHA-256 {found}, but the parameters ask for {sha256}; "
+            "restore the file or correct backbone.sha256"
         )
-    return path
+    tensors, _ = load_any_weights(path)
+    return FirstWeights(_of_backbone(tensors), {"weights": path.name, "sha256": found}, path)
 
 
-def _load_previous(backbone: FeatureExtractor, path: Path) -> None:
-    weights, _ = load_weights(path)
-    own = {name: value for name, value in weights.items() if name.startswith("backbone.model.")}
-    renamed = {name.removeprefix("backbone.model."): value for name, value in own.items()}
-    _load(backbone.model, renamed, path)
+def load_backbone(model: nn.Module, first: FirstWeights, name: str) -> None:
+    """Load weights into a feature extractor of `timm`, every tensor of it.
 
+    Args:
+        model: the extractor of the model `name`.
+        first: weights by the names of the whole model.
+        name: the whole model.
 
-def _load(model: nn.Module, weights: dict[str, Any], source: Path) -> None:
+    Raises:
+        InputError: a tensor is missing, has another shape, or belongs to no such model.
+    """
     state = model.state_dict()
-    # Counters of batches seen; files of other tools leave them out.
-    allow_missing = ("*num_batches_tracked",)
-    matched = match_weights(state, weights, source=source, allow_missing=allow_missing, allow_unused=HEADS)
+    own_name = {_full_name(key): key for key in state}
+    tensors = {own_name.get(key, key): value for key, value in first.tensors.items()}
+    left_out = (*HEADS, *_left_out(name, own_name)) if tensors.keys() - state.keys() else ()
+    matched = match_weights(state, tensors, source=first.path, allow_missing=COUNTERS, allow_unused=left_out)
     model.load_state_dict({**state, **matched})
+
+
+def _full_name(key: str) -> str:
+    """The name in the whole model: `timm` writes the first dot of VGG's nested layers as an underscore."""
+    return key.replace("features_", "features.", 1) if key.startswith("features_") else key
+
+
+def _left_out(name: str, kept: dict[str, str]) -> list[str]:
+    """Names of the whole model's tensors that its extractor does without."""
+    with torch.device("meta"):
+        whole = timm.create_model(name.partition(".")[0])
+    return [key for key in whole.state_dict() if key not in kept]
+
+
+def _of_backbone(tensors: StateDict) -> StateDict:
+    """The backbone's part of a model of this pipeline, by the backbone's own names; anything else as it is."""
+    own = {key: value for key, value in tensors.items() if key.startswith(BACKBONE)}
+    return {_full_name(key.removeprefix(BACKBONE)): value for key, value in (own or tensors).items()}

@@ -1,6 +1,7 @@
 """The training loop: epochs of batches, checkpoints, history. What a step computes is the caller's."""
 
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -177,6 +178,7 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         clock.epoch, clock.step = state["clock"]
+        print(f"{self.description}: continues at step {clock.step} of {clock.steps}", file=sys.stderr)
         self.history.extend(state["history"])
         on_cpu, *on_gpus = state["random"]
         torch.set_rng_state(on_cpu)

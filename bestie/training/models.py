@@ -10,16 +10,18 @@ from typing import Any, TypeVar
 from torch import nn
 from torchvision.models.detection import MaskRCNN
 
-from bestie.artifacts.weights import load_weights, save_weights
+from bestie.artifacts.weights import load_any_weights, load_weights, match_weights, save_weights, weights_sha256
 from bestie.backbones import FeatureExtractor
 from bestie.classifier import Classifier
-from bestie.detector import build_detector
+from bestie.detector import build_detector, build_standard_detector
 from bestie.errors import InputError
 from bestie.network import BestieNetwork
 from bestie.params import TrainBestie, Training, TrainMrcnn, TrainPam
-from bestie.training.initial import bare_backbone, build_backbone
+from bestie.release import rename_release
+from bestie.training.initial import COUNTERS, Origin, bare_backbone, build_backbone, first_weights, load_backbone
+from bestie.training.weight_files import RANDOM, find_weights
 
-Origin = dict[str, Any]
+STANDARD = "maskrcnn_resnet50_fpn"
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -41,7 +43,12 @@ def save_model(
 
 
 def create_classifier(params: TrainPam, *, num_classes: int) -> tuple[Classifier, Origin]:
-    """The classifier with its first weights, and where those came from. InputError as `build_backbone`."""
+    """The classifier with its first weights or, with `trained`, its last ones, and where those came from.
+
+    InputError as `build_backbone` and `take_over`.
+    """
+    if params.trained is not None:
+        return take_over(_classifier(bare_backbone(params.backbone), params, num_classes), params.trained)
     backbone, origin = build_backbone(params.backbone)
     return _classifier(backbone, params, num_classes), origin
 
@@ -55,7 +62,12 @@ def load_classifier(path: Path) -> Classifier:
 
 
 def create_network(params: TrainBestie, *, num_classes: int, previous: Path) -> tuple[BestieNetwork, Origin]:
-    """The network with its first weights, and where those came from. InputError as `build_backbone`."""
+    """The network with its first weights or, with `trained`, its last ones, and where those came from.
+
+    InputError as `build_backbone` and `take_over`.
+    """
+    if params.trained is not None:
+        return take_over(_network(bare_backbone(params.backbone), params, num_classes), params.trained)
     backbone, origin = build_backbone(params.backbone, previous=previous)
     return _network(backbone, params, num_classes), origin
 
@@ -74,8 +86,12 @@ def create_detector(params: TrainMrcnn, *, num_classes: int, previous: Path) -> 
     Raises:
         InputError: as `build_backbone`, or the anchor sizes do not fit the backbone.
     """
-    if params.architecture == "maskrcnn_resnet50_fpn":
-        return _detector(None, params, num_classes), {"weights": "random"}
+    if params.architecture == STANDARD:
+        detector = _standard_detector(params, num_classes)
+        first = first_weights(params.backbone, previous=previous)
+        if first is not None:
+            load_backbone(detector.backbone.body, first, "resnet50")
+        return detector, {"weights": RANDOM} if first is None else first.origin
     backbone, origin = build_backbone(params.backbone, previous=previous)
     return _detector(backbone, params, num_classes), origin
 
@@ -83,10 +99,28 @@ def create_detector(params: TrainMrcnn, *, num_classes: int, previous: Path) -> 
 def load_detector(path: Path) -> MaskRCNN:
     """A trained detector. InputError as `load_weights`."""
     weights, attributes = load_weights(path)
-    params = TrainMrcnn.model_validate(attributes["params"])
-    standard = params.architecture == "maskrcnn_resnet50_fpn"
-    backbone = None if standard else bare_backbone(params.backbone)
-    return _with(_detector(backbone, params, attributes["num_classes"]), weights)
+    params, num_classes = TrainMrcnn.model_validate(attributes["params"]), attributes["num_classes"]
+    if params.architecture == STANDARD:
+        return _with(_standard_detector(params, num_classes), weights)
+    return _with(_detector(bare_backbone(params.backbone), params, num_classes), weights)
+
+
+def take_over(module: M, name: str) -> tuple[M, Origin]:
+    """Load a finished model: a checkpoint of the authors' release, or weights of this pipeline.
+
+    Args:
+        module: the model, built from the parameters.
+        name: a file or folder of weights, looked for as `find_weights` does.
+
+    Raises:
+        InputError: the file is missing or unreadable, or lacks, adds or misshapes a tensor of the model.
+    """
+    path = find_weights(name)
+    tensors, _ = load_any_weights(path)
+    state = module.state_dict()
+    matched = match_weights(state, rename_release(tensors), source=path, allow_missing=COUNTERS)
+    module.load_state_dict({**state, **matched})
+    return module.eval(), {"weights": path.name, "sha256": weights_sha256(path), "trained": True}
 
 
 def _classifier(backbone: FeatureExtractor, params: TrainPam, num_classes: int) -> Classifier:
@@ -97,6 +131,7 @@ def _classifier(backbone: FeatureExtractor, params: TrainPam, num_classes: int) 
         alpha=params.alpha,
         attention_layers=params.attention_layers,
         normalized=not params.backbone.name.startswith("vgg"),
+        pointwise_start=params.pointwise_start,
     )
 
 
@@ -110,8 +145,17 @@ def _network(backbone: FeatureExtractor, params: TrainBestie, num_classes: int) 
     )
 
 
-def _detector(backbone: FeatureExtractor | None, params: TrainMrcnn, num_classes: int) -> MaskRCNN:
-    if backbone is not None and len(params.anchor_sizes_px) != len(backbone.strides):
+def _standard_detector(params: TrainMrcnn, num_classes: int) -> MaskRCNN:
+    return build_standard_detector(
+        num_classes=num_classes,
+        pretrained=params.backbone.weights != RANDOM,
+        min_side_px=params.min_side_px,
+        max_side_px=params.max_side_px,
+    )
+
+
+def _detector(backbone: FeatureExtractor, params: TrainMrcnn, num_classes: int) -> MaskRCNN:
+    if len(params.anchor_sizes_px) != len(backbone.strides):
         raise InputError(
             f"train_mrcnn.anchor_sizes_px has {len(params.anchor_sizes_px)} sizes, but {params.backbone.name} gives "
             f"{len(backbone.strides)} feature maps, of strides {backbone.strides}; correct the value"

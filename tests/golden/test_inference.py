@@ -9,7 +9,7 @@ from bestie.inference import predict_instances
 
 
 def test_predicted_instances_are_those_of_the_release(golden_dir: Path):
-    files = sorted(golden_dir.glob("inference_*.npz"))
+    files = sorted(golden_dir.glob("inference*.npz"))
     assert files
     for path in files:
         recorded = np.load(path)

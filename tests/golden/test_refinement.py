@@ -9,7 +9,7 @@ from bestie.refinement import refine
 
 
 def test_refined_labels_are_those_of_the_release(golden_dir: Path):
-    files = sorted(golden_dir.glob("refine_*.npz"))
+    files = sorted(golden_dir.glob("refine*.npz"))
     assert files
     for path in files:
         recorded = np.load(path)

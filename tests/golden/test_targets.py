@@ -20,7 +20,7 @@ def instances_of(offset: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np
 
 
 def test_refined_maps_are_those_of_the_release(golden_dir: Path):
-    files = sorted(golden_dir.glob("refine_*.npz"))
+    files = sorted(golden_dir.glob("refine*.npz"))
     assert files
     for path in files:
         case = np.load(path)

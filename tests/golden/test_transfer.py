@@ -12,7 +12,7 @@ from bestie.transfer import Transfer, transfer
 
 @pytest.fixture(scope="module")
 def recorded_cases(golden_dir: Path) -> dict[str, np.lib.npyio.NpzFile]:
-    cases = {path.name: np.load(path) for path in sorted(golden_dir.glob("transfer_*.npz"))}
+    cases = {path.name: np.load(path) for path in sorted(golden_dir.glob("transfer*.npz"))}
     assert cases
     return cases
 

@@ -255,7 +255,7 @@ def test_evaluate_without_truth_has_no_score_that_needs_it(workspace: Path):
 
     assert pq.ParquetFile("data/prepare/ground_truth.parquet").metadata.num_rows == 0
     assert json.loads(Path("data/evaluate/metrics.json").read_text(encoding="utf-8")) == {}
-    for name in ("precision_recall", "ap_by_iou", "true_positives", "map50_by_epoch"):
+    for name in ("precision_recall", "ap_by_iou", "ap_by_size", "true_positives", "map50_by_epoch"):
         assert json.loads(Path(f"data/evaluate/{name}.json").read_text(encoding="utf-8")) == []
     assert Path("data/evaluate/sheet.png").is_file()
     assert pq.ParquetFile("data/evaluate/bestie_true_semantic.parquet").metadata.num_rows == 0

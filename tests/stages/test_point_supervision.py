@@ -1,5 +1,8 @@
 """Points in place of image-level labels (Section 4.3): given cues, and centre maps of all points."""
 
+import json
+import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -7,32 +10,75 @@ import pyarrow.parquet as pq
 import pytest
 
 from bestie.artifacts import schemas
-from bestie.artifacts.tables import iter_rows, read_images
+from bestie.artifacts.maps import MapReader
+from bestie.artifacts.tables import iter_rows, read_categories, read_images
 from bestie.errors import InputError
 from tests import workspace as ws
 
 
+@pytest.fixture(scope="module")
+def point_run(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with point supervision, on the classifier of `finished`, whose training knows no points."""
+    folder = tmp_path_factory.mktemp("points") / "workspace"
+    shutil.copytree(finished, folder)
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BESTIE_DEVICE", "cpu")
+        ws.set_params("dataset.supervision=point")
+        ws.run("prepare", "extract_cues", *ws.STAGES[4:])
+    return folder
+
+
 @pytest.fixture
-def with_points(workspace: Path) -> Path:
-    """The stages up to the network with point supervision."""
-    ws.set_params("dataset.supervision=point", "train_bestie.epochs=2", "train_bestie.evolution_every=2")
-    ws.run("prepare", "extract_cues", "make_pseudo_labels", "train_bestie")
-    return workspace
+def with_points(point_run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`point_run` as the working directory, to read from."""
+    monkeypatch.chdir(point_run)
+    return point_run
 
 
-def test_points_become_cues_pseudo_labels_and_a_network(with_points: Path):
+@pytest.fixture
+def voc(workspace: Path) -> tuple[str, ...]:
+    """Parameters that read the generated images as a data set of somebody else, in VOC's layout."""
+    names = [category.name for category in read_categories(Path("data/prepare/categories.parquet"))]
+    return "dataset.format=voc", "dataset.root=data/raw/generated", f"prepare.categories={names}"
+
+
+def test_points_are_the_cues_and_most_pseudo_labels_from_them_are_right(with_points: Path):
     cues = pq.read_table("data/extract_cues/cues.parquet")
     assert cues.equals(pq.read_table("data/prepare/points.parquet"))
-    accepted = pq.ParquetFile("data/make_pseudo_labels/instances.parquet").metadata.num_rows
-    assert accepted > 10
-    history = pq.read_table("data/train_bestie/history.parquet")
-    assert np.isfinite(history["total"].to_numpy()).all()
-    ws.run("export_mrcnn")
+    metrics = json.loads(Path("data/evaluate/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["pseudo_labels"]["labels"] > 10
+    assert metrics["pseudo_labels"]["precision"] > 0.8
+
+
+def test_the_network_is_trained_on_refined_labels_from_the_first_epoch_with_refinement(with_points: Path):
+    history = pq.read_table("data/train_bestie/history.parquet").to_pydict()
+    assert np.isfinite(history["total"]).all()
+    start = round(0.3 * len(history["epoch"]))
+    assert min(history["refined_per_image"][start:]) > 1
+    assert min(history["offset_refined"][start:]) > 0
+
+
+def test_centres_of_refined_labels_are_labelled_points(with_points: Path):
+    points: dict[int, set] = {}
+    for row in iter_rows(Path("data/prepare/points.parquet"), schemas.POINTS):
+        points.setdefault(row["row"], set()).add((row["category_id"], round(row["y"]), round(row["x"])))
+    refined = [
+        row
+        for row in iter_rows(Path("data/train_bestie/evolution.parquet"), schemas.EVOLUTION)
+        if row["kind"] == "refined"
+    ]
+    assert refined
+    assert all((r["category_id"], r["center_y"], r["center_x"]) in points[r["row"]] for r in refined)
+
+
+def test_the_chain_ends_with_scores_of_both_models(with_points: Path):
+    metrics = json.loads(Path("data/evaluate/metrics.json").read_text(encoding="utf-8"))
+    assert {"bestie", "mrcnn", "export"} <= set(metrics)
+    evolution = json.loads(Path("data/evaluate/true_positives.json").read_text(encoding="utf-8"))
+    assert [row["epoch"] for row in evolution] == [10, 20]
 
 
 def test_points_lie_on_their_objects(finished_run: Path):
-    from bestie.artifacts.maps import MapReader
-
     truth = MapReader(Path("data/prepare/ground_truth.zarr"))
     records = read_images(Path("data/prepare/images.parquet"))
     for row in iter_rows(Path("data/prepare/points.parquet"), schemas.POINTS):
@@ -41,12 +87,18 @@ def test_points_lie_on_their_objects(finished_run: Path):
         assert semantic[round(row["y"]), round(row["x"])] == row["category_id"]
 
 
-def test_missing_points_stop_point_supervision_alone(workspace: Path):
-    categories = [row["name"] for row in iter_rows(Path("data/prepare/categories.parquet"), schemas.CATEGORIES)]
-    real = ("dataset.format=voc", "dataset.root=data/raw/generated", f"prepare.categories={categories}")
+def test_a_point_on_the_last_fraction_of_a_pixel_belongs_to_that_pixel(voc: tuple[str, ...]):
+    record = read_images(Path("data/prepare/images.parquet"), "train")[0]
+    path = Path(f"data/raw/generated/Center_points/{record.image_id}.txt")
+    path.write_text(f"{record.width - 0.4} {record.height - 0.4} {record.labels[0] - 1} 1\n", encoding="utf-8")
+    ws.set_params(*voc, "dataset.supervision=point")
+    ws.run("prepare", "extract_cues", "make_pseudo_labels")
+
+
+def test_missing_points_stop_point_supervision_alone(voc: tuple[str, ...]):
     next(Path("data/raw/generated/Center_points").iterdir()).unlink()
-    ws.set_params(*real)
+    ws.set_params(*voc)
     ws.run("prepare")
-    ws.set_params(*real, "dataset.supervision=point")
+    ws.set_params(*voc, "dataset.supervision=point")
     with pytest.raises(InputError, match=r"Center_points.*does not exist"):
         ws.run("prepare")

@@ -105,7 +105,9 @@ def test_coco_annotations_load_in_pycocotools(tmp_path: Path) -> None:
 
 def test_image_numbers_are_cocos_own_or_count_rows() -> None:
     assert coco_image_ids([record(0, "000000000139"), record(1, "000000000285")]) == {0: 139, 1: 285}
-    assert coco_image_ids([record(4, "2007_000033"), record(9, "2007_000039")]) == {4: 5, 9: 10}
+    assert coco_image_ids([record(4, "2007_000033"), record(9, "2007_000039")]) == {4: 2007000033, 9: 2007000039}
+    assert coco_image_ids([record(4, "cow"), record(9, "cat_2")]) == {4: 5, 9: 10}
+    assert coco_image_ids([record(4, "1" * 16), record(9, "2")]) == {4: 5, 9: 10}
     assert coco_image_ids([record(0, "7"), record(1, "07")]) == {0: 1, 1: 2}
 
 

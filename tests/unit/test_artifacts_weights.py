@@ -14,7 +14,9 @@ from bestie.artifacts.weights import (
     match_weights,
     save_safetensors,
     save_weights,
+    weights_sha256,
 )
+from bestie.datasets.base import hash_file
 from bestie.errors import InputError
 
 ODD_STATE: dict[str, Tensor] = {
@@ -88,7 +90,7 @@ def test_another_zarr_array_is_no_weights(tmp_path: Path) -> None:
         load_weights(tmp_path / "a.zarr")
 
 
-def test_safetensors_are_read_by_path_and_pickles_never(tmp_path: Path) -> None:
+def test_safetensors_are_read_by_path(tmp_path: Path) -> None:
     shared = torch.ones(4)
     save_safetensors(tmp_path / "w.safetensors", {"a": shared, "b": shared[:2]})
     loaded, attributes = load_any_weights(tmp_path / "w.safetensors")
@@ -99,9 +101,57 @@ def test_safetensors_are_read_by_path_and_pickles_never(tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:20])
     with pytest.raises(InputError, match=r"cut\.safetensors is no readable \.safetensors file"):
         load_any_weights(tmp_path / "cut.safetensors")
-    torch.save({"a": shared}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"w\.pth is neither .* Convert it to \.safetensors"):
-        load_any_weights(tmp_path / "w.pth")
+    (tmp_path / "w.onnx").write_bytes(b"onnx")
+    with pytest.raises(InputError, match=r"w\.onnx is neither .* Convert it to \.safetensors"):
+        load_any_weights(tmp_path / "w.onnx")
+
+
+@pytest.mark.parametrize("around", [None, "model", "state_dict"])
+def test_pytorch_files_are_read_with_or_without_a_checkpoint_around(tmp_path: Path, around: str | None) -> None:
+    state = {"a": torch.ones(4), "b": torch.arange(3)}
+    torch.save(state if around is None else {around: state, "epoch": 3}, tmp_path / "w.pth")
+    assert same(load_any_weights(tmp_path / "w.pth")[0], state)
+
+
+class Harmful:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return open, (str(self.path), "w")
+
+
+def test_a_pytorch_file_runs_no_code(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(1), "b": Harmful(tmp_path / "harm")}, tmp_path / "w.pt")
+    with pytest.raises(InputError, match=r"w\.pt holds more than tensors, and is not opened"):
+        load_any_weights(tmp_path / "w.pt")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_pytorch_file_without_tensors_by_name_is_refused(tmp_path: Path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "a.pth")
+    torch.save([torch.ones(1)], tmp_path / "b.bin")
+    for name in ("a.pth", "b.bin"):
+        with pytest.raises(InputError, match=rf"{name} holds no tensors by name"):
+            load_any_weights(tmp_path / name)
+    (tmp_path / "c.pth").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"c\.pth"):
+        load_any_weights(tmp_path / "c.pth")
+    with pytest.raises(InputError, match=r"none\.pth does not exist"):
+        load_any_weights(tmp_path / "none.pth")
+
+
+def test_the_hash_of_weights_is_the_files_or_that_of_the_tensors(tmp_path: Path) -> None:
+    state = {"a": torch.ones(4)}
+    save_safetensors(tmp_path / "w.safetensors", state)
+    save_weights(tmp_path / "w.zarr", state)
+    save_weights(tmp_path / "other.zarr", state, {"epoch": 3})
+    assert weights_sha256(tmp_path / "w.safetensors") == hash_file(tmp_path / "w.safetensors")
+    assert weights_sha256(tmp_path / "w.zarr") == weights_sha256(tmp_path / "other.zarr")
+    with pytest.raises(InputError, match="none does not exist"):
+        weights_sha256(tmp_path / "none")
 
 
 def test_matching_weights_load_into_the_module() -> None:

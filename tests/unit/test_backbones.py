@@ -68,3 +68,30 @@ def test_the_first_stages_keep_their_weights_and_all_keep_their_batch_statistics
 def test_stages_that_cannot_be_frozen_are_refused(name, stages):
     with pytest.raises(InputError, match=f"frozen_stages {stages} does not fit"):
         create_backbone(name, output_stride=32).freeze(stages)
+
+
+def test_vgg_at_stride_8_keeps_the_size_behind_its_third_pooling_and_dilates_what_follows():
+    plain, dilated = create_backbone("vgg16", output_stride=16), create_backbone("vgg16", output_stride=8)
+    assert (plain.strides, dilated.strides) == ([4, 8, 16], [4, 8])
+    assert dilated.channels == [256, 512]
+    assert dilated(torch.rand(1, 3, 64, 96))[-1].shape == (1, 512, 8, 12)
+    layers = dict(dilated.model.named_children())
+    assert [layers[f"features_{n}"].dilation for n in (21, 24, 26, 28)] == [(1, 1), (2, 2), (2, 2), (2, 2)]
+    pooling = layers["features_23"]
+    assert (pooling.kernel_size, pooling.stride, pooling.padding) == (3, 1, 1)
+
+
+def test_hrnet_keeps_all_resolutions_whatever_the_stride_or_its_finest_alone():
+    for output_stride in (8, 16, 32):
+        backbone = create_backbone("hrnet_w18_small", output_stride=output_stride)
+        assert backbone.strides == [4, 8, 16, 32]
+        assert backbone.channels == [16, 32, 64, 128]
+    finest = create_backbone("hrnet_w18_small", stages=2)
+    assert (finest.strides, finest.channels) == ([4], [16])
+    finest(torch.rand(1, 3, 64, 64))[0].sum().backward()
+    assert [name for name, p in finest.named_parameters() if p.grad is None] == []
+
+
+def test_the_tag_of_a_weight_file_makes_no_other_network():
+    tagged, plain = create_backbone("resnet10t.c3_in1k"), create_backbone("resnet10t")
+    assert tagged.state_dict().keys() == plain.state_dict().keys()

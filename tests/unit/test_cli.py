@@ -14,6 +14,8 @@ from bestie import cli
 from bestie.artifacts.weights import load_weights
 from tests import workspace as ws
 
+COMMANDS = ("profile", "init", "summary", "upper-bound", "weights", "report", "export", "predict", "evaluate")
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -52,6 +54,15 @@ def test_profile_can_only_look(folder: Path):
     assert Path("params.yaml").read_bytes() == before
 
 
+def test_profile_says_which_folders_are_missing(folder: Path):
+    output = call("profile", "voc2012")
+    assert "dataset.root: there is no folder data/raw/VOC2012 yet" in output
+    assert "import_wsss.source: there is no folder data/raw/VOC2012/WSSS_maps yet" in output
+    Path("data/raw/VOC2012/WSSS_maps").mkdir(parents=True)
+    assert "there is no folder" not in call("profile", "voc2012")
+    assert "there is no folder" not in call("profile", "shapes")
+
+
 def test_summary_prints_the_last_run(finished_run: Path):
     assert "BESTIE" in call("summary")
 
@@ -88,9 +99,15 @@ def test_bad_input_is_one_message(
     assert len(stderr.splitlines()) == 1
 
 
-def test_the_command_is_installed_and_starts_without_torch():
+def test_the_command_is_installed_and_starts_without_large_libraries():
     command = Path(sys.executable).with_name("bestie")
     ended = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
-    assert all(name in ended.stdout for name in ("profile", "summary", "upper-bound", "weights"))
-    code = "import sys, bestie.cli; sys.exit('torch' in sys.modules)"
+    assert all(name in ended.stdout for name in COMMANDS)
+    code = "import sys, bestie.cli; sys.exit(any(each in sys.modules for each in ('torch', 'numpy', 'pyarrow', 'dvc')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "weights"])
+def test_every_help_ends_with_an_example(command: str):
+    text = call(command, "--help")
+    assert f"Example: bestie {command}" in text

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bestie.backbones import create_backbone
-from bestie.detector import build_detector, detect, detector_targets
+from bestie.detector import build_detector, build_standard_detector, detect, detector_targets
 
 
 def make_detector(**options: object):
@@ -77,7 +77,7 @@ def test_a_pyramid_needs_an_anchor_size_for_each_map():
 
 
 def test_the_standard_recipe_is_that_of_torchvision():
-    detector = build_detector(None, num_classes=20)
+    detector = build_standard_detector(num_classes=20, pretrained=False)
     assert detector.roi_heads.box_predictor.cls_score.out_features == 21
     assert detector.roi_heads.mask_roi_pool.scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
     assert (detector.transform.min_size, detector.transform.max_size) == ((800,), 1333)

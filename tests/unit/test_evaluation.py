@@ -5,7 +5,17 @@ import pytest
 
 from bestie.artifacts.instances import instance_rows
 from bestie.datasets.base import Category, ImageRecord
-from bestie.evaluation import curve_rows, evolution_rows, mask_table, per_class_rows, score_instances, score_labels
+from bestie.evaluation import (
+    curve_rows,
+    evolution_rows,
+    mask_table,
+    per_class_rows,
+    score_instances,
+    score_labels,
+    size_edges_px,
+    size_rows,
+)
+from bestie.metrics import SIZE_EDGES_PX, MaskTable, measure_overlaps
 
 RECORDS = [ImageRecord(row, f"i{row}", "val", f"{row}.jpg", 20, 20, "0" * 64, (1,)) for row in range(2)]
 CATEGORIES = [Category(1, "cat", 1), Category(2, "dog", 2)]
@@ -108,3 +118,39 @@ def test_snapshots_are_scored_by_epoch_and_kind():
     ]
     assert [row.get("true_positives") for row in rows] == [3, None, 2]
     assert rows[1]["map50"] == pytest.approx(100)
+
+
+def squares(*sides: int) -> MaskTable:
+    """True squares, one an image of 200 px, of class 1."""
+    records = [ImageRecord(row, f"i{row}", "val", "", 200, 200, "", (1,)) for row in range(len(sides))]
+    rows = []
+    for record, side in zip(records, sides, strict=True):
+        mask = np.zeros((200, 200), bool)
+        mask[:side, :side] = True
+        rows += instance_rows(record, [mask], [1])
+    return mask_table(rows, {record.row: record for record in records})
+
+
+def test_sizes_are_cocos_where_each_occurs_often_enough():
+    assert size_edges_px(squares(10, 50, 120)) == SIZE_EDGES_PX
+    assert size_edges_px(squares()) == SIZE_EDGES_PX
+
+
+def test_sizes_are_thirds_of_the_objects_where_one_of_cocos_hardly_occurs():
+    first, second = size_edges_px(squares(*range(1, 31)))
+    areas = np.arange(1, 31) ** 2
+    assert (areas < first).sum() == pytest.approx(10, abs=1)
+    assert (areas >= second).sum() == pytest.approx(10, abs=1)
+
+
+def test_each_size_has_its_score_and_its_limits():
+    truth = squares(10, 50, 120)
+    found = MaskTable(truth.row[1:], truth.category_id[1:], truth.score[1:], truth.rle[1:], truth.is_crowd[1:])
+    rows = size_rows("a", truth, found, measure_overlaps(truth, found), num_classes=1, threshold=0.5)
+    assert [(row["size"], row["from_px"], row["below_px"]) for row in rows] == [
+        ("small", 0, 1024),
+        ("medium", 1024, 9216),
+        ("large", 9216, None),
+    ]
+    assert [(row["true_instances"], row["map"]) for row in rows] == [(1, 0), (1, 100), (1, 100)]
+    assert {row["model"] for row in rows} == {"a"}

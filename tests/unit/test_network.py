@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from bestie.backbones import create_backbone
+from bestie.decoders import ARCHITECTURES
 from bestie.errors import InputError
-from bestie.network import DECODERS, BestieNetwork
+from bestie.network import BestieNetwork
 
 
 def make_network(decoder: str = "fuse", **options: object) -> BestieNetwork:
@@ -13,7 +14,7 @@ def make_network(decoder: str = "fuse", **options: object) -> BestieNetwork:
     return BestieNetwork(create_backbone("test_resnet"), num_classes=4, decoder=decoder, width=16, **options).eval()
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("decoder", ARCHITECTURES)
 def test_maps_have_the_size_of_the_image(decoder: str):
     with torch.no_grad():
         outputs = make_network(decoder)(torch.randn(2, 3, 64, 96))
@@ -39,7 +40,7 @@ def test_centres_start_near_zero():
         assert make_network()(torch.randn(1, 3, 64, 64)).center.abs().max() < 0.5
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("decoder", ARCHITECTURES)
 def test_every_weight_has_a_gradient(decoder: str):
     network = make_network(decoder).train()
     outputs = network(torch.randn(2, 3, 64, 64))

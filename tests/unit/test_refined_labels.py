@@ -153,6 +153,13 @@ def test_points_take_the_place_of_centers():
     assert int((refined.targets.center == 1).sum()) == 3
 
 
+@pytest.mark.parametrize("columns", [0, 2])
+def test_a_batch_without_points_has_no_refined_labels(columns: int):
+    points_yx, category = torch.full((1, columns, 2), -1), torch.zeros((1, columns), dtype=torch.long)
+    refined = refine(**one_component((15, 10, 0.9)), points_yx=points_yx, points_category=category)
+    assert refined.weight.sum() == refined.targets.center.sum() == refined.instance.sum() == 0
+
+
 def test_arguments_that_need_each_other_are_asked_for():
     maps = one_component((15, 10, 0.9))
     with pytest.raises(ValueError, match="needs semantic_logits"):

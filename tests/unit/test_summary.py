@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bestie.artifacts.metrics_json import write_json
 from bestie.errors import InputError
+from bestie.report import REPORT
 from bestie.summary import print_summary
 from tests import workspace as ws
 
@@ -38,8 +39,17 @@ def test_without_truth_it_still_names_the_artifacts(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     write_json(Path("data/evaluate/metrics.json"), {})
     text = printed()
+    assert "No scores: no validation image has true masks" in text
     assert "data/train_bestie/" in text
     assert "Run time" not in text
+    assert "Report" not in text
+
+
+def test_it_names_the_report_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write_json(Path("data/evaluate/metrics.json"), {})
+    REPORT.write_text("<!doctype html>")
+    assert f"Report: {tmp_path}/report.html" in printed()
 
 
 def test_scores_that_are_not_defined_are_dashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,80 @@
+"""Tables that people bring along, as CSV or Parquet: rows of values, each with its place in the file."""
+
+import csv
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bestie.errors import InputError
+
+TABLE_SUFFIXES = (".csv", ".parquet")
+
+
+class OwnRow(NamedTuple):
+    """One row: `where` names the file and the line (CSV) or row (Parquet), both counted from 1."""
+
+    where: str
+    values: dict[str, Any]
+
+
+def read_own_table(path: Path, *, required: Collection[str], optional: Collection[str] = ()) -> Iterator[OwnRow]:
+    """Stream the rows of a table, with the named columns alone; an optional one that it lacks is None.
+
+    Values of a CSV file are text, those of a Parquet file have their own types.
+
+    Args:
+        path: a CSV file (UTF-8, separated by commas, with a header), or a Parquet file.
+        required: columns that the table must have.
+        optional: columns that it may have; further ones are ignored.
+
+    Raises:
+        InputError: the file is missing, is no such table, or lacks a required column.
+    """
+    if path.suffix not in TABLE_SUFFIXES:
+        raise InputError(f"{path} is neither a .csv nor a .parquet file. Save the table as one of them.")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist. Put the table there or correct its name in prepare.folder.")
+    read = _read_csv if path.suffix == ".csv" else _read_parquet
+    for where, values in read(path, required):
+        yield OwnRow(where, {name: values.get(name) for name in (*required, *optional)})
+
+
+def _read_csv(path: Path, required: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # a leading byte order mark is no part of a name
+            reader = csv.DictReader(file, strict=True, skipinitialspace=True)
+            _check_columns(path, [name.strip() for name in reader.fieldnames or ()], required)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            for values in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in values or None in values.values():
+                    raise InputError(
+                        f"{where} has another number of values than the header. Put values that hold a comma in quotes."
+                    )
+                yield where, values
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no readable CSV file ({error}). Save it as CSV in UTF-8.") from error
+
+
+def _read_parquet(path: Path, required: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_columns(path, file.schema_arrow.names, required)
+            number = 0
+            for batch in file.iter_batches(use_threads=False):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield f"{path}, row {number}", values
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is no readable Parquet file ({error}). Write it again.") from error
+
+
+def _check_columns(path: Path, found: Collection[str], required: Collection[str]) -> None:
+    if missing := [name for name in required if name not in found]:
+        raise InputError(
+            f"{path} has the columns {', '.join(found) or 'none'}, but not {', '.join(missing)}. "
+            "Name the columns in the first line, separated by commas."
+        )

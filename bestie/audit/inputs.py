@@ -1,0 +1,97 @@
+"""Which images, labels and WSSS maps are others in another version: what stands behind a change of data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bestie.artifacts.schemas import WSSS_SUMMARY as WSSS_SCHEMA
+from bestie.artifacts.tables import iter_rows
+from bestie.audit.pairing import pair_images
+from bestie.audit.sources import CATEGORIES, IMAGES, WSSS_SUMMARY, Artifacts
+
+#: Names that a sentence lists before it counts.
+LISTED = 3
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class InputChanges:
+    """Training images by image_id: `relabelled` has the names of their classes before and after."""
+
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    relabelled: dict[str, tuple[Labels, Labels]] = field(default_factory=dict)
+    other_pixels: list[str] = field(default_factory=list)
+    other_wsss: list[str] = field(default_factory=list)
+
+    def sentences(self) -> list[str]:
+        """What has changed, some names each."""
+        relabelled = [f"{name} ({_labels(old)} -> {_labels(new)})" for name, (old, new) in self.relabelled.items()]
+        facts = {
+            "added": self.added,
+            "removed": self.removed,
+            "with other labels": relabelled,
+            "with other pixels": self.other_pixels,
+            "with another WSSS map": self.other_wsss,
+        }
+        return [f"{_count(names)} {fact}: {_some(names)}" for fact, names in facts.items() if names]
+
+    def of_image(self, image_id: str) -> list[str]:
+        """What has changed for one image."""
+        facts = {
+            "new image": image_id in self.added,
+            "image removed": image_id in self.removed,
+            "other pixels": image_id in self.other_pixels,
+            "another WSSS map": image_id in self.other_wsss,
+        }
+        found = [fact for fact, holds in facts.items() if holds]
+        if image_id in self.relabelled:
+            old, new = self.relabelled[image_id]
+            found.append(f"labels {_labels(old)} -> {_labels(new)}")
+        return found
+
+
+def compare_inputs(before: Artifacts, after: Artifacts) -> InputChanges:
+    """Compare the index and the WSSS maps of two versions. InputError where they cannot be read."""
+    changes = InputChanges()
+    if any(before.hashes.get(path) != after.hashes.get(path) for path in (IMAGES, CATEGORIES)):
+        _compare_images(before, after, changes)
+    if before.hashes.get(WSSS_SUMMARY) != after.hashes.get(WSSS_SUMMARY):
+        old, new = _wsss_hashes(before), _wsss_hashes(after)
+        changes.other_wsss.extend(image_id for image_id in old if image_id in new and old[image_id] != new[image_id])
+    return changes
+
+
+def _compare_images(before: Artifacts, after: Artifacts, changes: InputChanges) -> None:
+    names = [[category.name for category in artifacts.categories] for artifacts in (before, after)]
+    for old, new in pair_images(before.training_images, after.training_images):
+        if old is None or new is None:
+            (changes.added if new else changes.removed).append((old or new).image_id)  # type: ignore[union-attr]
+            continue
+        labels = tuple(
+            tuple(each[label - 1] for label in record.labels) for each, record in zip(names, (old, new), strict=True)
+        )
+        if labels[0] != labels[1]:
+            changes.relabelled[old.image_id] = (labels[0], labels[1])
+        if old.sha256 != new.sha256:
+            changes.other_pixels.append(old.image_id)
+
+
+def _wsss_hashes(artifacts: Artifacts) -> dict[str, str]:
+    if not artifacts.has(WSSS_SUMMARY):
+        return {}
+    rows = iter_rows(artifacts.file(WSSS_SUMMARY), WSSS_SCHEMA, ["image_id", "sha256"])
+    return {row["image_id"]: row["sha256"] for row in rows}
+
+
+def _labels(names: Labels) -> str:
+    return ", ".join(names) or "none"
+
+
+def _count(names: Sequence[str]) -> str:
+    return "1 image" if len(names) == 1 else f"{len(names)} images"
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")

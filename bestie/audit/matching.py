@@ -1,0 +1,108 @@
+"""Which instance of one version is which of another: matched by the IoU of their masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Float64, Integer
+from pycocotools import mask as coco_mask
+
+
+class Change(StrEnum):
+    """What became of an instance."""
+
+    UNCHANGED = "unchanged"
+    MOVED = "moved"
+    CLASS_CHANGED = "class_changed"
+    APPEARED = "appeared"
+    VANISHED = "vanished"
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The instances of one image: COCO's compressed counts, all of the image's (height, width), and classes."""
+
+    counts: Sequence[str]
+    classes: Integer[np.ndarray, "n"]
+    height: int
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def codes(self) -> list[dict]:
+        """The masks as pycocotools takes them."""
+        return [{"size": [self.height, self.width], "counts": each.encode("ascii")} for each in self.counts]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What became of one instance: indices into both versions, None where it has no counterpart.
+
+    `changed_px` counts the pixels that are its own in one of the versions alone; all of its pixels where the
+    class changed.
+    """
+
+    change: Change
+    before: int | None
+    after: int | None
+    iou: float
+    changed_px: int
+
+
+def match_instances(before: Masks, after: Masks, *, min_iou: float = 0.5) -> list[Pair]:
+    """Pair the instances of two versions of one image.
+
+    Two instances are one if their IoU is at least `min_iou`, whatever their classes; the pairs with the
+    largest IoU are taken first, among equals those of one class. An instance without a counterpart vanished or
+    appeared. Where the image has another size in each version nothing is paired.
+
+    Returns:
+        The pairs in the order of `before`, then what appeared.
+    """
+    area_before, area_after = _areas(before), _areas(after)
+    iou = _iou(before, after)
+    partner = _partners(iou, before.classes[:, None] == after.classes[None, :], min_iou)
+    pairs = []
+    for old in range(len(before)):
+        new = partner.get(old)
+        if new is None:
+            pairs.append(Pair(Change.VANISHED, old, None, 0.0, int(area_before[old])))
+            continue
+        overlap = float(iou[old, new])
+        both = int(area_before[old] + area_after[new])
+        # IoU = I / (both - I), so I = both * IoU / (1 + IoU).
+        shared = round(both * overlap / (1 + overlap))
+        if before.classes[old] != after.classes[new]:
+            pairs.append(Pair(Change.CLASS_CHANGED, old, new, overlap, both - shared))
+        else:
+            change = Change.UNCHANGED if overlap == 1 else Change.MOVED
+            pairs.append(Pair(change, old, new, overlap, both - 2 * shared))
+    taken = set(partner.values())
+    appeared = (new for new in range(len(after)) if new not in taken)
+    return pairs + [Pair(Change.APPEARED, None, new, 0.0, int(area_after[new])) for new in appeared]
+
+
+def _partners(iou: Float64[np.ndarray, "n m"], same_class: np.ndarray, min_iou: float) -> dict[int, int]:
+    old, new = np.nonzero(iou >= max(min_iou, np.finfo(float).tiny))
+    order = np.lexsort((~same_class[old, new], -iou[old, new]))
+    partner: dict[int, int] = {}
+    taken: set[int] = set()
+    for first, second in zip(old[order].tolist(), new[order].tolist(), strict=True):
+        if first not in partner and second not in taken:
+            partner[first] = second
+            taken.add(second)
+    return partner
+
+
+def _iou(before: Masks, after: Masks) -> Float64[np.ndarray, "n m"]:
+    if not len(before) or not len(after) or (before.height, before.width) != (after.height, after.width):
+        return np.zeros((len(before), len(after)))
+    return np.asarray(coco_mask.iou(before.codes, after.codes, [0] * len(after)), np.float64)
+
+
+def _areas(masks: Masks) -> np.ndarray:
+    # One at a time: pycocotools refuses a list of more than 255 masks.
+    return np.array([coco_mask.area(code) for code in masks.codes], np.int64)

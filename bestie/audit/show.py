@@ -1,0 +1,210 @@
+"""One image's life in a version: labels, cues, WSSS map, components and their verdicts, instances of every stage."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from bestie.artifacts.maps import MapReader
+from bestie.artifacts.schemas import COMPONENTS as COMPONENTS_SCHEMA
+from bestie.artifacts.schemas import CUES as CUES_SCHEMA
+from bestie.artifacts.schemas import EVOLUTION as EVOLUTION_SCHEMA
+from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.tables import Columns, read_table
+from bestie.audit.components import component_masks, reason
+from bestie.audit.sources import COMPONENTS, CUES, EVOLUTION, GROUND_TRUTH, WSSS_MAPS, Artifacts, instances_of
+from bestie.audit.versions import Version
+from bestie.datasets.base import VOID, ImageRecord
+from bestie.errors import InputError
+from bestie.stage import folder
+
+Row = dict[str, Any]
+
+#: Instance tables in the order of the stages: what they are, and where.
+TABLES = {
+    "pseudo labels": instances_of("make_pseudo_labels"),
+    "exported labels": instances_of("export_mrcnn"),
+    "BESTIE": str(folder("evaluate") / "bestie.parquet"),
+    "Mask R-CNN": str(folder("evaluate") / "mrcnn.parquet"),
+    "truth": GROUND_TRUTH,
+}
+TABLES_OF_SPLIT = {
+    "train": ("pseudo labels", "exported labels", "truth"),
+    "val": ("BESTIE", "Mask R-CNN", "truth"),
+}
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One cue: `component_id` is the component of its class that it lies on, 0 for none."""
+
+    category: str
+    y: float
+    x: float
+    score: float
+    component_id: int
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component of the WSSS map, whether it became a label, and why."""
+
+    component_id: int
+    category: str
+    area_px: int
+    n_cues: int
+    status: str
+    instance_id: int
+    reason: str
+
+
+@dataclass
+class Life:
+    """What every stage made of one image.
+
+    Attributes:
+        version: the labels that the image was looked up in.
+        record: its entry in the index.
+        names: of the classes; `names[c - 1]` is category_id c.
+        semantic: its WSSS map, None where it has none, as validation images.
+        wsss_px: pixels of its WSSS map by class.
+        cues: its cues.
+        components: the components of its WSSS map.
+        masks: theirs, None where the map has no such component.
+        instances: rows of the instance tables by what they are, see `TABLES`, and "refined labels".
+        epoch: of the refined labels, the last snapshot of the training.
+        missing: what cannot be shown, and why.
+    """
+
+    version: Version
+    record: ImageRecord
+    names: list[str]
+    semantic: UInt8[np.ndarray, "h w"] | None = None
+    wsss_px: dict[str, int] = field(default_factory=dict)
+    cues: list[Cue] = field(default_factory=list)
+    components: list[Component] = field(default_factory=list)
+    masks: list[np.ndarray | None] = field(default_factory=list)
+    instances: dict[str, list[Row]] = field(default_factory=dict)
+    epoch: int | None = None
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> list[str]:
+        """The image-level labels."""
+        return [self.names[label - 1] for label in self.record.labels]
+
+    def verdicts(self) -> dict[str, str]:
+        """For each image-level label a sentence on what became of it."""
+        return {name: self._verdict(name) for name in self.labels} if self.record.split == "train" else {}
+
+    def _verdict(self, name: str) -> str:
+        cues = [cue for cue in self.cues if cue.category == name]
+        components = [each for each in self.components if each.category == name]
+        labels = sum(each.instance_id > 0 for each in components)
+        found = f"{_number(len(cues), 'cue')}, {_number(len(components), 'component')}"
+        if labels:
+            return f"{_number(labels, 'label')} from {found}"
+        if self.semantic is not None and not self.wsss_px.get(name):
+            return f"no label: the WSSS map has no pixel of it ({_number(len(cues), 'cue')})"
+        if not cues:
+            return f"no label: it has no cue ({_number(len(components), 'component')})"
+        if not any(cue.component_id for cue in cues):
+            return f"no label: its cues lie on none of its components ({found})"
+        return f"no label from {found}: see the components"
+
+
+def trace_image(artifacts: Artifacts, image_id: str) -> Life:
+    """Collect what a version's stages made of one image.
+
+    What the version does not have, or what is neither in the cache nor in a remote, is named in `missing`.
+
+    Raises:
+        InputError: the version has no such image, or its index cannot be read.
+    """
+    record = artifacts.record(image_id)
+    life = Life(artifacts.version, record, [category.name for category in artifacts.categories])
+    if record.split == "train":
+        _attempt(life, _add_semantic, artifacts)
+        _attempt(life, _add_components, artifacts)
+    for name in TABLES_OF_SPLIT[record.split]:
+        _attempt(life, _add_instances, artifacts, name, TABLES[name])
+        if name == "pseudo labels":
+            _attempt(life, _add_refined, artifacts)
+    return life
+
+
+def _attempt(life: Life, step: Callable[..., None], artifacts: Artifacts, *arguments: str) -> None:
+    try:
+        step(life, artifacts, *arguments)
+    except InputError as error:
+        life.missing.append(str(error))
+
+
+def _add_semantic(life: Life, artifacts: Artifacts) -> None:
+    record = life.record
+    life.semantic = MapReader(artifacts.folder(WSSS_MAPS)).read(record.row, "semantic", record.height, record.width)
+    counts = np.bincount(life.semantic.ravel(), minlength=VOID + 1)
+    life.wsss_px = {name: int(counts[number]) for number, name in enumerate(life.names, start=1) if counts[number]}
+
+
+def _add_components(life: Life, artifacts: Artifacts) -> None:
+    """Components with their cues; a cue belongs to a component if it lies on it."""
+    cues = _rows(read_table(artifacts.file(CUES), CUES_SCHEMA, where={"row": life.record.row}))
+    rows = _rows(read_table(artifacts.file(COMPONENTS), COMPONENTS_SCHEMA, where={"row": life.record.row}))
+    life.masks = [None] * len(rows) if life.semantic is None else component_masks(life.semantic, rows)
+    owners = [_owner(cue, rows, life.masks) for cue in cues]
+    life.cues = [
+        Cue(life.names[cue["category_id"] - 1], float(cue["y"]), float(cue["x"]), float(cue["score"]), owner)
+        for cue, owner in zip(cues, owners, strict=True)
+    ]
+    least = artifacts.version.lineage.stages["make_pseudo_labels"].params.get("make_pseudo_labels.min_area_px")
+    for row in rows:
+        scores = [cue.score for cue in life.cues if cue.component_id == row["component_id"]]
+        life.components.append(
+            Component(
+                component_id=int(row["component_id"]),
+                category=life.names[row["category_id"] - 1],
+                area_px=int(row["area_px"]),
+                n_cues=int(row["n_cues"]),
+                status=str(row["status"]),
+                instance_id=int(row["instance_id"]),
+                reason=reason(row, scores, least),
+            )
+        )
+
+
+def _owner(cue: Row, rows: Sequence[Row], masks: Sequence[np.ndarray | None]) -> int:
+    """The component of its class that a cue lies on, 0 for none."""
+    y, x = round(float(cue["y"])), round(float(cue["x"]))
+    for row, mask in zip(rows, masks, strict=True):
+        if row["category_id"] == cue["category_id"] and mask is not None and mask[y, x]:
+            return int(row["component_id"])
+    return 0
+
+
+def _add_instances(life: Life, artifacts: Artifacts, name: str, path: str) -> None:
+    life.instances[name] = _rows(read_table(artifacts.file(path), INSTANCES, where={"row": life.record.row}))
+
+
+def _add_refined(life: Life, artifacts: Artifacts) -> None:
+    """The refined labels of the last snapshot, which covers some of the training images."""
+    where = {"row": life.record.row, "kind": "refined"}
+    rows = _rows(read_table(artifacts.file(EVOLUTION), EVOLUTION_SCHEMA, where=where))
+    if not rows:
+        life.missing.append(
+            f"{artifacts.name(EVOLUTION)} has no refined labels of this image: there were none, or the snapshots "
+            "leave it out (train_bestie.evolution_images)."
+        )
+        return
+    life.epoch = max(int(row["epoch"]) for row in rows)
+    life.instances["refined labels"] = [row for row in rows if row["epoch"] == life.epoch]
+
+
+def _rows(columns: Columns) -> list[Row]:
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,201 @@
+"""Versions of labels: found by revision, hash, experiment name or as the workspace, and listed by history."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from bestie.audit.git import Commit, Git
+from bestie.audit.hashing import md5_path
+from bestie.audit.lock import LOCK, Lineage, Lock, StageRun, lineage, made_from, parse_lock, short_hash
+from bestie.errors import InputError
+
+WORKSPACE = "workspace"
+#: The stages whose outputs are labels that something else learns from.
+LABEL_STAGES = ("make_pseudo_labels", "export_mrcnn")
+MIN_HASH_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Version:
+    """The labels that one stage wrote, at a commit, as an experiment, or in the workspace.
+
+    Attributes:
+        stage: one of `LABEL_STAGES`.
+        lock: the `dvc.lock` that says what they were made from.
+        lineage: the stages that they were made from.
+        commit: None in the workspace.
+        edited: outputs in the workspace that are not those of `dvc.lock`, with their hashes.
+    """
+
+    stage: str
+    lock: Lock
+    lineage: Lineage
+    commit: Commit | None = None
+    edited: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def run(self) -> StageRun:
+        """What `dvc.lock` says of the stage."""
+        return self.lock.stages[self.stage]
+
+    @property
+    def outs(self) -> dict[str, str]:
+        """The hashes of the stage's outputs by path."""
+        return {**self.run.outs, **self.edited}
+
+    @property
+    def hash(self) -> str:
+        """Eight digits that stand for the content of the labels: equal labels, equal hash."""
+        return short_hash(self.outs)
+
+    @property
+    def revision(self) -> str:
+        """The experiment, the first digits of the commit, or "workspace"."""
+        if self.commit is None:
+            return WORKSPACE
+        return self.commit.experiment or self.commit.sha[:7]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The hash of everything that the labels were made from, and of what was made from them."""
+        later = (run.outs for run in made_from(self.lock, self.lineage).values())
+        return {**{path: md5 for outs in later for path, md5 in outs.items()}, **self.lineage.files, **self.outs}
+
+    def __str__(self) -> str:
+        return f"{self.hash} ({self.revision})"
+
+
+def check_stage(name: str) -> str:
+    """The name, if it is a stage that writes labels. InputError if not."""
+    if name not in LABEL_STAGES:
+        raise InputError(f"The stage '{name}' writes no labels. Take one of: {', '.join(LABEL_STAGES)}.")
+    return name
+
+
+class History:
+    """The versions of the project in `root`, the folder with `dvc.yaml`.
+
+    `skipped` says which commits `log` could not read.
+
+    Raises:
+        InputError: on construction, when `root` is in no git repository.
+    """
+
+    def __init__(self, root: Path = Path()) -> None:
+        self.root = root
+        self.skipped: list[str] = []
+        self._git = Git(root)
+        self._parse = lru_cache(maxsize=16)(parse_lock)
+
+    def resolve(self, text: str, stage: str | None = None) -> Version:
+        """The version that a person means.
+
+        Args:
+            text: "workspace", a branch, tag, commit or expression such as HEAD~1, the name of a DVC
+                experiment, or the first digits of a version's hash.
+            stage: whose labels; None takes those that a hash belongs to, else the pseudo labels.
+
+        Raises:
+            InputError: nothing or several are meant, or what is meant has no such labels.
+        """
+        if stage is not None:
+            check_stage(stage)
+        if text == WORKSPACE:
+            return self.workspace(stage or LABEL_STAGES[0])
+        sha = self._git.resolve(text) or self._git.experiments().get(text)
+        if sha is not None:
+            return self._at_commit(text, sha, stage or LABEL_STAGES[0])
+        found = self._by_hash(text, LABEL_STAGES if stage is None else (stage,))
+        if len({version.hash for version in found}) > 1:
+            names = ", ".join(sorted({str(version) for version in found}))
+            raise InputError(f"'{text}' is the beginning of several versions: {names}. Give more digits.")
+        if not found:
+            raise InputError(
+                f"'{text}' is no branch, tag, commit, experiment or version hash, nor 'workspace'. "
+                "`bestie audit log` lists the versions."
+            )
+        return found[0]
+
+    def resolve_pair(self, before: str, after: str, stage: str | None = None) -> tuple[Version, Version]:
+        """Two versions of one stage: a hash on one side decides for the other. InputError as `resolve`."""
+        first, second = self.resolve(before, stage), self.resolve(after, stage)
+        if first.stage == second.stage:
+            return first, second
+        # A hash belongs to one stage, a name to each: take the names again for the stage of the hash.
+        other = next(version.stage for version in (first, second) if version.stage != LABEL_STAGES[0])
+        return self.resolve(before, other), self.resolve(after, other)
+
+    def workspace(self, stage: str) -> Version:
+        """The labels in the workspace. InputError where `dvc.lock` does not say what they were made from."""
+        path = self.root / LOCK
+        if not path.is_file():
+            raise InputError(f"There is no {path}, so nothing says what the labels were made from. Run `dvc repro`.")
+        lock = self._parse(path.read_bytes(), str(path))
+        if stage not in lock.stages:
+            raise InputError(f"{path} has no run of {stage}. Run `dvc repro {stage}`.")
+        found = {out: md5_path(self.root / out) for out in lock.stages[stage].outs}
+        edited = {out: md5 for out, md5 in found.items() if md5 is not None and md5 != lock.stages[stage].outs[out]}
+        return Version(stage, lock, lineage(lock, stage), edited=edited)
+
+    def log(self, stage: str) -> Iterator[tuple[Version, Version | None]]:
+        """Each version with the one before it, the newest first.
+
+        A commit or experiment is a version if its labels are others than those of the commit before it (its
+        first parent; the commit that an experiment began from). The workspace comes first where it differs
+        from HEAD.
+        """
+        head = self._committed("HEAD", stage)
+        if (self.root / LOCK).is_file() and stage in self._parse((self.root / LOCK).read_bytes(), LOCK).stages:
+            workspace = self.workspace(stage)
+            if head is None or workspace.hash != head.hash:
+                yield workspace, head
+        for commit in self._git.commits(LOCK):
+            version = self._version(commit, stage)
+            before = self._committed(commit.parents[0], stage) if version and commit.parents else None
+            if version is not None and (before is None or before.hash != version.hash):
+                yield version, before
+
+    def names(self) -> list[str]:
+        """What `resolve` takes, for completion: the workspace, experiments, branches, tags and hashes."""
+        commits = self._git.commits(LOCK)
+        hashes = [version.hash for stage in LABEL_STAGES for version, _ in self.log(stage)]
+        named = [name for commit in commits for name in commit.names]
+        return list(dict.fromkeys([WORKSPACE, "HEAD", *named, *self._git.experiments(), *hashes]))
+
+    def _by_hash(self, text: str, stages: tuple[str, ...]) -> list[Version]:
+        if len(text) < MIN_HASH_DIGITS or set(text) - set("0123456789abcdef"):
+            return []
+        return [version for stage in stages for version, _ in self.log(stage) if version.hash.startswith(text)]
+
+    def _at_commit(self, text: str, sha: str, stage: str) -> Version:
+        commit = self._git.commit(sha)
+        lock = self._lock(sha)
+        if lock is None:
+            raise InputError(
+                f"'{text}' ({sha[:7]}) has no {LOCK}: no run was committed there. "
+                "`bestie audit log` lists the versions."
+            )
+        if stage not in lock.stages:
+            raise InputError(
+                f"'{text}' ({sha[:7]}) has no run of {stage} in its {LOCK}. `bestie audit log` lists the versions."
+            )
+        return Version(stage, lock, lineage(lock, stage), commit)
+
+    def _committed(self, revision: str, stage: str) -> Version | None:
+        sha = self._git.resolve(revision)
+        return None if sha is None else self._version(self._git.commit(sha), stage)
+
+    def _version(self, commit: Commit, stage: str) -> Version | None:
+        try:
+            lock = self._lock(commit.sha)
+        except InputError as error:
+            self.skipped.append(str(error))
+            return None
+        if lock is None or stage not in lock.stages:
+            return None
+        return Version(stage, lock, lineage(lock, stage), commit)
+
+    def _lock(self, sha: str) -> Lock | None:
+        text = next(self._git.read(LOCK, [sha]))
+        return None if text is None else self._parse(text, f"{LOCK} of {sha[:7]}")

@@ -1,0 +1,38 @@
+"""`bestie report`: the run as one HTML file."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bestie.report import REPORT
+
+
+def report(
+    out: Annotated[Path, typer.Option(help="The file to write.")] = REPORT,
+    images: Annotated[int, typer.Option(min=1, help="How many images the gallery shows at most.")] = 240,
+    as_json: Annotated[bool, typer.Option("--json", help="Say what was written as JSON.")] = False,
+) -> None:
+    """Write the last run as one HTML file: scores, pipeline, curves, errors, and a gallery of images.
+
+    The file needs nothing else and sends no request anywhere. Of a large data set it shows a sample and says so.
+
+    Example: bestie report --out report.html
+    """
+    from bestie.artifacts.atomic import atomic_output
+    from bestie.report.content import collect
+    from bestie.report.page import format_bytes, render
+    from bestie.settings import load_settings
+
+    content = collect(Path(), state=load_settings().state, max_images=images)
+    with atomic_output(out) as partial:
+        partial.write_text(render(content), encoding="utf-8")
+    gallery = content.gallery
+    if as_json:
+        said = {"path": str(out), "bytes": out.stat().st_size, "images": gallery.shown, "of_images": gallery.total}
+        print(json.dumps(said))
+        return
+    size = format_bytes(out.stat().st_size)
+    Console().print(f"{out}: {gallery.shown} of {gallery.total} images, {size}", highlight=False, soft_wrap=True)

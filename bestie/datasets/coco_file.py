@@ -1,0 +1,150 @@
+"""One annotation file in COCO's format; masks stay as they are coded until an image's are asked for."""
+
+import json
+from array import array
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from faster_coco_eval.core import mask as coco_mask
+from jaxtyping import Bool
+
+from bestie.datasets.base import GroundTruth, TruthInstance
+from bestie.errors import InputError
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """One image of an annotation file; `source_id` is the file's own number."""
+
+    file_name: str
+    source_id: int
+    height: int
+    width: int
+    annotations: tuple[dict[str, Any], ...]
+
+
+class CocoFile:
+    """The categories and images of one annotation file, each in ascending order of the file's own numbers.
+
+    Attributes:
+        path: the file.
+        category_names: the file's number of a category -> its name.
+        images: all listed images, those without objects too.
+
+    Args:
+        path: the file.
+        missing: what to do when it does not exist, for the message.
+
+    Raises:
+        InputError: the file is missing, is malformed, or contradicts itself.
+    """
+
+    def __init__(self, path: Path, *, missing: str) -> None:
+        self.path = path
+        content = _load(path, missing)
+        try:
+            categories = sorted(content["categories"], key=lambda category: category["id"])
+            self.category_names = {int(category["id"]): str(category["name"]) for category in categories}
+            self.images = _images(path, content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is not in COCO's format ({error!r}). Restore the file.") from error
+
+    def categories_in(self, image: AnnotatedImage) -> set[int]:
+        """The file's numbers of the categories in an image, crowds included.
+
+        InputError for an annotation whose category the file does not list.
+        """
+        return {self._category(annotation) for annotation in image.annotations}
+
+    def ground_truth(self, image: AnnotatedImage, category_id_of: Mapping[int, int]) -> GroundTruth:
+        """The true masks. The semantic map is painted from them, large ones first; crowds have their class.
+
+        Masks that cover no pixel are left out.
+
+        Args:
+            image: one of `images`.
+            category_id_of: the file's number of a category -> category_id, for every category in the image.
+
+        Raises:
+            InputError: a mask is malformed or of another size than the image.
+        """
+        instances = [
+            TruthInstance(
+                category_id_of[self._category(annotation)],
+                self._decode(image, annotation),
+                bool(annotation.get("iscrowd", 0)),
+            )
+            for annotation in image.annotations
+        ]
+        instances = [instance for instance in instances if instance.mask.any()]
+        semantic = np.zeros((image.height, image.width), np.uint8)
+        for instance in sorted(instances, key=lambda instance: -int(instance.mask.sum())):
+            semantic[instance.mask] = instance.category_id
+        return GroundTruth(tuple(instances), semantic)
+
+    def _category(self, annotation: Mapping[str, Any]) -> int:
+        number = annotation["category_id"]
+        if number not in self.category_names:
+            raise InputError(
+                f"{self.path}, annotation {annotation['id']}: there is no category {number}. Correct the file."
+            )
+        return number
+
+    def _decode(self, image: AnnotatedImage, annotation: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
+        coded, size = annotation["segmentation"], (image.height, image.width)
+        where = f"{self.path}, annotation {annotation['id']}"
+        try:
+            if isinstance(coded, list):
+                coded = coco_mask.merge(coco_mask.frPyObjects([list(polygon) for polygon in coded], *size))
+            elif isinstance(coded["counts"], list):
+                coded = coco_mask.frPyObjects(coded, *size)
+            mask = coco_mask.decode(coded).astype(bool, order="C")
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise InputError(f"{where}: its segmentation is malformed. Correct the file.") from error
+        if mask.shape != size:
+            raise InputError(f"{where}: its mask is {mask.shape}, its image {size}. Correct the file.")
+        return mask
+
+
+def _load(path: Path, missing: str) -> dict[str, Any]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return json.load(file, object_hook=_pack_polygons)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist. {missing}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is no valid JSON ({error}). Restore the file.") from error
+
+
+def _pack_polygons(entry: dict[str, Any]) -> dict[str, Any]:
+    """Called for each JSON object as it is read: packed, COCO's polygons take a quarter of the memory."""
+    segmentation = entry.get("segmentation")
+    if isinstance(segmentation, list):
+        with suppress(TypeError):  # what is no polygon is reported with its annotation when it is decoded
+            entry["segmentation"] = [array("d", polygon) for polygon in segmentation]
+    return entry
+
+
+def _images(path: Path, content: Mapping[str, Any]) -> tuple[AnnotatedImage, ...]:
+    annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in content["annotations"]:
+        kept = ("id", "category_id", "iscrowd", "segmentation")
+        annotations[annotation["image_id"]].append({k: annotation[k] for k in kept})
+    images = tuple(
+        AnnotatedImage(
+            file_name=image["file_name"],
+            source_id=image["id"],
+            height=image["height"],
+            width=image["width"],
+            annotations=tuple(annotations.pop(image["id"], ())),
+        )
+        for image in sorted(content["images"], key=lambda image: image["id"])
+    )
+    if annotations:
+        raise InputError(f"{path} annotates the image {min(annotations)}, which it does not list. Restore the file.")
+    return images

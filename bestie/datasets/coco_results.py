@@ -1,0 +1,95 @@
+"""COCO results: a list of scored masks that any instance segmentation writes, as rows of an instance table."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from faster_coco_eval.core import mask as coco_mask
+from jaxtyping import Bool
+
+from bestie.datasets.base import Category, ImageRecord
+from bestie.errors import InputError
+
+Entry = Mapping[str, Any]
+
+
+def read_results(
+    path: Path, *, images: Mapping[int | str, ImageRecord], categories: Sequence[Category]
+) -> Iterator[tuple[ImageRecord, list[tuple[int, float, Bool[np.ndarray, "h w"]]]]]:
+    """Stream the masks of a result file image by image, in ascending order of row; empty masks are left out.
+
+    Args:
+        path: a JSON list of {image_id, category_id, segmentation, score}; masks are RLE or polygons.
+        images: the records by the ids that the file may have.
+        categories: the file has their `source_id`.
+
+    Yields:
+        The record of an image that has results, and (category_id, score, mask) of each.
+
+    Raises:
+        InputError: the file is missing or malformed, or names an image or category that does not exist.
+    """
+    category_id = {category.source_id: category.category_id for category in categories}
+    by_row: dict[int, list[tuple[int, Entry]]] = {}
+    records: dict[int, ImageRecord] = {}
+    for number, entry in enumerate(_load(path)):
+        record = images.get(_field(path, number, entry, "image_id"))
+        if record is None:
+            raise InputError(f"{path}, entry {number}: there is no image {entry['image_id']!r}. Is it another split?")
+        if _field(path, number, entry, "category_id") not in category_id:
+            raise InputError(
+                f"{path}, entry {number}: there is no category {entry['category_id']!r}. Correct the file."
+            )
+        records[record.row] = record
+        by_row.setdefault(record.row, []).append((number, entry))
+    for row in sorted(by_row):
+        masks = [
+            (category_id[entry["category_id"]], _score(path, number, entry), _mask(path, number, entry, records[row]))
+            for number, entry in by_row[row]
+        ]
+        yield records[row], [each for each in masks if each[2].any()]
+
+
+def _load(path: Path) -> list[Entry]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist. Correct the path.") from error
+    except ValueError as error:
+        raise InputError(f"{path} is no valid JSON ({error}). Write it again.") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(
+            f"{path} is no list of results. COCO results are [{{image_id, category_id, segmentation, score}}, ...]; "
+            "a file with annotations is none."
+        )
+    return entries
+
+
+def _field(path: Path, number: int, entry: Entry, name: str) -> Any:
+    if name not in entry:
+        raise InputError(f"{path}, entry {number}: it has no {name}. Correct the file.")
+    return entry[name]
+
+
+def _score(path: Path, number: int, entry: Entry) -> float:
+    try:
+        return float(_field(path, number, entry, "score"))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}, entry {number}: its score {entry['score']!r} is no number. Correct it.") from error
+
+
+def _mask(path: Path, number: int, entry: Entry, record: ImageRecord) -> Bool[np.ndarray, "h w"]:
+    coded, size = _field(path, number, entry, "segmentation"), (record.height, record.width)
+    try:
+        if isinstance(coded, list):
+            coded = coco_mask.merge(coco_mask.frPyObjects(coded, *size))
+        elif isinstance(coded["counts"], list):
+            coded = coco_mask.frPyObjects(coded, *size)
+        mask = coco_mask.decode(coded).astype(bool, order="C")
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise InputError(f"{path}, entry {number}: its segmentation is malformed. Correct the file.") from error
+    if mask.shape != size:
+        raise InputError(f"{path}, entry {number}: its mask is {mask.shape}, its image {size}. Correct the file.")
+    return mask

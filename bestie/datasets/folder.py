@@ -1,0 +1,148 @@
+"""A folder of images with a table of labels: what people have who have neither VOC's layout nor COCO's."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bestie.datasets.base import Category, GroundTruth, ImageRecord, Point, hash_file, image_size
+from bestie.datasets.coco_file import AnnotatedImage, CocoFile
+from bestie.datasets.label_table import (
+    FOLDER_SPLITS,
+    LabelledFile,
+    check_names,
+    class_names,
+    read_label_table,
+    split_images,
+)
+from bestie.datasets.point_table import PointTable
+from bestie.errors import InputError
+
+
+class FolderDataSet:
+    """Images anywhere below a folder, named by a label table (`bestie.datasets.label_table`).
+
+    The `image_id` is the path without its ending, so images of one name may lie in different folders. Images
+    without labels are legal. Points come from a point table (`bestie.datasets.point_table`); true masks from a
+    file in COCO's format, whose `file_name` is a path as in the label table. Images that it does not list have
+    no truth.
+
+    Args:
+        root: the folder.
+        splits: split -> values of the label table's column `split`, joined by ",".
+        labels: the label table, CSV or Parquet.
+        categories: class names in the order of their category_id; None takes the table's, sorted.
+        points: the point table, if there is one.
+        annotations: the file of true masks, if there is one.
+
+    Raises:
+        InputError: a table or the file of true masks is missing or malformed, or a label is no category.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        splits: Mapping[str, str] | None = None,
+        *,
+        labels: Path,
+        categories: Sequence[str] | None = None,
+        points: Path | None = None,
+        annotations: Path | None = None,
+    ) -> None:
+        self.root = root
+        listed = read_label_table(labels)
+        names = class_names(labels, listed, categories)
+        self.categories = tuple(Category(k, name, k) for k, name in enumerate(names, start=1))
+        self._id_of_name = {category.name: category.category_id for category in self.categories}
+        self._files = {entry.image_id: entry for entry in listed}
+        self._samples = split_images(labels, listed, FOLDER_SPLITS if splits is None else splits)
+        self._points = None if points is None else PointTable(points)
+        self._truth = None if annotations is None else TrueMasks(annotations, {entry.file for entry in listed})
+
+    def samples(self, split: str) -> tuple[str, ...]:
+        """The image ids of a split in the order of the table. InputError for an unknown split."""
+        if split not in self._samples:
+            raise InputError(f"{self.root} has no split '{split}', only {sorted(self._samples)}.")
+        return self._samples[split]
+
+    def record(self, image_id: str, *, row: int, split: str) -> ImageRecord:
+        """The record of one image. InputError when the file is missing or no image."""
+        entry = self._entry(image_id)
+        path = self.root / entry.file
+        if not path.is_file():
+            raise InputError(f"{entry.where}: {path} does not exist. Add the image or remove the line.")
+        height, width = image_size(path)
+        return ImageRecord(
+            row=row,
+            image_id=image_id,
+            split=split,
+            path=entry.file,
+            height=height,
+            width=width,
+            sha256=hash_file(path),
+            labels=tuple(sorted(self._id_of_name[name] for name in entry.labels)),
+        )
+
+    def ground_truth(self, image_id: str) -> GroundTruth | None:
+        """The true masks, or None for an image without any. InputError when they contradict the image."""
+        entry = self._entry(image_id)
+        if self._truth is None:
+            return None
+        return self._truth.read(entry.file, image_size(self.root / entry.file), self._id_of_name)
+
+    def points(self, image_id: str) -> tuple[Point, ...]:
+        """The point labels of one image. InputError without a point table, and as `PointTable.points_of`."""
+        entry = self._entry(image_id)
+        if self._points is None:
+            raise InputError(f"{self.root} has no points. Name their table in prepare.folder.points.")
+        return self._points.points_of(entry, image_size(self.root / entry.file), self._id_of_name)
+
+    def _entry(self, image_id: str) -> LabelledFile:
+        if image_id not in self._files:
+            raise InputError(f"{self.root} labels no image {image_id}. Run prepare again for this data set.")
+        return self._files[image_id]
+
+
+class TrueMasks:
+    """The masks of a file in COCO's format, by the path of the image.
+
+    Args:
+        path: the file.
+        files: paths of the images in the label table.
+
+    Raises:
+        InputError: as `CocoFile`, or the file lists an image twice or none of `files`.
+    """
+
+    def __init__(self, path: Path, files: set[str]) -> None:
+        self._file = CocoFile(path, missing="Put it there or correct its name in prepare.folder.annotations.")
+        self._images: dict[str, AnnotatedImage] = {}
+        for image in self._file.images:
+            if image.file_name in self._images:
+                raise InputError(f"{path} lists the image {image.file_name} twice. Remove one of them.")
+            self._images[image.file_name] = image
+        if not files & self._images.keys():
+            raise InputError(
+                f"{path} lists none of the images of the label table. Write file_name as the table writes file."
+            )
+
+    def read(self, file: str, size: tuple[int, int], id_of_name: Mapping[str, int]) -> GroundTruth | None:
+        """The truth of one image of `size` (height, width), None when the file does not list it.
+
+        InputError for another size, an annotation of a class that is none, or a malformed mask.
+        """
+        image = self._images.get(file)
+        if image is None:
+            return None
+        if size != (image.height, image.width):
+            raise InputError(
+                f"{file} is {size[0]}x{size[1]} (height x width), but {self._file.path} says "
+                f"{image.height}x{image.width}. Restore the image or correct the annotations."
+            )
+        names = {number: self._file.category_names[number] for number in self._file.categories_in(image)}
+        check_names(names.values(), id_of_name, f"{self._file.path}, {file}")
+        return self._file.ground_truth(image, {number: id_of_name[name] for number, name in names.items()})
+
+    def classes_of(self, file: str) -> list[str]:
+        """The class name of each annotation of an image, crowds included; empty when the file does not list it."""
+        image = self._images.get(file)
+        annotations = () if image is None else image.annotations
+        return [self._file.category_names.get(a["category_id"], "") for a in annotations]

@@ -1,0 +1,41 @@
+"""Images that belong to no data set: files that somebody names, and folders of them."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bestie.datasets.base import ImageRecord, hash_file, image_size
+from bestie.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def index_files(paths: Iterable[Path], *, split: str) -> list[ImageRecord]:
+    """A record an image, in the order given; a folder stands for the images in it, ordered by name.
+
+    The image_id is the file's name without ending; `path` is the one given, so the root is the working directory.
+
+    Raises:
+        InputError: a file is missing or no image, a folder holds none, or two images have one name.
+    """
+    records: list[ImageRecord] = []
+    seen: dict[str, Path] = {}
+    for row, path in enumerate(_expanded(paths)):
+        if path.stem in seen:
+            raise InputError(
+                f"{seen[path.stem]} and {path} are both called '{path.stem}'. Give them one after the other."
+            )
+        seen[path.stem] = path
+        height, width = image_size(path)
+        records.append(ImageRecord(row, path.stem, split, path.as_posix(), height, width, hash_file(path), ()))
+    return records
+
+
+def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        images = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+        if not images:
+            raise InputError(f"{path} holds no image ({', '.join(SUFFIXES)}). Correct the path.")
+        yield from images

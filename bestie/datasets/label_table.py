@@ -1,0 +1,128 @@
+"""The label table of a folder of images: which files there are, what they show, and which split they are in."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from bestie.artifacts.own_table import OwnRow, read_own_table
+from bestie.errors import InputError
+
+FOLDER_SPLITS = {"train": "train", "val": "val"}
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """One row of the table: a file, its class names, its split (None: the table has no such column).
+
+    `file` is a path below the data set's folder, with forward slashes; `where` is the row's place in the table.
+    """
+
+    file: str
+    labels: tuple[str, ...]
+    split: str | None
+    where: str
+
+    @property
+    def image_id(self) -> str:
+        """The file's path without its ending."""
+        return str(PurePosixPath(self.file).with_suffix(""))
+
+
+def read_label_table(path: Path) -> list[LabelledFile]:
+    """All rows of a table with the columns `file`, `labels` and, optionally, `split`, in its order.
+
+    `labels` are class names: in Parquet a list, in CSV joined by semicolons. An image without objects has none.
+
+    Raises:
+        InputError: the table is missing or malformed, names no image, a path outside of its folder, or one image
+            twice.
+    """
+    rows = read_own_table(path, required=("file", "labels"), optional=("split",))
+    listed = [_labelled_file(row) for row in rows]
+    if not listed:
+        raise InputError(f"{path} names no image. Add a line for each.")
+    seen: dict[str, LabelledFile] = {}
+    for entry in listed:
+        if (first := seen.setdefault(entry.image_id, entry)) is not entry:
+            raise InputError(
+                f"{entry.where}: {entry.file} is the image {entry.image_id}, as {first.file} is ({first.where}). "
+                "Keep one line for each image, with all of its labels."
+            )
+    return listed
+
+
+def class_names(path: Path, listed: Sequence[LabelledFile], categories: Sequence[str] | None) -> tuple[str, ...]:
+    """The class names in the order of their category_id: `categories`, or the labels of the table, sorted.
+
+    Args:
+        path: the table, for messages.
+        listed: its rows.
+        categories: names, or None.
+
+    Raises:
+        InputError: there is no class, or a label is not among `categories`.
+    """
+    names = tuple(sorted({name for entry in listed for name in entry.labels}) if categories is None else categories)
+    if not names:
+        raise InputError(f"{path} names no class. Write class names into the column labels.")
+    for entry in listed:
+        check_names(entry.labels, names, entry.where)
+    return names
+
+
+def check_names(labels: Iterable[str], names: Collection[str], where: str) -> None:
+    """InputError, saying `where`, for the first of `labels` that is not among the class names."""
+    for label in labels:
+        if label not in names:
+            raise InputError(
+                f"{where}: '{label}' is no category of the data set. Correct the name or add it to prepare.categories."
+            )
+
+
+def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The image ids of each split; where the table has no column `split`, all belong to "train".
+
+    Args:
+        path: the table, for messages.
+        listed: its rows.
+        splits: split -> values of the column that belong to it, joined by ",".
+
+    Raises:
+        InputError: no image is left for training, or a value belongs to two splits.
+    """
+    if all(entry.split is None for entry in listed):
+        return {split: tuple(e.image_id for e in listed) if split == "train" else () for split in splits}
+    wanted = {split: {name.strip() for name in names.split(",")} for split, names in splits.items()}
+    if both := wanted["train"] & wanted.get("val", set()):
+        raise InputError(f"prepare.train_list and prepare.val_list both name the split '{min(both)}'. Correct one.")
+    samples = {split: tuple(e.image_id for e in listed if e.split in names) for split, names in wanted.items()}
+    if not samples["train"]:
+        known = ", ".join(sorted({str(entry.split) for entry in listed}))
+        raise InputError(
+            f"{path} has no image of the split '{splits['train']}', only of {known}. "
+            "Correct the column split or prepare.train_list."
+        )
+    return samples
+
+
+def file_of(row: OwnRow) -> str:
+    """The column `file` as a path with forward slashes. InputError unless it lies below the data set's folder."""
+    path = PurePosixPath(str(row.values["file"] or "").strip())
+    if path.is_absolute() or ".." in path.parts or not path.name:
+        raise InputError(f"{row.where}: {row.values['file']!r} is no path below the data set's folder. Correct it.")
+    return str(path)
+
+
+def _labelled_file(row: OwnRow) -> LabelledFile:
+    labels, split = row.values["labels"], row.values["split"]
+    names = (labels or "").split(";") if isinstance(labels, str | None) else labels
+    if not (isinstance(names, Iterable) and all(isinstance(name, str) for name in names)):
+        raise InputError(f"{row.where}: the labels {labels!r} are no class names. Write names, joined by semicolons.")
+    if split is not None and not (isinstance(split, str) and split.strip()):
+        raise InputError(f"{row.where}: the split is {split!r}. Write train or val, or leave out the column.")
+    return LabelledFile(
+        file=file_of(row),
+        labels=tuple(dict.fromkeys(stripped for name in names if (stripped := name.strip()))),
+        split=None if split is None else split.strip(),
+        where=row.where,
+    )

@@ -1,0 +1,84 @@
+"""The point table of a folder of images: one row an object, with the columns `file`, `x`, `y` and `label`."""
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bestie.artifacts.own_table import OwnRow, read_own_table
+from bestie.datasets.base import Point
+from bestie.datasets.label_table import LabelledFile, file_of
+from bestie.errors import InputError
+
+
+class LabelledPoint(NamedTuple):
+    """One row: a point in px of the image, and the class name of its object."""
+
+    x: float
+    y: float
+    label: str
+    where: str
+
+
+class PointTable:
+    """All points of a table.
+
+    Raises:
+        InputError: the table is missing or malformed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._points: dict[str, list[LabelledPoint]] = defaultdict(list)
+        for row in read_own_table(path, required=("file", "x", "y", "label")):
+            label = str(row.values["label"] or "").strip()
+            self._points[file_of(row)].append(LabelledPoint(_number(row, "x"), _number(row, "y"), label, row.where))
+
+    def labels_of(self, file: str) -> list[str]:
+        """The class names of a file's points."""
+        return [point.label for point in self._points.get(file, ())]
+
+    def points_of(self, entry: LabelledFile, size: tuple[int, int], id_of_name: dict[str, int]) -> tuple[Point, ...]:
+        """The points of one image.
+
+        Args:
+            entry: the image's row of the label table.
+            size: (height, width) in px.
+            id_of_name: class name -> category_id, for all labels of the image.
+
+        Raises:
+            InputError: a point is outside of the image or of a class that the image is not labelled with, or a
+                label has no point.
+        """
+        found = self._points.get(entry.file, [])
+        for point in found:
+            _check(point, entry, size)
+        if without := [label for label in entry.labels if label not in {point.label for point in found}]:
+            raise InputError(
+                f"{self.path} has no point of the label '{without[0]}' of {entry.file}. Add one for each object."
+            )
+        return tuple(Point(id_of_name[point.label], y=point.y, x=point.x) for point in found)
+
+
+def _check(point: LabelledPoint, entry: LabelledFile, size: tuple[int, int]) -> None:
+    height, width = size
+    if point.label not in entry.labels:
+        raise InputError(
+            f"{point.where}: {entry.file} is not labelled '{point.label}'. Correct the point or the labels."
+        )
+    if not (0 <= point.y < height and 0 <= point.x < width):
+        raise InputError(
+            f"{point.where}: the point x={point.x:g}, y={point.y:g} is outside the image of {width}x{height} "
+            "(width x height). Correct the point."
+        )
+
+
+def _number(row: OwnRow, column: str) -> float:
+    value: Any = row.values[column]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{row.where}: {column} is {value!r}, which is no number. Write pixels of the image.")
+    return number

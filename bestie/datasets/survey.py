@@ -1,0 +1,199 @@
+"""What a folder of images holds, counted class by class, before a pipeline runs on it."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bestie.datasets.base import image_size
+from bestie.datasets.folder import TrueMasks
+from bestie.datasets.label_table import LabelledFile, class_names, read_label_table
+from bestie.datasets.point_table import PointTable
+from bestie.datasets.wsss import find_wsss, read_wsss
+from bestie.errors import InputError
+from bestie.progress import track
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+TABLE_SUFFIXES = (".csv", ".parquet")
+WSSS_FOLDERS = ("WSSS_maps", "wsss_maps", "wsss")
+
+
+@dataclass(frozen=True)
+class FolderLayout:
+    """Where the tables of a folder are; None for those that it does not have."""
+
+    root: Path
+    labels: Path
+    points: Path | None
+    annotations: Path | None
+    wsss: Path | None
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """What there is of one class: images by split, points, true objects, and training images with it on their map."""
+
+    name: str
+    category_id: int
+    train: int
+    val: int
+    points: int
+    true_objects: int
+    on_wsss_maps: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The classes of a folder, and its images.
+
+    Attributes:
+        classes: one a class, in order of category_id.
+        train: number of training images.
+        val: number of validation images.
+        without_labels: training images that no class is in.
+        not_listed: image files below the folder that the label table does not name.
+        without_wsss: image ids of the training images without a WSSS map.
+        smallest_hw: smallest height and smallest width in px.
+        largest_hw: largest height and largest width in px.
+    """
+
+    classes: tuple[ClassCount, ...]
+    train: int
+    val: int
+    without_labels: int
+    not_listed: int
+    without_wsss: tuple[str, ...]
+    smallest_hw: tuple[int, int]
+    largest_hw: tuple[int, int]
+
+
+def find_layout(root: Path, wsss: Path | None = None) -> FolderLayout:
+    """The tables of a folder by their names: `labels`, `points` (CSV or Parquet), `annotations.json`, `WSSS_maps/`.
+
+    Args:
+        root: the folder.
+        wsss: the folder of WSSS maps, where it lies elsewhere.
+
+    Raises:
+        InputError: the folder or its label table does not exist; for VOC's or COCO's layout the message says what
+            to do instead.
+    """
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}; give the folder of the images")
+    labels = _table(root, "labels")
+    if labels is None:
+        raise InputError(_without_labels(root))
+    annotations = root / "annotations.json"
+    folders = [wsss] if wsss is not None else [root / name for name in WSSS_FOLDERS]
+    found = next((folder for folder in folders if folder.is_dir()), None)
+    if wsss is not None and found is None:
+        raise InputError(f"there is no folder {wsss} of WSSS maps; correct the path or leave the option out")
+    return FolderLayout(
+        root=root,
+        labels=labels,
+        points=_table(root, "points"),
+        annotations=annotations if annotations.is_file() else None,
+        wsss=found,
+    )
+
+
+def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None) -> Survey:
+    """Count what a folder holds. Every image and every WSSS map is looked at.
+
+    Args:
+        layout: where its tables are.
+        categories: class names in the order of their category_id; None: those of the label table, sorted.
+
+    Raises:
+        InputError: an image is missing or unreadable, a table or a map is malformed, a label is no category.
+    """
+    listed = read_label_table(layout.labels)
+    names = class_names(layout.labels, listed, categories)
+    train = [entry for entry in listed if entry.split in (None, "train")]
+    val = [entry for entry in listed if entry.split == "val"]
+    sizes = {entry.file: _size(layout.root, entry) for entry in track(listed, "init: images")}
+    points, masks = _points(layout, listed), _masks(layout, listed)
+    on_maps, without = _on_wsss_maps(layout, train, sizes, names)
+    heights, widths = zip(*sizes.values(), strict=True)
+    return Survey(
+        classes=tuple(
+            ClassCount(
+                name=name,
+                category_id=number,
+                train=sum(name in entry.labels for entry in train),
+                val=sum(name in entry.labels for entry in val),
+                points=points[name],
+                true_objects=masks[name],
+                on_wsss_maps=on_maps[name],
+            )
+            for number, name in enumerate(names, start=1)
+        ),
+        train=len(train),
+        val=len(val),
+        without_labels=sum(not entry.labels for entry in train),
+        not_listed=len(set(_image_files(layout)) - set(sizes)),
+        without_wsss=tuple(without),
+        smallest_hw=(min(heights), min(widths)),
+        largest_hw=(max(heights), max(widths)),
+    )
+
+
+def _table(root: Path, stem: str) -> Path | None:
+    return next((path for suffix in TABLE_SUFFIXES if (path := root / f"{stem}{suffix}").is_file()), None)
+
+
+def _without_labels(root: Path) -> str:
+    if (root / "JPEGImages").is_dir():
+        return f"{root} has VOC's layout; run `bestie profile voc2012 --set dataset.root={root}` instead"
+    if (root / "annotations").is_dir():
+        return f"{root} has COCO's layout; run `bestie profile coco2017 --set dataset.root={root}` instead"
+    return (
+        f"{root} has no label table; write labels.csv with the columns file and labels, one line an image, "
+        "several class names joined by semicolons"
+    )
+
+
+def _size(root: Path, entry: LabelledFile) -> tuple[int, int]:
+    if not (root / entry.file).is_file():
+        raise InputError(f"{entry.where}: {root / entry.file} does not exist. Add the image or remove the line.")
+    return image_size(root / entry.file)
+
+
+def _image_files(layout: FolderLayout) -> Iterator[str]:
+    for path in layout.root.rglob("*"):
+        if path.suffix.lower() in IMAGE_SUFFIXES and (layout.wsss is None or layout.wsss not in path.parents):
+            yield path.relative_to(layout.root).as_posix()
+
+
+def _points(layout: FolderLayout, listed: list[LabelledFile]) -> Counter[str]:
+    table = None if layout.points is None else PointTable(layout.points)
+    return Counter(name for entry in listed if table for name in table.labels_of(entry.file))
+
+
+def _masks(layout: FolderLayout, listed: list[LabelledFile]) -> Counter[str]:
+    if layout.annotations is None:
+        return Counter()
+    masks = TrueMasks(layout.annotations, {entry.file for entry in listed})
+    return Counter(name for entry in listed for name in masks.classes_of(entry.file))
+
+
+def _on_wsss_maps(
+    layout: FolderLayout, train: list[LabelledFile], sizes: dict[str, tuple[int, int]], names: Sequence[str]
+) -> tuple[Counter[str], list[str]]:
+    """In how many images that a class is labelled in its map shows it; and the images without a map."""
+    shown: Counter[str] = Counter()
+    if layout.wsss is None:
+        return shown, [entry.image_id for entry in train]
+    without = []
+    for entry in track(train, "init: WSSS maps"):
+        try:
+            path = find_wsss(layout.wsss, entry.image_id)
+        except InputError:
+            without.append(entry.image_id)
+            continue
+        height, width = sizes[entry.file]
+        present = np.unique(read_wsss(path, height=height, width=width, n_categories=len(names)))
+        shown.update(name for number, name in enumerate(names, start=1) if number in present and name in entry.labels)
+    return shown, without

@@ -1,0 +1,99 @@
+"""A trained model on new images: a table of instances, masks, and pictures with the instances drawn on them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bestie.artifacts.instances import decode_mask
+from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.tables import TableWriter, write_categories, write_images
+from bestie.datasets.base import Category, ImageRecord, read_image
+from bestie.export.folders import new_folder
+from bestie.export.source import Instance
+from bestie.export.voc import paint, save_label_png
+from bestie.pictures import draw_instances, fit_image, fit_map
+from bestie.predictor import Predictor
+from bestie.progress import track
+
+#: Overlays are enlarged or shrunk to a longer side between these.
+OVERLAY_PX = (480, 1600)
+#: Without a limit of their own, masks and overlays show what has this part of the image's best score.
+SHOWN_PART = 0.5
+
+Rows = list[dict[str, Any]]
+
+
+def predict_files(
+    predictor: Predictor,
+    records: Sequence[ImageRecord],
+    out: Path,
+    *,
+    categories: Sequence[Category],
+    min_score: float | None = None,
+    root: Path = Path(),
+) -> int:
+    """Find the instances of images that belong to no data set, and write them into a new folder.
+
+    It has `instances.parquet`, with the index (`images.parquet`, `categories.parquet`) that `bestie export` reads;
+    `masks/objects/` and `masks/classes/`, palette PNG; and `overlays/`. Each image is predicted by itself.
+
+    Args:
+        predictor: the model.
+        records: the images.
+        out: the folder to write; it must not exist, or be empty.
+        categories: names of the classes.
+        min_score: instances below it are left out everywhere. None: the table has all, masks and overlays show
+            those with at least half of the image's best score.
+        root: where the paths of the records start.
+
+    Returns:
+        The number of instances in the table.
+
+    Raises:
+        InputError: as `new_folder` and `read_image`.
+    """
+    count = 0
+    names = [category.name for category in categories]
+    with new_folder(out) as partial:
+        write_images(partial / "images.parquet", records)
+        write_categories(partial / "categories.parquet", categories)
+        with TableWriter(partial / "instances.parquet", INSTANCES) as table:
+            for record in track(records, f"predict: {predictor.kind}"):
+                ((_, rows),) = predictor.find([record], root)
+                rows = [row for row in rows if row["score"] >= (min_score or 0.0)]
+                table.append_rows(rows)
+                count += len(rows)
+                shown = rows if min_score is not None else _best(rows)
+                _write_masks(partial / "masks", record, shown)
+                _write_overlay(partial / "overlays" / f"{record.image_id}.jpg", root, record, shown, names)
+    return count
+
+
+def _best(rows: Rows) -> Rows:
+    best = max((row["score"] for row in rows), default=0.0)
+    return [row for row in rows if row["score"] >= SHOWN_PART * best]
+
+
+def _write_masks(folder: Path, record: ImageRecord, rows: Rows) -> None:
+    ordered = sorted(rows, key=lambda row: -row["score"])
+    found = [Instance(row["category_id"], row["score"], False, row["rle"]) for row in ordered]
+    objects, classes, _ = paint(record, found)
+    save_label_png(folder / "objects" / f"{record.image_id}.png", objects)
+    save_label_png(folder / "classes" / f"{record.image_id}.png", classes)
+
+
+def _write_overlay(path: Path, root: Path, record: ImageRecord, rows: Rows, names: list[str]) -> None:
+    image = read_image(root, record)
+    side_px = int(np.clip(max(image.shape[:2]), *OVERLAY_PX))
+    drawn = draw_instances(
+        fit_image(image, side_px),
+        [fit_map(decode_mask(row["rle"], record.height, record.width), side_px) for row in rows],
+        np.array([row["category_id"] for row in rows], np.int64),
+        np.array([row["score"] for row in rows], np.float64),
+        names=names,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(drawn).save(path, format="JPEG", quality=90)

@@ -1,0 +1,88 @@
+"""What is wrong in each instance table of a run, over all images, and which images are worth showing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bestie.artifacts.maps import MapReader
+from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.tables import iter_images
+from bestie.datasets.base import VOID, ImageRecord
+from bestie.error_analysis import ErrorCounts, JudgedImage, best_min_score, judge_images
+from bestie.metrics.errors import Verdict
+from bestie.report.sampling import BucketSample
+from bestie.report.tables import TABLES, TRUE_MAPS, TRUTH, InstanceTable
+
+#: So many images of each kind are kept to choose from: of each table, class and verdict.
+PER_BUCKET = 12
+
+
+@dataclass(frozen=True)
+class AnalysedTable:
+    """One table, the score from which on its instances count, and how often each verdict occurs.
+
+    `counts` is None where no image of its split has a truth.
+    """
+
+    table: InstanceTable
+    min_score: float
+    counts: ErrorCounts | None
+
+
+def rows_with_truth(data: Path, records: Sequence[ImageRecord]) -> set[int]:
+    """The rows of the images whose true instances are known, those without any object included.
+
+    Raises:
+        InputError: a table or map cannot be read.
+    """
+    if not (data / TRUTH).is_file():
+        return set()
+    known = {row for row, _ in iter_images(data / TRUTH, INSTANCES, ["row"])}
+    maps = MapReader(data / TRUE_MAPS) if known and (data / TRUE_MAPS).is_dir() else None
+    others = [] if maps is None else [record for record in records if record.row not in known]
+    for record in others:
+        if maps is not None and (maps.read(record.row, "semantic", record.height, record.width) != VOID).any():
+            known.add(record.row)
+    return known
+
+
+def analyse_tables(
+    data: Path, records: Sequence[ImageRecord], known: set[int], *, num_classes: int, sample: BucketSample
+) -> list[AnalysedTable]:
+    """Judge every table of a run that is there, on the images with truth, and offer these to `sample`.
+
+    Args:
+        data: the folder of artifacts.
+        records: all images, in ascending order of row.
+        known: see `rows_with_truth`.
+        num_classes: C.
+        sample: what images are offered to.
+
+    Raises:
+        InputError: a table cannot be read.
+    """
+    analysed = []
+    for table in TABLES:
+        path = data / table.path
+        if not path.is_file():
+            continue
+        judged = [record for record in records if record.split == table.split and record.row in known]
+        if not judged:
+            analysed.append(AnalysedTable(table, 0.0, None))
+            continue
+        min_score = best_min_score(data / TRUTH, path, judged) if table.is_scored else 0.0
+        counts = ErrorCounts(num_classes)
+        for image in judge_images(data / TRUTH, path, judged, min_score=min_score):
+            counts.add(image)
+            _offer(sample, table, image)
+        analysed.append(AnalysedTable(table, min_score, counts))
+    return analysed
+
+
+def _offer(sample: BucketSample, table: InstanceTable, image: JudgedImage) -> None:
+    """An image belongs to the bucket of each of its verdicts, by class."""
+    record = image.record
+    kinds = set(zip(image.errors.verdict, image.found.category_id.tolist(), strict=True))
+    kinds |= {(Verdict.MISSED, category_id) for category_id in image.truth.category_id[image.errors.missed].tolist()}
+    for verdict, category_id in kinds - {(Verdict.CORRECT, category_id) for _, category_id in kinds}:
+        sample.offer((table.key, verdict.value, category_id), record.row, record.image_id)

@@ -1,0 +1,84 @@
+// One image, large, with a list of its instances.
+const viewer = {
+  dialog: document.getElementById("viewer"),
+  title: document.getElementById("viewer-title"),
+  large: document.getElementById("large"),
+  list: document.getElementById("instances"),
+  table: document.getElementById("viewer-table"),
+  found: document.getElementById("viewer-found"),
+  truth: document.getElementById("viewer-truth"),
+  images: [],
+  index: 0,
+
+  open(images, index, tableKey) {
+    this.images = images;
+    this.index = index;
+    this.fillTables(tableKey);
+    this.draw();
+    this.dialog.showModal();
+  },
+
+  fillTables(wanted) {
+    const tables = gallery.tables.filter((table) => table.key in this.images[this.index].tables);
+    this.table.replaceChildren(...tables.map((table) => new Option(table.name, table.key)));
+    if (tables.some((table) => table.key === wanted)) this.table.value = wanted;
+  },
+
+  step(by) {
+    const next = this.index + by;
+    if (next < 0 || next >= this.images.length) return;
+    this.index = next;
+    this.fillTables(this.table.value);
+    this.draw();
+  },
+
+  draw() {
+    const image = this.images[this.index];
+    const marks = marksOf(image, this.table.value);
+    const shown = this.found.checked ? marks : [];
+    const { picture, paths } = drawPicture(image, shown, { truth: this.truth.checked, matches: () => true });
+    this.title.textContent = `${image.id} (${this.index + 1} of ${this.images.length})`;
+    this.large.replaceChildren(picture);
+    this.list.replaceChildren(...marks.map((mark, index) => this.entry(mark, paths[index])));
+    document.getElementById("previous").disabled = this.index === 0;
+    document.getElementById("next").disabled = this.index === this.images.length - 1;
+  },
+
+  entry(mark, path) {
+    const item = document.createElement("li");
+    item.tabIndex = 0;
+    const truth = mark.truth ? `, is ${gallery.categories[mark.truth - 1]}` : "";
+    const facts = [verdictNames[mark.verdict] + truth];
+    if (mark.score !== undefined) facts.push(`score ${mark.score.toFixed(2)}`);
+    if (mark.iou) facts.push(`IoU ${mark.iou.toFixed(2)}`);
+    const line = text("span", "facts", "");
+    line.append(...facts.map((fact) => text("span", "", fact)));
+    item.append(key(mark.verdict), text("span", "class", gallery.categories[mark.category - 1]), line);
+    for (const [event, lit] of [["mouseenter", true], ["focus", true], ["mouseleave", false], ["blur", false]]) {
+      item.addEventListener(event, () => path?.classList.toggle("lit", lit));
+    }
+    path?.addEventListener("click", () => item.focus());
+    return item;
+  },
+};
+
+document.getElementById("previous").addEventListener("click", () => viewer.step(-1));
+document.getElementById("next").addEventListener("click", () => viewer.step(1));
+document.getElementById("close").addEventListener("click", () => viewer.dialog.close());
+for (const control of [viewer.table, viewer.found, viewer.truth]) control.addEventListener("change", () => viewer.draw());
+viewer.dialog.addEventListener("click", (event) => {
+  if (event.target === viewer.dialog) viewer.dialog.close();
+});
+viewer.dialog.addEventListener("keydown", (event) => {
+  if (event.target instanceof HTMLSelectElement || event.ctrlKey || event.metaKey || event.altKey) return;
+  const actions = {
+    ArrowLeft: () => viewer.step(-1),
+    ArrowRight: () => viewer.step(1),
+    t: () => viewer.truth.click(),
+    i: () => viewer.found.click(),
+  };
+  const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!action) return;
+  event.preventDefault();
+  action();
+});

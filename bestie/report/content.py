@@ -1,0 +1,126 @@
+"""Everything that the page shows, collected from a folder of artifacts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bestie.artifacts.metrics_json import read_json
+from bestie.artifacts.tables import read_categories, read_images
+from bestie.datasets.base import Category, ImageRecord
+from bestie.params import Dataset
+from bestie.params_file import parse, read_yaml
+from bestie.report.analysis import PER_BUCKET, analyse_tables, rows_with_truth
+from bestie.report.breakdowns import BarTable, ErrorRow, class_tables, error_rows, size_table
+from bestie.report.charts import Drawing
+from bestie.report.committed import CommittedRun, find_run_before, head_revision
+from bestie.report.curves import evolution_curves, precision_recall_curves, training_curves
+from bestie.report.gallery import Gallery, build_gallery
+from bestie.report.images import data_uri
+from bestie.report.pipeline import Pipeline, read_pipeline
+from bestie.report.sampling import BucketSample
+from bestie.report.scores import ScoreTable, Tile, score_table, score_tiles
+from bestie.report.tables import CATEGORIES, IMAGES
+
+METRICS = Path("evaluate/metrics.json")
+CLASSIFIER_METRICS = Path("train_pam/metrics.json")
+SHEET = Path("evaluate/sheet.png")
+SHEET_SIDE_PX = 2000
+
+
+@dataclass(frozen=True)
+class Content:
+    """The page in plain values. What a run does not have is None or empty."""
+
+    dataset: Dataset
+    split_sizes: dict[str, int]
+    categories: tuple[Category, ...]
+    revision: str | None
+    before: CommittedRun | None
+    tiles: list[Tile]
+    scores: ScoreTable | None
+    pipeline: Pipeline | None
+    parameters: str
+    training: list[Drawing]
+    evolution: list[Drawing]
+    precision_recall: list[Drawing]
+    by_class: list[BarTable]
+    by_size: BarTable | None
+    errors: list[ErrorRow]
+    gallery: Gallery
+    sheet: str | None
+
+
+def collect(repository: Path, *, state: Path, max_images: int) -> Content:
+    """Read the run in a repository's `data/` folder.
+
+    Args:
+        repository: the folder with `params.yaml`, `data/` and, where DVC ran the stages, `dvc.yaml` and `dvc.lock`.
+        state: the folder of the stages' durations, `Settings.state`.
+        max_images: how many images the gallery shows at most.
+
+    Raises:
+        InputError: the data set has not been prepared, or a file is damaged.
+    """
+    data = repository / "data"
+    records = read_images(data / IMAGES)
+    categories = read_categories(data / CATEGORIES)
+    params = repository / "params.yaml"
+    dataset = parse(Dataset, read_yaml(params).get("dataset"), source=f"{params}: dataset")
+    before = find_run_before(repository)
+    metrics, classifier = _json(data / METRICS), _json(data / CLASSIFIER_METRICS)
+    old = {} if before is None else before.metrics
+    sample = _sample(records, max_images)
+    known = rows_with_truth(data, records)
+    tables = analyse_tables(data, records, known, num_classes=len(categories), sample=sample)
+    return Content(
+        dataset=dataset,
+        split_sizes={split: sum(r.split == split for r in records) for split in ("train", "val")},
+        categories=tuple(categories),
+        revision=head_revision(repository),
+        before=before,
+        tiles=score_tiles(
+            metrics, classifier, old.get(f"data/{METRICS}", {}), old.get(f"data/{CLASSIFIER_METRICS}", {})
+        ),
+        scores=score_table(metrics, old.get(f"data/{METRICS}", {})),
+        pipeline=read_pipeline(repository, state, None if before is None else before.lock),
+        parameters=params.read_text(encoding="utf-8"),
+        training=training_curves(data),
+        evolution=evolution_curves(data, metrics),
+        precision_recall=precision_recall_curves(data),
+        by_class=class_tables(data),
+        by_size=size_table(data),
+        errors=error_rows(tables),
+        gallery=build_gallery(
+            data,
+            repository / dataset.image_root,
+            records,
+            chosen=sample.choose(max_images),
+            known=known,
+            tables=tables,
+            categories=categories,
+        ),
+        sheet=_sheet(data / SHEET),
+    )
+
+
+def _sample(records: list[ImageRecord], max_images: int) -> BucketSample:
+    """A sample that knows every image, so that those without a fault are shown too."""
+    sample = BucketSample(PER_BUCKET)
+    for record in records:
+        sample.offer(record.split, record.row, record.image_id, limit=max_images)
+    return sample
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    return read_json(path) if path.is_file() else {}
+
+
+def _sheet(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with Image.open(path) as image:
+        return data_uri(np.array(image.convert("RGB")), side_px=SHEET_SIDE_PX, quality=80)

@@ -1,0 +1,102 @@
+"""The page: one HTML file that needs nothing else and asks nobody for anything."""
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bestie.report.content import Content
+from bestie.report.graph import BOX_HEIGHT, BOX_WIDTH, GraphDrawing, draw_graph
+from bestie.report.pipeline import Pipeline
+
+STYLES = ("base.css", "charts.css", "gallery.css")
+SCRIPTS = ("theme.js", "charts.js", "tables.js", "pictures.js", "viewer.js", "gallery.js")
+
+
+def render(content: Content) -> str:
+    """The page as text. Every name in it is escaped; its policy lets nothing run but the scripts written here."""
+    styles, scripts = _assets(STYLES), _assets(SCRIPTS)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            content=content,
+            styles=Markup(styles),
+            scripts=Markup(scripts),
+            policy=_policy(styles, scripts),
+            graphs=[] if content.pipeline is None else _graphs(content.pipeline),
+            box=(BOX_WIDTH, BOX_HEIGHT),
+        )
+    )
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration in the two units that say enough: 0.4 s, 3 min 12 s, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_bytes(count: int | None) -> str:
+    """A size with three digits: 812 B, 1.24 MB; nothing where it is not known."""
+    if count is None:
+        return ""
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.3g} {unit}"
+
+
+def format_time(seconds: float) -> str:
+    """A time, given in seconds of the epoch, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bestie.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"seconds": format_seconds, "bytes": format_bytes, "time": format_time}
+    return environment
+
+
+def _assets(names: tuple[str, ...]) -> str:
+    folder = files("bestie.report") / "assets"
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+def _policy(styles: str, scripts: str) -> str:
+    """A content security policy that allows the page's own style sheet and script by their hashes, and no request."""
+    return (
+        f"default-src 'none'; img-src data:; style-src '{_hash(styles)}'; script-src '{_hash(scripts)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _graphs(pipeline: Pipeline) -> list[tuple[str, GraphDrawing]]:
+    """The graph twice: `wide` from left to right, `tall` from top to bottom for narrow screens."""
+    names = [stage.name for stage in pipeline.stages]
+    return [
+        ("wide", draw_graph(names, pipeline.edges)),
+        ("tall", draw_graph(names, pipeline.edges, downwards=True)),
+    ]

@@ -1,0 +1,188 @@
+"""The pipeline as DVC recorded it: stages, what depends on what, the hash of what each wrote, what changed."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from bestie.durations import Duration, read_durations
+from bestie.params_file import read_yaml
+from bestie.profiles import changes
+
+DIGITS = 8
+Lock = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a stage: its path, the first digits of its hash, its size in bytes (None: not recorded)."""
+
+    path: str
+    digest: str
+    size: int | None
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One stage of the last run.
+
+    Attributes:
+        name: the stage's name.
+        description: what it does.
+        pool: the kind of worker that it wants, `cpu` or `gpu`.
+        digest: the first digits of a hash over all of its outputs; None: `dvc.lock` has no such stage.
+        outputs: what it wrote.
+        duration: of its last run on this machine; None: it never ran here.
+        changed: what is not as in the version compared with, one line each.
+    """
+
+    name: str
+    description: str
+    pool: str
+    digest: str | None
+    outputs: tuple[Output, ...]
+    duration: Duration | None
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages in an order in which they can run, and the edges that are not implied by others."""
+
+    stages: tuple[StageRun, ...]
+    edges: tuple[tuple[str, str], ...]
+
+
+def read_pipeline(root: Path, state: Path, before: Lock | None = None) -> Pipeline | None:
+    """The pipeline of the repository at `root`, or None where it has no `dvc.yaml`.
+
+    Args:
+        root: the folder with `dvc.yaml`, `params.yaml` and `dvc.lock`; without the last, no stage has a hash.
+        state: the folder with the durations, `Settings.state`.
+        before: `dvc.lock` of the version to compare with.
+
+    Raises:
+        InputError: one of the files is no YAML.
+    """
+    if not (root / "dvc.yaml").is_file():
+        return None
+    values = read_yaml(root / "params.yaml") if (root / "params.yaml").is_file() else {}
+    declared = read_yaml(root / "dvc.yaml").get("stages", {})
+    lock = read_yaml(root / "dvc.lock") if (root / "dvc.lock").is_file() else {}
+    graph = _graph(declared, values)
+    order = [*TopologicalSorter(graph).static_order()]
+    order.sort(key=[*declared].index) if _is_sorted([*declared], graph) else None
+    durations = read_durations(state, order)
+    stages = (_stage(name, declared[name], lock, before, durations.get(name)) for name in order)
+    return Pipeline(tuple(stages), tuple(_needed_edges(graph)))
+
+
+def _stage(
+    name: str, declared: Mapping[str, Any], lock: Lock, before: Lock | None, duration: Duration | None
+) -> StageRun:
+    entry = lock.get("stages", {}).get(name, {})
+    outputs = tuple(
+        Output(out["path"], str(out.get("md5", ""))[:DIGITS], out.get("size")) for out in entry.get("outs", ())
+    )
+    old = None if before is None else before.get("stages", {}).get(name, {})
+    return StageRun(
+        name=name,
+        description=str(declared.get("desc", "")),
+        pool=str(declared.get("meta", {}).get("pool", "")),
+        digest=_digest(entry) if outputs else None,
+        outputs=outputs,
+        duration=duration,
+        changed=() if old is None else tuple(_changes(old, entry)),
+    )
+
+
+def _digest(entry: Mapping[str, Any]) -> str:
+    """The first digits of a hash over the paths and hashes of a stage's outputs."""
+    lines = sorted(f"{out['path']} {out.get('md5')}" for out in entry.get("outs", ()))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:DIGITS]
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
+    """What a person would call the cause: parameters, then code, then data."""
+    if not before:
+        yield "new stage"
+        return
+    for key, old, new in changes(_params(before), _params(after)):
+        yield f"{key}: {old} → {new}"
+    old_hashes, new_hashes = _hashes(before, "deps"), _hashes(after, "deps")
+    different = [path for path, digest in new_hashes.items() if old_hashes.get(path) != digest]
+    different += [path for path in old_hashes if path not in new_hashes]
+    yield from sorted(different, key=lambda path: (not path.endswith(".py"), path))
+
+
+def _params(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for file in entry.get("params", {}).values() for key, value in file.items()}
+
+
+def _hashes(entry: Mapping[str, Any], kind: str) -> dict[str, str]:
+    return {each["path"]: each.get("md5", "") for each in entry.get(kind, ())}
+
+
+def _graph(declared: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Stage -> the stages that it reads from."""
+    writers = {
+        path: name
+        for name, stage in declared.items()
+        for kind in ("outs", "metrics", "plots")
+        for path in _paths(stage.get(kind, ()), values)
+    }
+    return {
+        name: {
+            writer
+            for path in _paths(stage.get("deps", ()), values)
+            for out, writer in writers.items()
+            if writer != name and _overlap(path, out)
+        }
+        for name, stage in declared.items()
+    }
+
+
+def _paths(entries: Iterable[Any], values: Mapping[str, Any]) -> list[str]:
+    """Paths of a list in which an entry is a path or {path: options}, their parameters filled in."""
+    named = (next(iter(entry)) if isinstance(entry, Mapping) else str(entry) for entry in entries)
+    return [re.sub(r"\$\{([^}]*)\}", partial(_value_of, values), path) for path in named]
+
+
+def _value_of(values: Mapping[str, Any], match: re.Match[str]) -> str:
+    """The value of a parameter `${section.key}`; what is not there stays as it is."""
+    value: Any = values
+    for key in match[1].strip().split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return match[0]
+        value = value[key]
+    return str(value)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def _is_sorted(names: Sequence[str], graph: Mapping[str, set[str]]) -> bool:
+    seen: set[str] = set()
+    for name in names:
+        if not graph[name] <= seen:
+            return False
+        seen.add(name)
+    return True
+
+
+def _needed_edges(graph: Mapping[str, set[str]]) -> list[tuple[str, str]]:
+    """The edges (from, to) without those that a longer way implies."""
+    above: dict[str, set[str]] = {}
+    for name in TopologicalSorter(graph).static_order():
+        above[name] = graph[name].union(*(above[each] for each in graph[name]))
+    return [
+        (source, name)
+        for name in graph
+        for source in sorted(graph[name])
+        if not any(source in above[other] for other in graph[name])
+    ]

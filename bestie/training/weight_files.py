@@ -1,0 +1,77 @@
+"""Files of first weights: where they are looked for, and how the library's own are fetched."""
+
+import os
+from pathlib import Path
+
+from bestie.errors import InputError
+
+RANDOM, DOWNLOAD, PREVIOUS = "random", "download", "previous"
+HUB_FILE = "model.safetensors"
+
+
+def is_file_name(weights: str) -> bool:
+    """Whether the parameter `weights` names a file, and not another source."""
+    return weights not in (RANDOM, DOWNLOAD, PREVIOUS)
+
+
+def weight_path(name: str) -> Path:
+    """The file of that name in the folder BESTIE_WEIGHTS where there is one, else `name` as a path."""
+    path = Path(name)
+    folder = os.environ.get("BESTIE_WEIGHTS")
+    if folder and (Path(folder) / path.name).exists():
+        return Path(folder) / path.name
+    return path
+
+
+def find_weights(name: str) -> Path:
+    """`weight_path`. InputError when nothing is there."""
+    path = weight_path(name)
+    if not path.exists():
+        raise InputError(
+            f"weight file {path} does not exist; put it there, or set BESTIE_WEIGHTS to the folder that has it"
+        )
+    return path
+
+
+def download_weights(backbone: str) -> tuple[str, Path]:
+    """The weight file that `timm` offers for a backbone, fetched from the Hugging Face Hub or from its cache.
+
+    Args:
+        backbone: a model of `timm`, with or without the tag of a weight file, as in `resnet50.tv_in1k`.
+
+    Returns:
+        The name of its repository there, and the file.
+
+    Raises:
+        InputError: there is no such file, it was trained on images normalised in another way, or it cannot be
+            fetched.
+    """
+    import timm
+    from huggingface_hub import hf_hub_download
+
+    from bestie.backbones import IMAGENET_MEAN
+
+    try:
+        config = timm.get_pretrained_cfg(backbone)
+    except RuntimeError:
+        config = None
+    if config is None or not config.hf_hub_id:
+        tagged = timm.list_pretrained(f"{backbone.partition('.')[0]}.*")
+        known = [name for name in tagged if timm.get_pretrained_cfg(name).hf_hub_id]
+        raise InputError(
+            f"backbone.weights: timm offers no weights of {backbone} for download; "
+            + (f"take {' or '.join(known)}" if known else "give a file or choose another backbone")
+        )
+    if tuple(config.mean) != IMAGENET_MEAN:
+        raise InputError(
+            f"backbone.weights: {config.hf_hub_id} wants images normalised by a mean of {config.mean}, not ImageNet's; "
+            "choose another backbone or a file"
+        )
+    try:
+        return config.hf_hub_id, Path(hf_hub_download(config.hf_hub_id, config.hf_hub_filename or HUB_FILE))
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"backbone.weights: {config.hf_hub_id} cannot be downloaded ({reason.rstrip('.')}). Without a network, "
+            f"fetch its {HUB_FILE} elsewhere and give the path as backbone.weights"
+        ) from None

@@ -1,0 +1,95 @@
+"""The pipeline as DVC sees it: stages, what they read from each other, where they run, whether they are up to date."""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.reproduce import plan_repro
+from dvc.stage import PipelineStage
+
+from bestie.errors import InputError
+
+POOLS = ("cpu", "gpu")
+#: DVC looks for its lock twice a second; threads of one process need not wait for that.
+_checking = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of `dvc.yaml`.
+
+    Attributes:
+        name: as in `dvc.yaml`.
+        description: its `desc`.
+        pool: its `meta.pool`, the kind of worker that runs it.
+        upstream: stages whose outputs it reads.
+        inputs: those outputs that it reads, as paths from the root.
+    """
+
+    name: str
+    description: str
+    pool: str
+    upstream: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+Graph = dict[str, Stage]
+
+
+def load_graph(root: Path, revision: str | None = None) -> Graph:
+    """The stages of the project in `root`, or of it at a git revision, each after those that it reads from.
+
+    Raises:
+        InputError: DVC cannot read the project, or a stage names no pool.
+    """
+    try:
+        with Repo(str(root), rev=revision) as repo:
+            edges = repo.index.graph
+            return {stage.name: _stage(stage, list(edges.successors(stage))) for stage in plan_repro(edges)}
+    except DvcException as error:
+        raise InputError(f"{root / 'dvc.yaml'}: DVC cannot read it ({error}); `dvc dag` shows the error") from error
+
+
+def _stage(stage: PipelineStage, upstream: list[PipelineStage]) -> Stage:
+    pool = (stage.meta or {}).get("pool")
+    if pool not in POOLS:
+        raise InputError(
+            f"dvc.yaml: stage {stage.name!r} has meta.pool {pool!r}; write `meta: {{pool: cpu}}` or `{{pool: gpu}}`"
+        )
+    written = {out.def_path for other in upstream for out in other.outs}
+    read = tuple(dep.def_path for dep in stage.deps if dep.def_path in written)
+    return Stage(stage.name, stage.desc or "", pool, tuple(sorted(other.name for other in upstream)), read)
+
+
+def select(graph: Graph, targets: Iterable[str]) -> Graph:
+    """The targets and all stages that they are made from; the whole graph without targets.
+
+    Raises:
+        InputError: a target is no stage.
+    """
+    waiting = list(targets)
+    if unknown := [name for name in waiting if name not in graph]:
+        raise InputError(f"there is no stage {unknown[0]!r}; dvc.yaml has {', '.join(graph)}")
+    if not waiting:
+        return dict(graph)
+    wanted: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        wanted.add(name)
+        waiting += [each for each in graph[name].upstream if each not in wanted]
+    return {name: stage for name, stage in graph.items() if name in wanted}
+
+
+def remote_name(root: Path) -> str | None:
+    """The default DVC remote of a clone; None where there is none."""
+    with Repo(str(root)) as repo:
+        return repo.config["core"].get("remote")
+
+
+def is_unchanged(root: Path, name: str) -> bool:
+    """Whether DVC would skip a stage: same command, parameters, code and inputs as recorded, outputs in place."""
+    with _checking, Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
+        return not repo.stage.load_one(name=name).changed()

@@ -1,0 +1,77 @@
+"""The pipeline on this machine, in this workspace."""
+
+from pathlib import Path
+
+from prefect import runtime
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+
+from bestie.artifacts.atomic import atomic_output
+from bestie.errors import InputError
+from flows import report, workspace
+from flows.graph import Stage, is_unchanged, load_graph, select
+from flows.leftovers import mark_leftovers, workspace_tag
+from flows.locks import waiting_in, workspace_lock
+from flows.requests import Request
+from flows.run_stage import Outcome, Surroundings, completed, run_stage
+from flows.slots import slot_for
+from flows.stopping import Stop
+from flows.tasks import run_graph, summarize
+
+
+def run_here(root: Path, request: Request, stop: Stop) -> State:
+    """Bring the workspace in `root` up to date; returns the state of the run.
+
+    Raises:
+        InputError: the request is wrong, or another run uses the workspace.
+        StoppedError: the run was cancelled.
+    """
+    tag = workspace_tag(root)
+    wait = waiting_in(stop.check, get_run_logger().info) if request.wait else None
+    with workspace_lock(root, f"pipeline run {runtime.flow_run.name!r}", wait=wait) as lock:
+        mark_leftovers(tag, runtime.flow_run.id)
+        if request.revision:
+            workspace.checkout(root, workspace.resolve(root, request.revision))
+        _write_params(root, request)
+        graph = select(load_graph(root), request.targets)
+        states = run_graph(graph, OneMachine(root, stop, lock=lock, force=request.force).run, stop)
+        stop.check()
+        state = summarize(states)
+        return report.finish(root, graph, state) if state.is_completed() else state
+
+
+def _write_params(root: Path, request: Request) -> None:
+    path = root / workspace.PARAMS
+    if request.profile is None and not path.exists():
+        raise InputError(f"{path}: no such file; `bestie profile shapes` writes the default")
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    text, changed = workspace.edit_params(before, root / "profiles", request.profile, request.set_params)
+    for change in changed:
+        get_run_logger().info("%s: %s", workspace.PARAMS, change)
+    if changed:
+        with atomic_output(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+class OneMachine:
+    """Runs stages here.
+
+    Args:
+        root: the workspace, which the caller has locked.
+        stop: ends what runs.
+        lock: file descriptor of the workspace's lock.
+        force: run stages that are up to date, too.
+    """
+
+    def __init__(self, root: Path, stop: Stop, *, lock: int, force: bool) -> None:
+        self._root, self._stop, self._lock, self._force = root, stop, lock, force
+
+    def run(self, stage: Stage) -> State:
+        """Bring one stage up to date; its state is named Cached when nothing had to run."""
+        self._stop.check()
+        if not self._force and is_unchanged(self._root, stage.name):
+            return completed(Outcome.UNCHANGED)
+        log = get_run_logger()
+        with slot_for(stage.pool, self._stop.sleep, on_worker=False) as slot:
+            where = Surroundings(self._root, self._stop, log.info, slot.environment, (self._lock, *slot.descriptors))
+            return completed(run_stage(stage.name, where, ["--force"] if self._force else []))

@@ -1,0 +1,91 @@
+"""The pipeline as one Prefect flow, one task a stage: `python -m flows.pipeline`.
+
+It reports to the server of `make serve`, or to the one that Prefect is configured for, and without any to a
+server that runs as long as the pipeline does.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from bestie.errors import InputError
+from flows.faults import StoppedError
+from flows.one_machine import run_here
+from flows.requests import Request
+from flows.server import connected
+from flows.stopping import Stop, Watch
+from flows.workers import run_on_workers
+
+#: Stages that may run at once; pools and GPU slots hold them back further.
+MAX_STAGES = 16
+
+
+@flow(
+    name="pipeline",
+    description="Bring the stages of dvc.yaml up to date, one task each.",
+    task_runner=ThreadPoolTaskRunner(max_workers=MAX_STAGES),  # type: ignore[arg-type]
+)
+def pipeline(
+    targets: list[str] | None = None,
+    set_params: list[str] | None = None,
+    profile: str | None = None,
+    force: bool = False,
+    revision: str | None = None,
+    wait: bool = False,
+    on_workers: bool = False,
+) -> State:
+    """Bring stages up to date.
+
+    Args:
+        targets: stages to bring up to date, with all that they are made from; none: every stage.
+        set_params: `section.key=value` texts, on top of the parameters.
+        profile: a file of `profiles/`, without its ending, that the parameters come from.
+        force: run stages that are up to date, too.
+        revision: a git revision; none: what is checked out.
+        wait: wait for another run in this workspace to end, where this one would else be refused.
+        on_workers: each stage on the worker pool that `dvc.yaml` names for it; else all on this machine.
+    """
+    request = Request(tuple(targets or ()), tuple(set_params or ()), profile, force, revision, wait)
+    stop = Stop()
+    with Watch(stop, runtime.flow_run.id):
+        try:
+            return (run_on_workers if on_workers else run_here)(Path.cwd(), request, stop)
+        except StoppedError:
+            return stop.state()
+        except InputError as error:
+            return Failed(message=str(error))
+        except KeyboardInterrupt:
+            stop.now(Cancelled, "Interrupted from the keyboard; what was running has ended.")
+            return stop.state()
+        except BaseException:
+            stop.now(Cancelled, "The run was ended from outside.")
+            raise
+
+
+def main(
+    targets: Annotated[list[str] | None, typer.Argument(help="Stages, with all that they are made from.")] = None,
+    set_params: Annotated[list[str] | None, typer.Option("-S", "--set", help="section.key=value")] = None,
+    profile: Annotated[str | None, typer.Option(help="A file of profiles/, without its ending.")] = None,
+    force: Annotated[bool, typer.Option("-f", "--force", help="Run stages that are up to date, too.")] = False,
+    revision: Annotated[str | None, typer.Option("--rev", help="A git revision to check out first.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another run in this workspace.")] = False,
+    on_workers: Annotated[bool, typer.Option("--on-workers", help="Each stage on a worker of its pool.")] = False,
+) -> None:
+    """Run the pipeline as a Prefect flow.
+
+    Example: python -m flows.pipeline make_pseudo_labels -S make_pseudo_labels.min_area_px=80
+    """
+    with connected():
+        state = pipeline(targets, set_params, profile, force, revision, wait, on_workers, return_state=True)
+    raise SystemExit(0 if state.is_completed() else 1)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -1,0 +1,117 @@
+"""A command in a process group of its own, which ends with the process that started it, however that ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from flows import guard
+
+#: Seconds that a group has after SIGTERM: a training writes a last checkpoint in this time.
+GRACE_S = 10.0
+
+
+class ProcessGroup:
+    """Run a command; as a context manager, leave no process of its group behind.
+
+    Args:
+        command: program and arguments.
+        cwd: working directory.
+        environment: all of its environment.
+        keep_open: file descriptors of locks that are to be held until the group has ended, even when this
+            process is killed before.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        environment: Mapping[str, str],
+        keep_open: Sequence[int] = (),
+    ) -> None:
+        self._guard = subprocess.Popen(
+            [sys.executable, "-S", "-E", guard.__file__, str(GRACE_S)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            pass_fds=keep_open,
+        )
+        try:
+            self._process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except BaseException:
+            self._dismiss_guard()
+            raise
+        self._tell_guard(f"{self._process.pid}\n")
+        threading.Thread(target=self._reap, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The first process; also the number of the group."""
+        return self._process.pid
+
+    def lines(self) -> Iterator[str]:
+        """What the group prints, line by line, until its first process has ended."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            yield line.rstrip("\r\n")
+
+    def wait(self) -> int:
+        """The exit status of the first process; negative: the signal that killed it."""
+        return self._process.wait()
+
+    def terminate(self) -> None:
+        """SIGTERM to all, and SIGKILL after `GRACE_S` to those that are left."""
+        if self._process.poll() is None:
+            guard.end_group(self.pid, grace_s=GRACE_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.terminate()
+            self._process.wait()
+        finally:
+            if self._process.poll() is not None:
+                self._dismiss_guard()
+            if self._process.stdout:
+                self._process.stdout.close()
+
+    def _reap(self) -> None:
+        """Children that outlive the first process would keep the lock and the end of the output back."""
+        self._process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _dismiss_guard(self) -> None:
+        self._tell_guard("done\n")
+        with suppress(BrokenPipeError):
+            assert self._guard.stdin is not None
+            self._guard.stdin.close()
+        self._guard.wait()
+
+    def _tell_guard(self, line: str) -> None:
+        with suppress(BrokenPipeError):  # somebody killed the guard; the stage goes on without
+            assert self._guard.stdin is not None
+            self._guard.stdin.write(line)
+            self._guard.stdin.flush()

@@ -1,0 +1,83 @@
+"""Live progress of a stage in the UI: its JSON lines become one Prefect progress artifact."""
+
+import json
+import threading
+from contextvars import copy_context
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.logging import get_logger
+
+UPDATE_S = 2.0
+_KNOWN = ("progress", "done", "total", "rate", "remaining_s")
+
+
+def parse_progress(line: str) -> dict[str, Any] | None:
+    """The values of a line that `bestie.progress` wrote; None for any other line."""
+    if not line.startswith('{"progress"'):
+        return None
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return values if isinstance(values, dict) and all(key in values for key in _KNOWN) else None
+
+
+def describe_progress(values: dict[str, Any]) -> str:
+    """One sentence: step, rate, estimate, and what else the stage reports."""
+    others = "".join(f", {name} {value:.4g}" for name, value in values.items() if name not in _KNOWN)
+    minutes, seconds = divmod(round(values["remaining_s"]), 60)
+    left = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    steps = f"{values['done']} of {values['total']}, {values['rate']:.3g} a second"
+    return f"{values['progress']}: {steps}, {left} left{others}"
+
+
+class ProgressReporter:
+    """Shows the newest progress at most every two seconds, from a thread: a slow server never holds a stage up."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, Any] | None = None
+        self._changed, self._left = threading.Event(), threading.Event()
+        self._artifact: UUID | None = None
+        self._logger = get_logger("flows.progress")
+        self._thread = threading.Thread(target=copy_context().run, args=(self._loop,), daemon=True)
+
+    def show(self, values: dict[str, Any]) -> None:
+        """Take the values of a progress line."""
+        self._newest = values
+        self._changed.set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._left.set()
+        self._changed.set()
+        self._thread.join(timeout=UPDATE_S)
+
+    def _loop(self) -> None:
+        while not self._left.is_set():
+            self._changed.wait()
+            self._changed.clear()
+            self._publish()
+            self._left.wait(UPDATE_S)
+        self._publish()
+
+    def _publish(self) -> None:
+        values, self._newest = self._newest, None
+        if values is None:
+            return
+        percent = 100.0 * min(1.0, values["done"] / max(values["total"], 1))
+        try:
+            if self._artifact is None:
+                created: Any = create_progress_artifact(percent, description=describe_progress(values))
+                self._artifact = created
+            else:
+                update_progress_artifact(self._artifact, percent, description=describe_progress(values))
+        except Exception as error:  # progress is for people to look at: a stage never fails for it
+            self._logger.debug("cannot show the progress: %s", error)

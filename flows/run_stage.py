@@ -1,0 +1,128 @@
+"""One stage through DVC, as a process group: its output into the log, its progress into the UI, its end told apart."""
+
+import os
+import re
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.faults import InfrastructureError, StageError, describe
+from flows.processes import ProcessGroup
+from flows.progress import ProgressReporter, parse_progress
+from flows.stopping import Stop
+
+KEPT_LINES = 60
+_ENDED = re.compile(r"exited with (-?\d+)")
+#: Statuses that a shell gives to a command that a signal has killed start here.
+_SHELL_SIGNALS = 128
+#: What DVC says after every stage about git and remotes.
+_ADVICE = ("Use `dvc push`", "To track the changes", "\tgit add", "To enable auto staging", "\tdvc config")
+
+
+class Outcome(Enum):
+    """How a stage came to its outputs."""
+
+    UNCHANGED = "unchanged: its command, parameters, code and inputs are those of the last run"
+    RESTORED = "restored from the cache of an earlier run with the same inputs"
+    RAN = "ran"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where and with what DVC runs.
+
+    Attributes:
+        root: the folder with `dvc.yaml`.
+        stop: ends the command.
+        log: takes each line of output that is no progress.
+        environment: added to this process's own.
+        descriptors: locks that are held until the command's processes have ended.
+    """
+
+    root: Path
+    stop: Stop
+    log: Callable[[str], None]
+    environment: dict[str, str]
+    descriptors: tuple[int, ...] = ()
+
+
+def run_stage(name: str, where: Surroundings, options: Iterable[str] = ()) -> Outcome:
+    """Let DVC reproduce one stage, and no other.
+
+    Args:
+        name: the stage.
+        where: see `Surroundings`.
+        options: further options of `dvc repro`, such as `--force` or `--pull`.
+
+    Raises:
+        StageError: the stage failed; the message is the end of its output.
+        InfrastructureError: a signal killed the stage or DVC, or DVC could not do its part.
+        StoppedError: the run was cancelled meanwhile.
+    """
+    status, lines = run_dvc(["repro", "--single-item", *options, name], where)
+    if status == 0:
+        return _outcome(lines)
+    raise explain(name, status, lines)
+
+
+def explain(name: str, status: int, lines: list[str]) -> StageError | InfrastructureError:
+    """What went wrong with a stage, from DVC's exit status and the lines of output.
+
+    DVC's own status says little: that of the stage's command is in DVC's last line.
+    """
+    ended = [int(found.group(1)) for line in lines if (found := _ENDED.search(line))]
+    own = ended[-1] if ended else status
+    said = describe(lines) if ended else "\n".join(line for line in lines if line.startswith("ERROR"))
+    said = said or describe(lines) or "it printed nothing"
+    if own < 0 or _SHELL_SIGNALS < own < _SHELL_SIGNALS + signal.NSIG:
+        number = -own if own < 0 else own - _SHELL_SIGNALS
+        return InfrastructureError(f"{name} was killed by signal {number}. It printed last:\n{said}")
+    if "acquire lock" in said or "is busy" in said:
+        return InfrastructureError(f"{name}: another DVC command is in the way:\n{said}")
+    return StageError(f"{name} failed:\n{said}")
+
+
+def completed(outcome: Outcome) -> State:
+    """The state of a stage that is up to date; named Cached when nothing had to run."""
+    return Completed(name=None if outcome is Outcome.RAN else "Cached", message=outcome.value)
+
+
+def run_dvc(arguments: list[str], where: Surroundings) -> tuple[int, list[str]]:
+    """Run a DVC command; returns its exit status and the last lines of its output. Raises StoppedError."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    lines: deque[str] = deque(maxlen=KEPT_LINES)
+    environment = _inherited() | where.environment
+    group = ProcessGroup(command, cwd=where.root, environment=environment, keep_open=where.descriptors)
+    with group, where.stop.ends(group), ProgressReporter() as progress:
+        for line in group.lines():
+            values = parse_progress(line)
+            if values is not None:
+                progress.show(values)
+            elif line.strip() and not line.startswith(_ADVICE):
+                lines.append(line)
+                where.log(line)
+        status = group.wait()
+    where.stop.check()
+    return status, list(lines)
+
+
+def _inherited() -> dict[str, str]:
+    """The environment of a stage: this process's, with JSON progress and without Prefect's keys and addresses."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', os.defpath)}"
+    return own | {"PATH": path, "BESTIE_PROGRESS": "json", "PYTHONUNBUFFERED": "1"}
+
+
+def _outcome(lines: list[str]) -> Outcome:
+    if any("didn't change, skipping" in line for line in lines):
+        return Outcome.UNCHANGED
+    if any("is cached - skipping run" in line for line in lines):
+        return Outcome.RESTORED
+    return Outcome.RAN

@@ -1,0 +1,135 @@
+"""Prefect artifacts of finished stages: metrics with their change, version of the pseudo labels, contact sheet."""
+
+import base64
+import io
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
+
+from bestie.artifacts.metrics_json import read_json
+from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.tables import iter_rows, read_categories
+from flows.versions import Lock, outputs, short_hash
+
+DATA = Path("data")
+#: What the artifacts of a stage are made of.
+INPUTS = {
+    "make_pseudo_labels": ("data/prepare/categories.parquet", "data/make_pseudo_labels/instances.parquet"),
+    "evaluate": ("data/evaluate/metrics.json", "data/evaluate/sheet.png"),
+}
+#: The sheet in the UI is this wide at most, so that it loads quickly; the file has every pixel.
+SHEET_WIDTH_PX = 1400
+
+
+def key(name: str, dataset: str) -> str:
+    """The key of an artifact: Prefect takes lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{name}-{dataset}".lower()).strip("-")
+
+
+def publish(stage: str, root: Path, dataset: str, lock: Lock) -> None:
+    """Publish what there is to see of a stage, if anything."""
+    if stage == "make_pseudo_labels":
+        publish_pseudo_labels(root, dataset, lock)
+    if stage == "evaluate":
+        publish_metrics(root, dataset)
+        publish_sheet(root, dataset, lock)
+
+
+def publish_metrics(root: Path, dataset: str) -> None:
+    """A table of all scores, with their change against the last run on this data set."""
+    name = key("metrics", dataset)
+    scores = dict(_flat(read_json(root / DATA / "evaluate" / "metrics.json")))
+    before = _last_metrics(name)
+    rows = [
+        {
+            "metric": metric,
+            "value": _rounded(value),
+            "last run": before.get(metric),
+            "change": _change(value, before.get(metric)),
+        }
+        for metric, value in scores.items()
+    ]
+    create_table_artifact(rows, key=name, description=f"Scores on {dataset}, and the change against the last run.")
+
+
+def _last_metrics(name: str) -> dict[str, float]:
+    with get_client(sync_client=True) as client:
+        by_key = ArtifactFilter(key=ArtifactFilterKey(any_=[name]))
+        found = client.read_artifacts(artifact_filter=by_key, sort=ArtifactSort.CREATED_DESC, limit=1)
+    rows = json.loads(str(found[0].data)) if found else []
+    return {row["metric"]: row["value"] for row in rows}
+
+
+def publish_pseudo_labels(root: Path, dataset: str, lock: Lock) -> None:
+    """The version of the pseudo labels: its hash, counts per class, true positives where they are known."""
+    version = short_hash(outputs(lock, "make_pseudo_labels"))
+    table = root / DATA / "make_pseudo_labels" / "instances.parquet"
+    names = {c.category_id: c.name for c in read_categories(root / DATA / "prepare" / "categories.parquet")}
+    counts = Counter(row["category_id"] for row in iter_rows(table, INSTANCES, ["category_id"]))
+    lines = [f"# Pseudo labels {version}", "", f"{counts.total()} instances on `{dataset}`.", ""]
+    lines += _true_positives(root)
+    lines += ["| class | instances |", "| --- | ---: |"]
+    lines += [f"| {_escaped(name)} | {counts[category_id]} |" for category_id, name in names.items()]
+    create_markdown_artifact(
+        "\n".join(lines), key=key("pseudo-labels", dataset), description=f"Version {version} of the pseudo labels."
+    )
+
+
+def publish_sheet(root: Path, dataset: str, lock: Lock) -> None:
+    """The contact sheet as a picture that is part of the artifact, so that every browser can show it."""
+    with Image.open(root / DATA / "evaluate" / "sheet.png") as sheet:
+        height = round(sheet.height * SHEET_WIDTH_PX / sheet.width)
+        smaller = sheet.convert("RGB")
+        if sheet.width > SHEET_WIDTH_PX:
+            smaller = smaller.resize((SHEET_WIDTH_PX, height), Image.Resampling.LANCZOS)
+    encoded = io.BytesIO()
+    smaller.save(encoded, "JPEG", quality=82)
+    url = f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    version = short_hash(outputs(lock, "evaluate"))
+    create_markdown_artifact(
+        f"![contact sheet]({url})",
+        key=key("contact-sheet", dataset),
+        description=f"Some images through all stages ({version}).",
+    )
+
+
+def _true_positives(root: Path) -> list[str]:
+    path = root / DATA / "evaluate" / "metrics.json"
+    found = read_json(path).get("pseudo_labels") if path.exists() else None
+    if not found:
+        return []
+    objects = f"{found['true_positives']} of {found['true_instances']} objects have a correct pseudo label"
+    return [f"{objects} (precision {found['precision'] or 0:.2f}, IoU 0.5), as of the last evaluation.", ""]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float) and math.isfinite(value):
+            yield f"{prefix}{name}", value
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else round(value, 4)
+
+
+def _change(value: float, before: float | None) -> str:
+    if before is None:
+        return ""
+    change = _rounded(_rounded(value) - before)
+    return f"{change:+}" if change else "0"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text)

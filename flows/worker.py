@@ -1,0 +1,51 @@
+"""A worker of one pool in this clone: `python -m flows.worker gpu`."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+
+from bestie.errors import InputError
+from flows.graph import POOLS
+from flows.server import needed
+from flows.slots import gpus, limit_name
+
+#: How often a worker asks for work; a stage waits for at most this long.
+QUERY_S = "5"
+
+
+def set_gpu_limit() -> int:
+    """Give this host's concurrency limit one slot a GPU, and one where there is none; returns their number."""
+    slots = len(gpus()) or 1
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(limit_name(), slots)
+    return slots
+
+
+def main(pool: str) -> None:
+    """Become a worker of `pool`.
+
+    Raises:
+        InputError: there is no such pool, or no server.
+    """
+    if pool not in POOLS:
+        raise InputError(f"there is no pool {pool!r}; take one of {', '.join(POOLS)}")
+    clone = Path.cwd()
+    with needed() as url:
+        print(f"worker of pool {pool} in {clone}, server {url}")
+        if pool == "gpu":
+            print(f"GPU slots of this host: {set_gpu_limit()} (concurrency limit {limit_name()})")
+    os.environ |= {"PREFECT_API_URL": url, "BESTIE_CLONE": str(clone)}
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_S)
+    name = f"{socket.gethostname()}-{pool}-{os.getpid()}"
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name]
+    os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    try:
+        main(*(sys.argv[1:] or ["cpu"]))
+    except InputError as error:
+        raise SystemExit(f"flows.worker: {error}") from None

@@ -1,0 +1,47 @@
+"""A Prefect server, and clones with a finished and recorded run, for the tests of the flows."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, chdir
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from tests.clones import Clone, make_clone
+from tests.flows.prefect_server import Server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server; flows of this process and its children report to it."""
+    home = tmp_path_factory.mktemp("prefect")
+    running = Server(home)
+    with ExitStack() as stack:
+        stack.enter_context(temporary_settings({PREFECT_API_URL: running.url, PREFECT_HOME: home}))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        running.start()
+        yield running
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def recorded(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone that holds the run of `finished`, recorded by DVC and committed. Nobody may change it."""
+    clone = make_clone(tmp_path_factory.mktemp("recorded") / "clone")
+    shutil.copytree(finished / "data", clone.folder / "data", dirs_exist_ok=True)
+    with chdir(clone.folder):
+        clone.dvc("commit", "--force")
+    clone.commit("a run of the smoke profile")
+    return clone
+
+
+@pytest.fixture
+def clone(recorded: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
+    """A copy of `recorded` as the working directory, to change."""
+    copied = Clone(tmp_path / "home" / "clone")
+    shutil.copytree(recorded.folder, copied.folder, symlinks=True)
+    monkeypatch.chdir(copied.folder)
+    return copied

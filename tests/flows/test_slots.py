@@ -1,0 +1,62 @@
+"""GPU slots of a host."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from flows.slots import gpus, slot_for
+
+
+class FullError(Exception):
+    """Stands for a run that does not want to wait."""
+
+
+def refuse(seconds: float) -> None:
+    raise FullError
+
+
+@pytest.fixture(autouse=True)
+def _own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def test_two_stages_on_a_host_with_two_gpus_see_one_each_and_a_third_waits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5a/b")
+    with (
+        slot_for("gpu", refuse, on_worker=False) as first,
+        slot_for("gpu", refuse, on_worker=False) as second,
+    ):
+        assert first.environment == {"CUDA_VISIBLE_DEVICES": "2"}
+        assert second.environment == {"CUDA_VISIBLE_DEVICES": "GPU-5a/b"}
+        with pytest.raises(FullError), slot_for("gpu", refuse, on_worker=False):
+            pass
+    with slot_for("gpu", refuse, on_worker=False) as again:
+        assert again.environment == first.environment
+
+
+@pytest.mark.parametrize("visible", ["", "0"])
+def test_a_host_with_one_gpu_or_none_has_one_slot_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, visible: str):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with slot_for("gpu", refuse, on_worker=False) as slot:
+        assert slot.environment == {}
+        with pytest.raises(FullError), slot_for("gpu", refuse, on_worker=False):
+            pass
+
+
+def test_a_stage_of_the_cpu_pool_needs_no_slot():
+    with slot_for("cpu", refuse, on_worker=False) as first, slot_for("cpu", refuse, on_worker=True) as second:
+        assert first.environment == second.environment == {}
+        assert first.descriptors == second.descriptors == ()
+
+
+def test_gpus_are_asked_of_the_driver_where_no_variable_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n", encoding="utf-8")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert gpus() == ["0", "1"]
+    driver.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
+    assert gpus() == []

@@ -1,0 +1,171 @@
+"""`bestie init`: what it finds in a folder of images, and the profile that it writes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from bestie import cli
+from bestie.errors import InputError
+from bestie.params import Params
+from bestie.profiles import compose
+from tests import workspace as ws
+
+TABLE = "file,labels,split\na.jpg,cat;dog,train\nb.jpg,dog,train\nc.jpg,,train\nsub/d.jpg,cat,val\n"
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four listed images of 8 x 6 px, one more, and two WSSS maps; the working directory has the profiles."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ws.ROOT / "profiles", "profiles")
+    monkeypatch.setattr(cli.console, "width", 120)
+    folder = Path("photos")
+    (folder / "sub").mkdir(parents=True)
+    (folder / "WSSS_maps").mkdir()
+    for name in ("a.jpg", "b.jpg", "c.jpg", "sub/d.jpg", "sub/unlisted.png"):
+        Image.new("RGB", (8, 6)).save(folder / name)
+    (folder / "labels.csv").write_text(TABLE, encoding="utf-8")
+    for name, value in (("a", 1), ("b", 2)):
+        Image.fromarray(np.full((6, 8), value, np.uint8)).save(folder / "WSSS_maps" / f"{name}.png")
+    return folder
+
+
+def call(*arguments: str) -> str:
+    found = CliRunner().invoke(cli.app, ["init", *arguments], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return " ".join(found.stdout.split())
+
+
+def test_it_says_class_by_class_what_there_is(photos: Path):
+    output = call("photos")
+    assert "category_id class training images validation images on their WSSS map" in output
+    assert "1 cat 1 1 1" in output
+    assert "2 dog 2 0 1" in output  # a.jpg is labelled with a dog, too, but its map shows none
+    assert "3 training and 1 validation images, 6 to 6 px high, 8 to 8 px wide" in output
+    assert "1 training images have no label" in output
+    assert "1 image files are not in photos/labels.csv and are left out" in output
+    assert "1 training images have no map in photos/WSSS_maps: c, ..." in output
+    assert "no annotations.json with true masks: there will be instances, but no scores" in output
+    assert "wrote profiles/photos.yaml; now: bestie profile photos && dvc repro" in output
+
+
+def test_points_and_true_masks_are_counted_too(photos: Path):
+    (photos / "points.csv").write_text("file,x,y,label\na.jpg,1,1,cat\na.jpg,2,2,dog\na.jpg,3,3,dog\n")
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 6, "width": 8}],
+        "categories": [{"id": 5, "name": "dog"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 5, "iscrowd": 0, "segmentation": []}],
+    }
+    (photos / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
+    output = call("photos")
+    assert "1 cat 1 1 1 1 0" in output
+    assert "2 dog 2 0 1 2 1" in output
+    assert "`--set dataset.supervision=point` trains with them" in output
+    folder = yaml.safe_load(Path("profiles/photos.yaml").read_text(encoding="utf-8"))["prepare"]["folder"]
+    assert folder == {"labels": "labels.csv", "points": "points.csv", "annotations": "annotations.json"}
+
+
+def test_the_profile_is_one_of_the_folder_trained_as_another(photos: Path):
+    call("photos", "--like", "smoke", "--name", "mine")
+    params = Params(**compose("mine", folder=Path("profiles")))
+    assert (params.dataset.name, params.dataset.format, params.dataset.root) == ("mine", "folder", Path("photos"))
+    assert params.prepare.categories == ("cat", "dog")
+    assert params.import_wsss.source == Path("photos/WSSS_maps")
+    like = Params(**compose("smoke", folder=Path("profiles")))
+    changed = {"epochs": params.train_bestie.epochs, "evolution_every": params.train_bestie.evolution_every}
+    assert params.train_bestie == like.train_bestie.model_copy(update=changed)
+    about, run, *_ = Path("profiles/mine.yaml").read_text(encoding="utf-8").splitlines()
+    assert "3 training and 1 validation images of photos" in about
+    assert run == "# run: bestie profile mine && dvc repro"
+
+
+def test_a_backbone_whose_file_is_not_here_is_replaced_in_all_stages(photos: Path, monkeypatch: pytest.MonkeyPatch):
+    output = call("photos")
+    params = Params(**compose("photos", folder=Path("profiles")))
+    backbones = [params.train_pam.backbone, params.train_bestie.backbone, params.train_mrcnn.backbone]
+    assert [backbone.name for backbone in backbones] == ["resnet18"] * 3
+    assert [backbone.weights for backbone in backbones] == ["download", "previous", "previous"]
+    assert "weights of the backbone: downloaded by the first run" in output
+    Path("mobilenetv1_100_imagenet.safetensors").touch()
+    monkeypatch.setenv("BESTIE_WEIGHTS", ".")
+    assert "downloaded" not in call("photos", "--overwrite")
+    assert Params(**compose("photos", folder=Path("profiles"))).train_pam.backbone.name == "mobilenetv1_100"
+
+
+def test_few_images_are_shown_more_often(photos: Path):
+    call("photos", "--like", "smoke")
+    params = Params(**compose("photos", folder=Path("profiles")))
+    # Three images are one batch, so an epoch is one step.
+    assert (params.train_pam.epochs, params.train_bestie.epochs, params.train_mrcnn.epochs) == (600, 950, 950)
+    assert params.train_pam.plain_epochs == 360  # 6 of 10, as in the profile
+    assert params.train_bestie.evolution_every == 475
+    text = "file,labels\n" + "".join(f"{number}.jpg,cat\n" for number in range(1000))
+    (photos / "labels.csv").write_text(text, encoding="utf-8")
+    for number in range(1000):
+        shutil.copy(photos / "a.jpg", photos / f"{number}.jpg")
+    call("photos", "--like", "smoke", "--overwrite")
+    like = compose("smoke", folder=Path("profiles"))["train_bestie"]
+    assert compose("photos", folder=Path("profiles"))["train_bestie"] == like
+
+
+def test_classes_are_numbered_as_the_maps_are(photos: Path):
+    output = call("photos", "--classes", "dog, bird, cat")
+    assert "1 dog 2 0 1" in output
+    assert "2 bird 0 0 0" in output
+    assert Params(**compose("photos", folder=Path("profiles"))).prepare.categories == ("dog", "bird", "cat")
+
+
+def test_large_images_and_missing_maps_are_remarked_on(photos: Path):
+    shutil.rmtree(photos / "WSSS_maps")
+    Image.new("RGB", (1025, 4)).save(photos / "a.jpg")
+    output = call("photos")
+    assert "on their WSSS map" not in output
+    assert "no WSSS maps yet: the pipeline wants one a training image in photos/WSSS_maps" in output
+    assert "images above 1024 px take much memory and time: scale them down first" in output
+
+
+def test_a_profile_is_replaced_only_when_asked_to(photos: Path):
+    call("photos")
+    with pytest.raises(InputError, match=r"profiles/photos.yaml exists; choose another --name, or --overwrite"):
+        call("photos")
+    call("photos", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere",), "there is no folder nowhere"),
+        (("profiles",), "profiles has no label table; write labels.csv with the columns file and labels"),
+        (("photos", "--like", "nothing"), "--like: profile 'nothing' does not exist; choose one of shapes, "),
+        (("photos", "--name", "a/b"), "'a/b' makes no name for a profile"),
+        (("photos", "--wsss", "nowhere"), "there is no folder nowhere of WSSS maps"),
+        (("photos", "--classes", "dog"), r"labels.csv, line 2: 'cat' is no category of the data set"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(photos: Path, arguments: tuple[str, ...], message: str):
+    before = sorted(Path("profiles").iterdir())
+    with pytest.raises(InputError, match=message):
+        call(*arguments)
+    assert sorted(Path("profiles").iterdir()) == before
+
+
+def test_a_missing_image_and_a_wrong_map_are_named(photos: Path):
+    Image.fromarray(np.full((6, 8), 3, np.uint8)).save(photos / "WSSS_maps" / "a.png")
+    with pytest.raises(InputError, match=r"a.png has the class 3, but only 0 to 2"):
+        call("photos")
+    (photos / "b.jpg").unlink()
+    with pytest.raises(InputError, match=r"labels.csv, line 3: photos/b.jpg does not exist"):
+        call("photos")
+
+
+@pytest.mark.parametrize(("inside", "profile"), [("JPEGImages", "voc2012"), ("annotations", "coco2017")])
+def test_layouts_with_profiles_of_their_own_are_pointed_to(photos: Path, inside: str, profile: str):
+    Path("data", inside).mkdir(parents=True)
+    with pytest.raises(InputError, match=rf"run `bestie profile {profile} --set dataset.root=data` instead"):
+        call("data")

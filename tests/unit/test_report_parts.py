@@ -1,0 +1,204 @@
+"""Parts of the report: the pipeline, the run before, scores and their change, the sample."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bestie.durations import record_duration
+from bestie.report.committed import find_run_before, head_revision
+from bestie.report.page import format_bytes, format_seconds
+from bestie.report.pipeline import read_pipeline
+from bestie.report.sampling import BucketSample
+from bestie.report.scores import Score, score_table, score_tiles
+from tests.report_run import write_lock, write_run
+
+ENVIRONMENT = {
+    **os.environ,
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    **{f"GIT_{role}_{key}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")},
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a run, in a git repository."""
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path, train=1, validation=1)
+    git(tmp_path, "init", "--quiet")
+    return tmp_path
+
+
+def git(folder: Path, *arguments: str) -> str:
+    ended = subprocess.run(["git", *arguments], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    return ended.stdout.strip()
+
+
+def commit(folder: Path, name: str = "dvc.lock") -> str:
+    git(folder, "add", name)
+    git(folder, "commit", "--quiet", "--message", name)
+    return git(folder, "rev-parse", "--short", "HEAD")
+
+
+def test_edges_are_those_of_the_method_without_what_others_imply(run: Path):
+    pipeline = read_pipeline(run, run / ".bestie")
+    assert pipeline is not None
+    assert set(pipeline.edges) == {
+        ("prepare", "train_pam"),
+        ("prepare", "import_wsss"),
+        ("train_pam", "extract_cues"),
+        ("extract_cues", "make_pseudo_labels"),
+        ("import_wsss", "make_pseudo_labels"),
+        ("make_pseudo_labels", "train_bestie"),
+        ("train_bestie", "export_mrcnn"),
+        ("export_mrcnn", "train_mrcnn"),
+        ("train_mrcnn", "evaluate"),
+    }
+
+
+def test_a_stage_has_a_hash_of_its_outputs_and_its_duration(run: Path):
+    write_lock(run)
+    record_duration(run / ".bestie", "train_bestie", 75)
+    pipeline = read_pipeline(run, run / ".bestie")
+    assert pipeline is not None
+    stages = {stage.name: stage for stage in pipeline.stages}
+    assert stages["train_bestie"].duration is not None
+    assert stages["train_bestie"].duration.seconds == 75
+    assert stages["train_bestie"].outputs[0].size == 123456
+    assert stages["evaluate"].digest is None
+    first = stages["train_bestie"].digest
+    write_lock(run, seed=1)
+    again = read_pipeline(run, run / ".bestie")
+    assert again is not None
+    assert again.stages[0].digest == stages["prepare"].digest
+    assert {stage.name: stage.digest for stage in again.stages}["train_bestie"] != first
+
+
+def test_what_changed_is_named_parameters_first(run: Path):
+    write_lock(run, seed=1, epochs=4)
+    commit(run)
+    write_lock(run, seed=2, epochs=6)
+    before = find_run_before(run)
+    assert before is not None
+    pipeline = read_pipeline(run, run / ".bestie", before.lock)
+    assert pipeline is not None
+    changed = {stage.name: stage.changed for stage in pipeline.stages}
+    assert changed["train_bestie"] == ("train_bestie.epochs: 4 → 6", "bestie/network.py")
+    assert changed["prepare"] == ()
+
+
+def test_without_dvc_there_is_no_pipeline(run: Path):
+    (run / "dvc.yaml").unlink()
+    assert read_pipeline(run, run / ".bestie") is None
+
+
+def test_the_run_before_is_the_last_commit_with_other_outputs(run: Path):
+    write_lock(run, seed=1)
+    oldest = commit(run)
+    write_lock(run, seed=2)
+    other = commit(run)
+    write_lock(run, seed=3)
+    newest = commit(run)
+    assert head_revision(run) == newest
+    found = find_run_before(run)
+    assert found is not None
+    assert found.revision == other
+    write_lock(run, seed=2)
+    assert find_run_before(run).revision == newest  # type: ignore[union-attr]
+    assert oldest != other
+
+
+def test_its_metrics_come_from_the_cache(run: Path):
+    digest = "0123456789abcdef" * 2
+    write_lock(run)
+    text = (run / "dvc.lock").read_text(encoding="utf-8")
+    entry = f"    - path: data/evaluate/metrics.json\n      md5: {digest}\n"
+    (run / "dvc.lock").write_text(text + f"  evaluate:\n    cmd: x\n    outs:\n{entry}", encoding="utf-8")
+    commit(run)
+    write_lock(run, seed=9)
+    assert find_run_before(run).metrics == {}  # type: ignore[union-attr]
+    cached = run / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    cached.parent.mkdir(parents=True)
+    cached.write_text(json.dumps({"bestie": {"map50": 12.0}}))
+    found = find_run_before(run)
+    assert found is not None
+    assert found.metrics == {"data/evaluate/metrics.json": {"bestie": {"map50": 12.0}}}
+
+
+def test_without_git_or_lock_there_is_no_run_before(run: Path, tmp_path_factory: pytest.TempPathFactory):
+    assert find_run_before(run) is None
+    alone = tmp_path_factory.mktemp("alone")
+    write_lock(alone)
+    assert find_run_before(alone) is None
+    assert head_revision(alone) is None
+
+
+def test_scores_have_their_change_and_undefined_ones_a_dash():
+    metrics = {"bestie": {"map50": 41.26, "coco_ap": None}, "semantic_miou": 0.7}
+    table = score_table(metrics, {"bestie": {"map50": 42.0, "coco_ap": 3.0}})
+    assert table is not None
+    assert table.columns == ("mAP50", "COCO AP")
+    ((key, name, (first, second)),) = table.rows
+    assert (key, name, first.text, second.text, second.change) == ("bestie", "BESTIE", "41.3", "\u2013", None)
+    assert (first.change_text, first.trend) == ("\u22120.7", "down")
+
+
+@pytest.mark.parametrize(("change", "text", "trend"), [(0.04, "±0", "same"), (0.05, "+0.1", "up"), (None, "", "")])
+def test_a_change_below_the_last_digit_is_none(change: float | None, text: str, trend: str):
+    assert (Score(1.0, change).change_text, Score(1.0, change).trend) == (text, trend)
+
+
+def test_tiles_are_those_that_the_run_has():
+    labels = {"true_positives": 1200, "true_instances": 4000, "precision": None, "recall": 0.3}
+    tiles = score_tiles({"pseudo_labels": labels}, {"val_map": 0.9}, {}, {"val_map": 0.8})
+    assert [tile.label for tile in tiles] == ["Pseudo labels", "Classifier"]
+    assert tiles[0].remark == "1,200 of 4,000, precision \u2013"
+    assert tiles[1].score.change_text == "+10.0"
+    assert score_tiles({}, {}, {}, {}) == []
+    assert score_table({"semantic_miou": 0.5}, {}) is None
+
+
+def test_a_sample_has_some_of_every_bucket_and_is_the_same_each_time():
+    def chosen(budget: int) -> list[int]:
+        sample = BucketSample(3)
+        for row in range(1000):
+            sample.offer("all", row, f"image {row}", limit=budget)
+            if row % 100 == 0:
+                sample.offer("rare", row, f"image {row}")
+        return sample.choose(budget)
+
+    assert len(chosen(20)) == 20
+    assert chosen(20) == sorted(chosen(20)) == chosen(20)
+    assert sum(row % 100 == 0 for row in chosen(20)) >= 3
+    assert chosen(5000) == list(range(1000))
+
+
+def test_a_bucket_holds_no_more_than_its_limit():
+    sample = BucketSample(3)
+    for row in range(100_000):
+        sample.offer("one", row, str(row))
+    assert len(sample.choose(1000)) == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.44, "0.4 s"), (12.4, "12 s"), (59.8, "60 s"), (192, "3 min 12 s"), (7500, "2 h 5 min")]
+)
+def test_durations_are_written_in_two_units(seconds: float, text: str):
+    assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, ""),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1240, "1.24 kB"),
+        (999_600, "1 MB"),
+        (3_200_000_000_000_000, "3.2e+03 TB"),
+    ],
+)
+def test_sizes_are_written_with_three_digits(count: int | None, text: str):
+    assert format_bytes(count) == text
