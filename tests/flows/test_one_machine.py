@@ -145,10 +145,10 @@ def test_a_run_that_still_says_it_runs_in_a_free_workspace_is_corrected(server: 
 
 
 def start(clone: Clone, server: Server, *arguments: str) -> subprocess.Popen[bytes]:
-    """`python -m flows.pipeline` as a person starts it."""
+    """`python -m flows.pipeline` as a person starts it: Ctrl-C works, even where these tests run without a terminal."""
     environment = clone.environment | server.environment | {"BESTIE_CHECKPOINT_MINUTES": "0", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.pipeline", *arguments],
+        ["env", "--default-signal=INT", sys.executable, "-m", "flows.pipeline", *arguments],
         cwd=clone.folder,
         env=environment,
         stdout=subprocess.DEVNULL,
