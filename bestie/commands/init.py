@@ -22,7 +22,7 @@ from bestie.training.weight_files import DOWNLOAD, RANDOM, is_file_name, weight_
 DATA_SECTIONS = ("dataset", "prepare", "import_wsss")
 LARGE_SIDE_PX = 1024
 #: As many as the profile voc_subset makes on its 949 images; far fewer leave nothing but background.
-FEWEST_STEPS = {"train_pam": 600, "train_bestie": 950, "train_mrcnn": 950}
+FEWEST_STEPS = {"train_pam": 600, "train_bestie": 1900, "train_mrcnn": 950}
 #: Small, with ImageNet weights that `timm` offers for download.
 FETCHED_BACKBONE = "resnet18"
 

@@ -164,7 +164,7 @@ def test_a_chart_is_read_by_keyboard_and_by_pointer(page: Page):
     expect(readout).to_be_empty()
     box = plot.bounding_box()
     assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 40)
+    plot.hover(position={"x": box["width"] * 0.2, "y": 40})
     expect(readout).to_have_text("epoch 2BESTIE 10")
 
 

@@ -112,7 +112,11 @@ def test_a_profile_holds_the_numbers_of_the_paper(profile: str):
     assert (network.optimizer.name, network.optimizer.learning_rate) == ("adam", 5e-5)
     assert (network.optimizer.schedule, network.optimizer.warmup_fraction) == ("polynomial", 0)
     assert (network.backbone.name, network.backbone.weights, network.class_wise) == ("hrnet_w48", "download", True)
-    assert (network.instance_aware_guidance, network.hard_pixel_fraction) == (True, 1)
+    assert network.instance_aware_guidance
+    assert (network.hard_pixel_fraction, network.background_weight) == (1, 1)
+    assert params.export_mrcnn.min_score == 0
+    for stage in (classifier, network, params.train_mrcnn):
+        assert (stage.backbone.trainable, stage.backbone.frozen_stages) == (True, 0)
     refinement = network.refinement
     assert (refinement.cluster, refinement.confidence, refinement.average) == (True, "center", False)
     assert refinement.start_fraction == 0

@@ -102,9 +102,9 @@ def test_few_images_are_shown_more_often(photos: Path):
     call("photos", "--like", "smoke")
     params = Params(**compose("photos", folder=Path("profiles")))
     # Three images are one batch, so an epoch is one step.
-    assert (params.train_pam.epochs, params.train_bestie.epochs, params.train_mrcnn.epochs) == (600, 950, 950)
+    assert (params.train_pam.epochs, params.train_bestie.epochs, params.train_mrcnn.epochs) == (600, 1900, 950)
     assert params.train_pam.plain_epochs == 360  # 6 of 10, as in the profile
-    assert params.train_bestie.evolution_every == 475
+    assert params.train_bestie.evolution_every == 950  # half of the training, as in the profile
     text = "file,labels\n" + "".join(f"{number}.jpg,cat\n" for number in range(1000))
     (photos / "labels.csv").write_text(text, encoding="utf-8")
     for number in range(1000):
