@@ -13,9 +13,12 @@ from tests.report_run import write_lock, write_run
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium: BESTIE_BROWSER, or what is on the path; tests that need it skip where there is none."""
+    """Chromium: BESTIE_BROWSER, or what is on the path; tests that need it skip where there is none.
+
+    It ends with its module: while Playwright runs, its event loop keeps every other test from starting one.
+    """
     path = os.environ.get("BESTIE_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is on the path (or set BESTIE_BROWSER)")
