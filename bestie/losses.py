@@ -41,28 +41,43 @@ def offset_loss(
     return _guided_mean(F.l1_loss(pred, target, reduction="none"), guidance=guidance, weight=weight)
 
 
+def class_weights(
+    pixels: Integer[Tensor, "k"], *, background_weight: float = 1.0, balance: float = 0.0
+) -> Float[Tensor, "k"]:
+    """How often a pixel of each class counts in the semantic loss, background first.
+
+    A class with `pixels` labelled pixels in the training set counts (pixels / mean of the classes) ** -balance
+    times: with 0 all pixels count alike, with 1 all classes do. A class without pixels has the weight 1.
+    """
+    labelled = pixels > 0
+    mean = pixels[1:][labelled[1:]].double().mean()
+    weights = (pixels / mean).pow(-balance).where(labelled, 1.0)
+    weights[0] = background_weight
+    return weights.float()
+
+
 def semantic_loss(
     logits: Float[Tensor, "b k h w"],
     target: Integer[Tensor, "b h w"],
     *,
     top_fraction: float = 1.0,
-    background_weight: float = 1.0,
+    weights: Float[Tensor, "k"] | None = None,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of the semantic map (Eq. 5); `target` is 0 for background, a category_id, or 255, void.
 
     Void pixels give no loss. With `top_fraction` 1 it is the mean over the labelled pixels, in which a pixel of
-    background counts `background_weight` times; below 1 the mean over the hardest
-    floor(top_fraction * b * h * w) pixels of the batch, void ones counted as pixels without loss.
+    class k counts `weights[k]` times; below 1 the mean over the hardest floor(top_fraction * b * h * w) pixels
+    of the batch, void ones counted as pixels without loss.
     """
     if not 0.0 < top_fraction <= 1.0:
         raise ValueError(f"top_fraction must be in (0, 1], not {top_fraction}")
     target = target.long()
-    weight = logits.new_ones(logits.shape[1], dtype=torch.float32)
-    weight[0] = background_weight
-    pixel_loss = F.cross_entropy(logits.float(), target, weight=weight, ignore_index=VOID, reduction="none")
+    if weights is None:
+        weights = logits.new_ones(logits.shape[1], dtype=torch.float32)
+    pixel_loss = F.cross_entropy(logits.float(), target, weight=weights, ignore_index=VOID, reduction="none")
     if top_fraction == 1.0:
-        background, labelled = (target == 0).sum(), (target != VOID).sum()
-        return pixel_loss.sum() / (labelled - (1 - background_weight) * background).clamp(min=1)
+        counted = weights[target.clamp(max=len(weights) - 1)] * (target != VOID)
+        return pixel_loss.sum() / counted.sum().clamp(min=1)
     hardest = max(1, int(top_fraction * pixel_loss.numel()))
     return pixel_loss.flatten().topk(hardest, sorted=False).values.mean()
 
@@ -85,15 +100,15 @@ class BestieLoss:
 
     `refined_average` false adds the pseudo and the refined term of Eq. 3 and 4 as the paper has it; true
     halves their sum as the authors' release does. A batch without refined labels has the pseudo term alone in
-    both cases. `instance_aware_guidance` false lets the whole map count, background included (Section 4.5);
-    the weights W are then not used, as in the release.
+    both cases. `class_weights` are the `weights` of `semantic_loss`. `instance_aware_guidance` false lets the
+    whole map count, background included (Section 4.5); the weights W are then not used, as in the release.
     """
 
     center_weight: float = 200.0
     offset_weight: float = 0.01
     semantic_weight: float = 1.0
     top_fraction: float = 1.0
-    background_weight: float = 1.0
+    class_weights: Float[Tensor, "k"] | None = None
     refined_average: bool = False
     instance_aware_guidance: bool = True
 
@@ -114,7 +129,7 @@ class BestieLoss:
         caller passes the true center map in both `pseudo.center` and `refined.center`.
         """
         semantic_term = self.semantic_weight * semantic_loss(
-            semantic_logits, semantic, top_fraction=self.top_fraction, background_weight=self.background_weight
+            semantic_logits, semantic, top_fraction=self.top_fraction, weights=self.class_weights
         )
         share = 0.5 if refined is not None and self.refined_average else 1.0
         center_scale, offset_scale = share * self.center_weight, share * self.offset_weight

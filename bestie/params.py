@@ -207,7 +207,8 @@ class TrainBestie(Training):
         1.0, description="part of the pixels that the semantic loss keeps"
     )
     hard_pixel_start: Fraction = Field(0.5, description="part of the training before hard pixels alone count")
-    background_weight: Positive = Field(1.0, description="of a background pixel in the semantic loss; others: 1")
+    background_weight: Positive = Field(1.0, description="of a background pixel in the semantic loss")
+    class_balance: Fraction = Field(0.0, description="0: pixels of all classes count alike; 1: all classes do")
     evolution_every: Annotated[int, Field(ge=0)] = Field(5, description="epochs between snapshots; 0: none")
     evolution_images: Count = 100
     snapshot_grouping: Grouping = Grouping()

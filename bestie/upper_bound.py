@@ -17,7 +17,13 @@ from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import iter_images, read_categories, read_images, read_instance_categories
+from bestie.artifacts.tables import (
+    iter_images,
+    read_categories,
+    read_class_pixels,
+    read_images,
+    read_instance_categories,
+)
 from bestie.datasets.base import ImageRecord
 from bestie.detections import group_instances, predict_images, table_rows
 from bestie.errors import InputError
@@ -114,6 +120,7 @@ def train_network_on_truth(
             settings,
             device,
             num_classes=num_classes,
+            class_pixels=read_class_pixels(folder("import_wsss") / "summary.parquet"),
             description=f"upper bound, network, seed {seed}",
         )
     evaluate = params.evaluate

@@ -19,6 +19,7 @@ from bestie.artifacts.tables import (
     TableWriter,
     iter_rows,
     read_categories,
+    read_class_pixels,
     read_images,
     read_instance_categories,
     read_points,
@@ -44,6 +45,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     device = pick_device(settings.device)
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
     labels, wsss = folder("make_pseudo_labels"), folder("import_wsss") / "maps.zarr"
+    class_pixels = read_class_pixels(folder("import_wsss") / "summary.parquet")
     classifier, cues = folder("train_pam") / "classifier.zarr", folder("extract_cues") / "cues.parquet"
     index = folder("prepare") / "images.parquet"
     samples = InstanceImages(
@@ -72,6 +74,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
             settings,
             device,
             num_classes=num_classes,
+            class_pixels=class_pixels,
             checkpoints=checkpoints,
             epoch_end=snapshots.take,
         )

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Int64
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.blobs import Blob, remedy
-from bestie.artifacts.schemas import CATEGORIES, CUES, IMAGES, INSTANCES
+from bestie.artifacts.schemas import CATEGORIES, CUES, IMAGES, INSTANCES, WSSS_SUMMARY
 from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
 
@@ -180,6 +181,13 @@ def read_instance_categories(path: Path | Blob) -> dict[int, np.ndarray]:
         row: columns["category_id"][np.argsort(columns["instance_id"])]
         for row, columns in iter_images(path, INSTANCES, ["instance_id", "category_id"])
     }
+
+
+def read_class_pixels(path: Path | Blob) -> Int64[np.ndarray, "k"]:
+    """Labelled pixels of each class, background first, from a WSSS summary. Errors as in `read_table`."""
+    rows = iter_rows(path, WSSS_SUMMARY, ["category_px", "background_px"])
+    counts = [np.array([row["background_px"], *row["category_px"]], np.int64) for row in rows]
+    return np.sum(counts, axis=0)
 
 
 def read_points(path: Path | Blob) -> dict[int, np.ndarray]:

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from bestie.backbones import normalize
-from bestie.losses import BestieLoss
+from bestie.losses import BestieLoss, class_weights
 from bestie.network import BestieNetwork, Outputs
 from bestie.params import TrainBestie
 from bestie.refinement import Refined, refine
@@ -27,6 +29,7 @@ class InstanceStep:
     params: TrainBestie
     num_classes: int
     device: torch.device
+    class_weights: Tensor | None = None
 
     def __call__(self, batch: InstanceBatch, clock: Clock) -> dict[str, Tensor]:
         """Losses of a batch (`total` is minimised), and how the centre head and refinement are doing."""
@@ -60,7 +63,7 @@ class InstanceStep:
             offset_weight=params.lambda_offset,
             semantic_weight=params.lambda_semantic,
             top_fraction=params.hard_pixel_fraction if clock.fraction >= params.hard_pixel_start else 1.0,
-            background_weight=params.background_weight,
+            class_weights=self.class_weights,
             refined_average=params.refinement.average,
             instance_aware_guidance=params.instance_aware_guidance,
         )
@@ -128,16 +131,25 @@ def train_network(
     device: torch.device,
     *,
     num_classes: int,
+    class_pixels: Int[np.ndarray, "k"],
     checkpoints: Checkpoints | None = None,
     epoch_end: EpochEnd | None = None,
     description: str = "train_bestie",
 ) -> list[dict[str, float]]:
     """Train to the end and return the history, one row an epoch.
 
+    Args:
+        class_pixels: labelled pixels of each class in the training set, background first, for `class_weights`.
+
     Raises:
         InputError: no samples, or a loss that is not finite.
     """
-    step = InstanceStep(network=network, params=params, num_classes=num_classes, device=device)
+    weights = class_weights(
+        torch.from_numpy(class_pixels), background_weight=params.background_weight, balance=params.class_balance
+    )
+    step = InstanceStep(
+        network=network, params=params, num_classes=num_classes, device=device, class_weights=weights.to(device)
+    )
     optimizer = create_optimizer(network, params.optimizer)
     steps = params.epochs * max(1, len(samples.records) // params.batch_size)
     return Loop(

@@ -98,6 +98,7 @@ COCO = (
     "make_pseudo_labels.min_area_px=50",
     "train_bestie.epochs=20",
     "train_bestie.batch_size=4",
+    "train_bestie.background_weight=0.1",  # a few steps end with background everywhere otherwise
     "train_bestie.augmentation.scale=[0.4, 0.6]",
     "train_bestie.evolution_every=20",
     "train_bestie.evolution_images=2",

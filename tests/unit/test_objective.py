@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bestie.losses import BestieLoss, center_loss, offset_loss, semantic_loss
+from bestie.losses import BestieLoss, center_loss, class_weights, offset_loss, semantic_loss
 from bestie.targets import Targets, render_targets
 
 BATCH, CLASSES, HEIGHT, WIDTH = 2, 3, 8, 9
@@ -113,12 +113,27 @@ def test_the_semantic_loss_averages_labelled_pixels():
     assert semantic_loss(logits, target).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_semantic_loss_can_count_background_less():
+def test_the_semantic_loss_counts_classes_by_their_weights():
     logits = torch.randn(1, 4, 2, 2)
     target = torch.tensor([[[0, 0], [2, 255]]])
     each = -logits.log_softmax(1)[0]
-    expected = (0.3 * (each[0, 0, 0] + each[0, 0, 1]) + each[2, 1, 0]) / 1.6
-    assert semantic_loss(logits, target, background_weight=0.3).item() == pytest.approx(expected.item(), rel=1e-5)
+    expected = (0.3 * (each[0, 0, 0] + each[0, 0, 1]) + 2 * each[2, 1, 0]) / 2.6
+    weights = torch.tensor([0.3, 1.0, 2.0, 5.0])
+    assert semantic_loss(logits, target, weights=weights).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("balance", "expected"),
+    [(0.0, [0.3, 1, 1, 1, 1]), (0.5, [0.3, 0.5**0.5, 1, 2**0.5, 2**0.5]), (1.0, [0.3, 0.5, 1, 2, 2])],
+)
+def test_balanced_classes_count_by_their_share_of_the_pixels(balance: float, expected: list[float]):
+    pixels = torch.tensor([9999, 400, 0, 100, 100])
+    found = class_weights(pixels, background_weight=0.3, balance=balance)
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_without_any_labelled_pixel_classes_count_alike():
+    assert class_weights(torch.tensor([9, 0, 0]), balance=0.5).tolist() == [1, 1, 1]
 
 
 def test_the_semantic_loss_can_take_the_hardest_pixels_alone():
