@@ -29,6 +29,7 @@ from bestie.detections import group_instances, predict_images, table_rows
 from bestie.errors import InputError
 from bestie.evaluation import mask_table, read_mask_table, score_instances
 from bestie.metrics import MaskTable
+from bestie.network import BestieNetwork
 from bestie.params import Params, TrainBestie
 from bestie.params_file import load_params
 from bestie.settings import Settings, load_settings
@@ -123,16 +124,18 @@ def train_network_on_truth(
             class_pixels=read_class_pixels(folder("import_wsss") / "summary.parquet"),
             description=f"upper bound, network, seed {seed}",
         )
+    return find_instances(network, validation, params, device, num_classes=num_classes)
+
+
+def find_instances(
+    network: BestieNetwork, records: list[ImageRecord], params: Params, device: torch.device, *, num_classes: int
+) -> MaskTable:
+    """What a network finds in images, as `evaluate` would have it."""
     evaluate = params.evaluate
     rows = []
-    for record, outputs in predict_images(
-        network,
-        validation,
-        params.dataset.image_root,
-        device=device,
-        precision=evaluate.precision,
-        flip=evaluate.flip,
-    ):
+    root = params.dataset.image_root
+    outputs_of = predict_images(network, records, root, device=device, precision=evaluate.precision, flip=evaluate.flip)
+    for record, outputs in outputs_of:
         found = group_instances(
             outputs,
             record,
@@ -142,7 +145,7 @@ def train_network_on_truth(
             confidence=evaluate.confidence,
         )
         rows += table_rows(record, found)
-    return mask_table(rows, {record.row: record for record in validation})
+    return mask_table(rows, {record.row: record for record in records})
 
 
 def train_detector_on_truth(
