@@ -23,6 +23,7 @@ from bestie.artifacts.tables import (
     iter_images,
     iter_rows,
     read_categories,
+    read_class_pixels,
     read_images,
     read_table,
     write_categories,
@@ -168,3 +169,19 @@ def test_rows_and_categories_must_count_up(tmp_path: Path) -> None:
         write_images(tmp_path / "t", [ImageRecord(1, "a", "val", "a.jpg", 3, 4, "00", ())])
     with pytest.raises(ValueError, match="cat has id 2, not 1"):
         write_categories(tmp_path / "t", [Category(2, "cat", 2)])
+
+
+def test_pixels_of_the_classes_are_summed_over_the_maps(tmp_path: Path):
+    with TableWriter(tmp_path / "summary.parquet", WSSS_SUMMARY) as writer:
+        for row, (background, *classes) in enumerate([(70, 20, 0, 5), (10, 0, 3, 60)]):
+            writer.append(
+                {
+                    "image_id": f"i{row}",
+                    "row": row,
+                    "category_px": classes,
+                    "background_px": background,
+                    "void_px": 7,
+                    "sha256": "00",
+                }
+            )
+    assert read_class_pixels(tmp_path / "summary.parquet").tolist() == [80, 20, 3, 65]
