@@ -137,6 +137,8 @@ def train_network(
     Raises:
         InputError: no samples, or a loss that is not finite.
     """
+    if settings.compile:
+        network.compile()
     step = InstanceStep(network=network, params=params, num_classes=num_classes, device=device)
     optimizer = create_optimizer(network, params.optimizer)
     steps = params.epochs * max(1, len(samples.records) // params.batch_size)
