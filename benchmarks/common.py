@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import torch
+
+from bestie.training.device import prepare_process
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def measure(work: Callable[[], object], *, repeats: int, warm_up: int = 1) -> Ti
 
 
 def start(description: str, *, threads: int = 2, repeats: int = 5) -> argparse.Namespace:
-    """Read `--threads` and `--repeats`, set the threads, and print what a number means nothing without.
+    """Read `--threads` and `--repeats`, prepare the process as a stage does, and print on what it runs.
 
     Args:
         description: what is measured, with its sizes.
@@ -56,8 +57,8 @@ def start(description: str, *, threads: int = 2, repeats: int = 5) -> argparse.N
     parser.add_argument("--threads", type=int, default=threads, help="threads of torch")
     parser.add_argument("--repeats", type=int, default=repeats, help="runs of which the median is printed")
     options = parser.parse_args()
+    prepare_process(0)
     torch.set_num_threads(options.threads)
-    cv2.setNumThreads(1)
     print(description)
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {options.threads} threads, load {os.getloadavg()[0]:.1f}, "

@@ -54,7 +54,7 @@ class Row(Variant):
 
 
 class Table(Section):
-    """One table. In an `ascending` one each row should be at least as good as the one before."""
+    """One table. In an `ascending` one each row has one more ✓, and should be at least as good as the one before."""
 
     title: str
     note: str = ""

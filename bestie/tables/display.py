@@ -3,7 +3,6 @@
 import json
 import statistics
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -39,7 +38,7 @@ class Display:
         self._runs = self._bars.add_task("runs", total=total, left="")
         self._stage = self._bars.add_task("", total=1, left="", visible=False)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Display":
         self._bars.start()
         return self
 

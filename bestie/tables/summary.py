@@ -152,7 +152,7 @@ def _table(key: str, plan: Plan, outcomes: Mapping[str, Outcome], with_mrcnn: bo
         here = {name: tuple(each[name] for each in scored if name in each) for name in names}
         measured = {name: Measured(values) for name, values in here.items() if values}
         rows.append(SummaryRow(row, dict(row.paper), measured, _remark(plan.runs_of.get((key, number)), found)))
-    steps = _steps(rows) if table.ascending else []
+    steps = _steps(table.columns, rows) if table.ascending else []
     return SummaryTable(key, table.title, table.note, table.columns, {n: SCORES[n] for n in names}, rows, steps)
 
 
@@ -175,7 +175,12 @@ def _reason(error: str) -> str:
     return (lines or error.splitlines() or ["no message"])[-1]
 
 
-def _steps(rows: Sequence[SummaryRow]) -> list[str]:
+def _parts(columns: Sequence[str], row: Row) -> str:
+    """The parts of the method that a row has switched on."""
+    return " + ".join(name for name, cell in zip(columns, row.cells, strict=True) if cell == "✓") or "none"
+
+
+def _steps(columns: Sequence[str], rows: Sequence[SummaryRow]) -> list[str]:
     """How much each row's mAP50 rises over the one before, in the paper and here, and whether beyond the spread."""
     sentences = []
     for before, after in pairwise(rows):
@@ -187,8 +192,8 @@ def _steps(rows: Sequence[SummaryRow]) -> list[str]:
         verdict = "one seed, no spread" if spread is None else f"spread {spread:.1f}"
         paper = after.paper["map50"] - before.paper["map50"] if after.paper and before.paper else None
         beside = "" if paper is None else f"; the paper {paper:+.1f}"
-        named = " ".join(before.row.cells), " ".join(after.row.cells)
-        sentences.append(f"{named[0]} to {named[1]}: {rise:+.1f} ({verdict}){beside}")
+        named = (_parts(columns, each.row) for each in (before, after))
+        sentences.append(f"{' → '.join(named)}: {rise:+.1f} ({verdict}){beside}")
     return sentences
 
 
@@ -201,20 +206,24 @@ def _spread_of_rise(low: Measured, high: Measured) -> float | None:
 
 def _figure(key: str, plan: Plan, outcomes: Mapping[str, Outcome]) -> SummaryFigure:
     figure = plan.definition.figures[key]
+    is_refined = figure.quantity == "true_positives"
+    kind, name, factor = ("refined", "recall", 100.0) if is_refined else ("detected", "map50", 1.0)
+    scored = [
+        [outcome.scores for outcome in _outcomes_of(key, number, plan, outcomes) if outcome.scores is not None]
+        for number in range(len(figure.lines))
+    ]
+    epochs = sorted({row["epoch"] for runs in scored for scores in runs for row in scores[kind]})
     curves = []
-    for number, line in enumerate(figure.lines):
-        scored = [o.scores for o in _outcomes_of(key, number, plan, outcomes) if o.scores is not None]
-        curves.append(SummaryCurve(line.name, line.constant, _points(line, figure.quantity, scored)))
+    for line, runs in zip(figure.lines, scored, strict=True):
+        values = [_values(scores, kind, name, epochs, line) for scores in runs]
+        means = [factor * statistics.fmean(each) for each in zip(*values, strict=True)]
+        curves.append(SummaryCurve(line.name, line.constant, list(zip(epochs, means, strict=True)) if means else []))
     return SummaryFigure(key, figure.title, figure.note, figure.quantity, curves)
 
 
-def _points(line: CurveLine, quantity: str, scored: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
-    """Means over the seeds by epoch; a constant line has the same value at every epoch."""
-    kind, name, factor = ("refined", "recall", 100.0) if quantity == "true_positives" else ("detected", "map50", 1.0)
-    by_epoch: dict[int, list[float]] = {}
-    for scores in scored:
-        for row in scores[kind]:
-            value = scores["pseudo_labels"]["recall"] if line.constant else row[name]
-            if value is not None:
-                by_epoch.setdefault(row["epoch"], []).append(factor * value)
-    return [(epoch, statistics.fmean(values)) for epoch, values in sorted(by_epoch.items())]
+def _values(scores: Mapping[str, Any], kind: str, name: str, epochs: Sequence[int], line: CurveLine) -> list[float]:
+    """A run's values at some epochs: of its pseudo labels, or of its snapshots. One without instances has no row: 0."""
+    if line.constant:
+        return [scores["pseudo_labels"]["recall"]] * len(epochs)
+    by_epoch = {row["epoch"]: row[name] for row in scores[kind]}
+    return [by_epoch.get(epoch) or 0.0 for epoch in epochs]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from bestie.errors import InputError
 from bestie.params import GENERATED_ROOT
@@ -58,7 +58,7 @@ class Workspace:
         self.folder = self._base.joinpath(*["up"] * (DEPTH - 1), "workspace")
         self._show = show
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Workspace":
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = (self._base / "lock").open("w")
         try:
