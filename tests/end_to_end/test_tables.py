@@ -14,7 +14,10 @@ import yaml
 from tests.clones import Clone, make_clone
 
 ROWS = [
-    {"cells": ["–"], "set": {"train_bestie.instance_aware_guidance": False, "train_bestie.refinement.enabled": False}},
+    {
+        "cells": ["off"],
+        "set": {"train_bestie.instance_aware_guidance": False, "train_bestie.refinement.enabled": False},
+    },
     {"cells": ["✓"], "paper": {"map50": 41.8}},
 ]
 DEFINITION = {
@@ -58,8 +61,8 @@ def test_what_was_interrupted_is_continued_and_nothing_runs_twice(clone: Clone):
         COMMAND, cwd=clone.folder, env=clone.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     workspace = next(_wait(lambda: clone.folder.glob(".bestie/tables/smoke/**/workspace")))
-    trained = workspace / "data" / "train_pam" / "classifier.zarr"
-    next(_wait(lambda: iter([trained] if trained.is_dir() else [])))
+    trained, cues = (workspace / "data" / name for name in ("train_pam/classifier.zarr", "extract_cues/cues.parquet"))
+    next(_wait(lambda: [cues] if cues.is_file() else []))
     first.send_signal(signal.SIGINT)
     said, _ = first.communicate(timeout=60)
     assert first.returncode == 130, said
@@ -68,7 +71,7 @@ def test_what_was_interrupted_is_continued_and_nothing_runs_twice(clone: Clone):
 
     second = tables(clone)
     assert second.returncode == 0, second.stderr
-    assert re.search(r"\[1 of 2\] mine \[–\], seed 0: mAP50", second.stderr)
+    assert re.search(r"\[1 of 2\] mine \[off\], seed 0: mAP50", second.stderr)
     assert "done before" not in second.stderr
     assert trained.stat().st_mtime_ns == kept  # the classifier of the interrupted run, and of both rows
     values = json.loads((clone.folder / "data/tables/smoke/tables.json").read_text(encoding="utf-8"))
@@ -85,7 +88,7 @@ def test_what_was_interrupted_is_continued_and_nothing_runs_twice(clone: Clone):
 
 @pytest.mark.slow  # the stages before the training
 def test_a_run_that_fails_is_named_and_the_others_go_on(clone: Clone):
-    rows = [{"cells": ["–"], "set": {"train_pam.backbone.name": "no_such_model"}}, ROWS[1]]
+    rows = [{"cells": ["off"], "set": {"train_pam.backbone.name": "no_such_model"}}, ROWS[1]]
     table = {**DEFINITION["tables"]["mine"], "rows": rows}
     (clone.folder / "mine.yaml").write_text(yaml.safe_dump({"tables": {"mine": table}}), encoding="utf-8")
     ended = tables(clone)
