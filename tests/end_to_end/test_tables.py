@@ -63,7 +63,7 @@ def test_what_was_interrupted_is_continued_and_nothing_runs_twice(clone: Clone):
     workspace = next(_wait(lambda: clone.folder.glob(".bestie/tables/smoke/**/workspace")))
     trained, cues = (workspace / "data" / name for name in ("train_pam/classifier.zarr", "extract_cues/cues.parquet"))
     next(_wait(lambda: [cues] if cues.is_file() else []))
-    first.send_signal(signal.SIGINT)
+    first.send_signal(signal.SIGTERM)  # as Ctrl-C, which a test in the background does not get
     said, _ = first.communicate(timeout=60)
     assert first.returncode == 130, said
     assert "the same command continues" in said
