@@ -13,6 +13,7 @@ from bestie.commands.evaluate import evaluate
 from bestie.commands.export import export
 from bestie.commands.predict import predict
 from bestie.commands.report import report
+from bestie.commands.tables import tables
 from bestie.errors import InputError
 from bestie.params_file import read_yaml
 from bestie.profiles import changes, compose, missing_folders, profile_names, write_params
@@ -133,7 +134,7 @@ def export_weights(
     console.print(f"{target}: {len(tensors)} tensors")
 
 
-for command in (report, export, predict, evaluate):
+for command in (report, tables, export, predict, evaluate):
     app.command()(command)
 app.add_typer(audit.app, name="audit")
 

@@ -1,13 +1,14 @@
 """Scores of instance tables against the truth, as plain numbers and curves for DVC."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.schemas import EVOLUTION, INSTANCES
 from bestie.artifacts.tables import iter_rows
+from bestie.artifacts.weights import load_weights
 from bestie.datasets.base import Category, ImageRecord
 from bestie.metrics import (
     SIZE_EDGES_PX,
@@ -121,6 +122,26 @@ def score_labels(truth: MaskTable, labels: MaskTable, *, num_classes: int) -> di
     }
 
 
+def rows_with_truth(truth: Path) -> set[int]:
+    """Rows of the images that have instances in the table of true instances."""
+    return {row["row"] for row in iter_rows(truth, INSTANCES, ["row"])}
+
+
+def score_label_tables(
+    truth: Path, tables: Mapping[str, Path], records: Sequence[ImageRecord], *, num_classes: int
+) -> dict[str, dict[str, Any]]:
+    """`score_labels` of some tables by their names, on those of `records` that have a truth; empty without any."""
+    with_truth = rows_with_truth(truth)
+    known = [record for record in records if record.row in with_truth]
+    if not known:
+        return {}
+    true_masks = read_mask_table(truth, known)
+    return {
+        name: score_labels(true_masks, read_mask_table(path, known), num_classes=num_classes)
+        for name, path in tables.items()
+    }
+
+
 def per_class_rows(scores: dict[str, VocAp], categories: Sequence[Category]) -> list[dict[str, Any]]:
     """One row a model and class: AP in per cent at each threshold, and the number of true instances."""
     return [
@@ -184,4 +205,27 @@ def evolution_rows(
         else:
             entry["map50"] = 100 * float(voc_ap(truth, table, num_classes=num_classes, iou_thresholds=(0.5,)).mean[0])
         result.append(entry)
+    return result
+
+
+def score_snapshots(
+    network: Path, evolution: Path, truth: Path, every: Sequence[ImageRecord], *, num_classes: int
+) -> list[dict[str, Any]]:
+    """`evolution_rows` of a training: Figures 6 and 7.
+
+    Args:
+        network: the weights that the training left; they name the images of the snapshots.
+        evolution: the snapshots.
+        truth: the table of true instances.
+        every: all images, by row.
+        num_classes: number of categories.
+    """
+    _, attributes = load_weights(network)
+    with_truth = rows_with_truth(truth)
+    result: list[dict[str, Any]] = []
+    for kind, rows in attributes["snapshot_rows"].items():
+        known = [every[row] for row in rows if row in with_truth]
+        snapshots = (row for row in iter_rows(evolution, EVOLUTION) if row["kind"] == kind)
+        if known:
+            result += evolution_rows(snapshots, read_mask_table(truth, known), known, num_classes=num_classes)
     return result

@@ -20,6 +20,7 @@ class Settings:
         checkpoint_minutes: longest time between two checkpoints of a training.
         state: folder for checkpoints, outside of DVC's outputs.
         json_progress: progress as one JSON object a line instead of a bar.
+        compile: classifier and network are compiled for their training (`torch.compile`).
     """
 
     device: str = "auto"
@@ -27,6 +28,7 @@ class Settings:
     checkpoint_minutes: float = 5.0
     state: Path = Path(".bestie")
     json_progress: bool = False
+    compile: bool = False
 
 
 def load_settings() -> Settings:
@@ -42,6 +44,7 @@ def load_settings() -> Settings:
         checkpoint_minutes=_number("BESTIE_CHECKPOINT_MINUTES", default.checkpoint_minutes),
         state=Path(os.environ.get("BESTIE_STATE", default.state)),
         json_progress=os.environ.get("BESTIE_PROGRESS", "bar") == "json",
+        compile=_switch("BESTIE_COMPILE", default.compile),
     )
 
 
@@ -56,3 +59,12 @@ def _number(name: str, default: N) -> N:
     if value < 0:
         raise InputError(f"environment variable {name}={text!r}: must not be negative; unset or correct it")
     return value
+
+
+def _switch(name: str, default: bool) -> bool:
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    if text not in ("0", "1"):
+        raise InputError(f"environment variable {name}={text!r}: expected 0 or 1; unset or correct it")
+    return text == "1"

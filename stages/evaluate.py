@@ -14,18 +14,17 @@ import numpy as np
 
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import write_csv, write_json
-from bestie.artifacts.schemas import EVOLUTION, INSTANCES
-from bestie.artifacts.tables import TableWriter, iter_rows, read_categories, read_images
-from bestie.artifacts.weights import load_weights
+from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.tables import TableWriter, read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
 from bestie.detections import group_instances, predict_images, table_rows, true_semantic
 from bestie.evaluation import (
     curve_rows,
-    evolution_rows,
     per_class_rows,
     read_mask_table,
     score_instances,
-    score_labels,
+    score_label_tables,
+    score_snapshots,
     size_rows,
 )
 from bestie.inference import components_as_instances
@@ -162,16 +161,11 @@ def detector_rows(
 def score_training_labels(num_classes: int) -> dict[str, Any]:
     """True positives of the pseudo labels and of the export, on the training images that have a truth."""
     records = read_images(folder("prepare") / "images.parquet", "train")
-    true_path = folder("prepare") / "ground_truth.parquet"
-    with_truth = {row["row"] for row in iter_rows(true_path, INSTANCES, ["row"])}
-    known = [record for record in records if record.row in with_truth]
-    if not known:
-        return {}
-    truth = read_mask_table(true_path, known)
-    return {
-        name: score_labels(truth, read_mask_table(folder(stage) / "instances.parquet", known), num_classes=num_classes)
-        for name, stage in (("pseudo_labels", "make_pseudo_labels"), ("export", "export_mrcnn"))
+    tables = {
+        "pseudo_labels": folder("make_pseudo_labels") / "instances.parquet",
+        "export": folder("export_mrcnn") / "instances.parquet",
     }
+    return score_label_tables(folder("prepare") / "ground_truth.parquet", tables, records, num_classes=num_classes)
 
 
 def ap_by_iou(metrics: dict[str, Any], params: Evaluate) -> list[dict[str, Any]]:
@@ -186,20 +180,13 @@ def ap_by_iou(metrics: dict[str, Any], params: Evaluate) -> list[dict[str, Any]]
 
 def evolution(num_classes: int) -> list[dict[str, Any]]:
     """Figures 6 and 7 from the snapshots of the training."""
-    _, attributes = load_weights(folder("train_bestie") / "network.zarr")
-    every = read_images(folder("prepare") / "images.parquet")
-    true_path = folder("prepare") / "ground_truth.parquet"
-    with_truth = {row["row"] for row in iter_rows(true_path, INSTANCES, ["row"])}
-    result: list[dict[str, Any]] = []
-    for kind, rows in attributes["snapshot_rows"].items():
-        known = [every[row] for row in rows if row in with_truth]
-        snapshots = (
-            row for row in iter_rows(folder("train_bestie") / "evolution.parquet", EVOLUTION) if row["kind"] == kind
-        )
-        if known:
-            truth = read_mask_table(true_path, known)
-            result += evolution_rows(snapshots, truth, known, num_classes=num_classes)
-    return result
+    return score_snapshots(
+        folder("train_bestie") / "network.zarr",
+        folder("train_bestie") / "evolution.parquet",
+        folder("prepare") / "ground_truth.parquet",
+        read_images(folder("prepare") / "images.parquet"),
+        num_classes=num_classes,
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from bestie.progress import track
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
 from bestie.targets import render_targets_numpy
+from bestie.training.device import prepare_process
 from bestie.transfer import Transfer, transfer
 
 NO_CUES = {"y": np.zeros(0), "x": np.zeros(0), "category_id": np.zeros(0, np.int32), "score": np.zeros(0)}
@@ -21,6 +22,7 @@ NO_CUES = {"y": np.zeros(0), "x": np.zeros(0), "category_id": np.zeros(0, np.int
 
 def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None:
     """Label every training image and write instances, components with their verdict, and maps."""
+    prepare_process(0)
     index = folder("prepare") / "images.parquet"
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
     records, every = read_images(index, "train"), read_images(index)

@@ -65,6 +65,8 @@ def build_loop(
         labels = batch.labels.to(device, non_blocking=True)
         return {"total": F.binary_cross_entropy_with_logits(logits.float(), labels)}
 
+    if settings.compile:
+        classifier.compile()
     optimizer = create_optimizer(classifier, params.optimizer)
     loop = Loop(
         module=classifier,

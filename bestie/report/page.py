@@ -19,19 +19,17 @@ SCRIPTS = ("theme.js", "charts.js", "tables.js", "pictures.js", "viewer.js", "ga
 
 def render(content: Content) -> str:
     """The page as text. Every name in it is escaped; its policy lets nothing run but the scripts written here."""
-    styles, scripts = _assets(STYLES), _assets(SCRIPTS)
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            content=content,
-            styles=Markup(styles),
-            scripts=Markup(scripts),
-            policy=_policy(styles, scripts),
-            graphs=[] if content.pipeline is None else _graphs(content.pipeline),
-            box=(BOX_WIDTH, BOX_HEIGHT),
-        )
+    graphs = [] if content.pipeline is None else _graphs(content.pipeline)
+    return render_template(
+        "report.html", styles=STYLES, scripts=SCRIPTS, content=content, graphs=graphs, box=(BOX_WIDTH, BOX_HEIGHT)
     )
+
+
+def render_template(name: str, *, styles: tuple[str, ...], scripts: tuple[str, ...], **values: object) -> str:
+    """A page of `templates/` with its style sheets and scripts of `assets/` inside, and a policy for these alone."""
+    sheet, script = _assets(styles), _assets(scripts)
+    template = _environment().get_template(name)
+    return template.render(styles=Markup(sheet), scripts=Markup(script), policy=_policy(sheet, script), **values)
 
 
 def format_seconds(seconds: float) -> str:

@@ -150,6 +150,8 @@ def train_network(
     step = InstanceStep(
         network=network, params=params, num_classes=num_classes, device=device, class_weights=weights.to(device)
     )
+    if settings.compile:
+        network.compile()
     optimizer = create_optimizer(network, params.optimizer)
     steps = params.epochs * max(1, len(samples.records) // params.batch_size)
     return Loop(

@@ -1,0 +1,69 @@
+"""Drawn inputs of the sizes that are asked for: semantic maps, centre and offset maps, tables of masks."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from bestie.metrics import MaskTable
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Objects of one image: `instance` 0 or 1..n, `semantic` their classes, `category_id` of each."""
+
+    instance: np.ndarray
+    semantic: np.ndarray
+    category_id: np.ndarray
+
+
+def draw_scene(rng: np.random.Generator, *, height: int, width: int, classes: list[int], objects: int) -> Scene:
+    """Ellipses of a fifth to half of the image's side, the later above the earlier."""
+    instance = np.zeros((height, width), np.int32)
+    category_id = rng.choice(classes, objects)
+    side = min(height, width)
+    for number in range(1, objects + 1):
+        center = (int(rng.integers(width)), int(rng.integers(height)))
+        axes = tuple(int(each) for each in rng.integers(side // 10, side // 4, 2))
+        cv2.ellipse(instance, center, axes, float(rng.integers(180)), 0, 360, number, -1)
+    semantic = np.r_[0, category_id].astype(np.uint8)[instance]
+    return Scene(instance, semantic, category_id)
+
+
+def draw_activation(rng: np.random.Generator, *, channels: int, height: int, width: int) -> np.ndarray:
+    """Smooth maps with several maxima each, in 0..1."""
+    coarse = rng.random((channels, height // 32 + 1, width // 32 + 1)).astype(np.float32)
+    large = np.stack([cv2.resize(each, (width, height), interpolation=cv2.INTER_CUBIC) for each in coarse])
+    return np.clip(large / large.max(axis=(1, 2), keepdims=True), 0, 1)
+
+
+def draw_mask_tables(
+    *, images: int, true_masks: int, predicted_masks: int, num_classes: int = 20, height: int = 375, width: int = 500
+) -> tuple[MaskTable, MaskTable]:
+    """True masks, and predicted ones that are shifted and scaled versions of them, spread over the images."""
+    rng = np.random.default_rng(0)
+    true_rows = np.sort(rng.integers(0, images, true_masks))
+    chosen = rng.choice(true_masks, predicted_masks, replace=predicted_masks > true_masks)
+    boxes = [_ellipse(rng, height, width) for _ in range(true_masks)]
+    category_id = rng.integers(1, num_classes + 1, true_masks)
+    moved = [(tuple(np.add(boxes[k][0], rng.integers(-12, 13, 2))), *boxes[k][1:]) for k in chosen]
+    truth = _table(true_rows, category_id, np.ones(true_masks), [_encode(box, height, width) for box in boxes])
+    found = [_encode(box, height, width) for box in moved]
+    return truth, _table(true_rows[chosen], category_id[chosen], rng.random(predicted_masks), found)
+
+
+def _ellipse(rng: np.random.Generator, height: int, width: int) -> tuple:
+    center = (int(rng.integers(60, width - 60)), int(rng.integers(60, height - 60)))
+    return center, tuple(int(each) for each in rng.integers(15, 110, 2)), float(rng.integers(180))
+
+
+def _encode(ellipse: tuple, height: int, width: int) -> dict:
+    center, axes, angle = ellipse
+    mask = np.zeros((height, width), np.uint8)
+    cv2.ellipse(mask, tuple(int(each) for each in center), axes, angle, 0, 360, 1, -1)
+    return coco_mask.encode(np.asfortranarray(mask))
+
+
+def _table(rows: np.ndarray, category_id: np.ndarray, score: np.ndarray, rle: list[dict]) -> MaskTable:
+    return MaskTable(rows, category_id, score, rle, np.zeros(len(rle), bool))

@@ -1,0 +1,105 @@
+"""`bestie tables`: the tables and curves of the paper, rerun on a profile."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from bestie.errors import InputError
+
+if TYPE_CHECKING:
+    from bestie.tables.plan import Plan
+
+OUT = Path("data/tables")
+STATE = Path(".bestie/tables")
+PROFILES = Path("profiles")
+
+
+def tables(
+    profile: Annotated[str, typer.Argument(help="A file of profiles/, without its ending.")],
+    seeds: Annotated[list[int], typer.Option("--seed", help="Seeds of the trainings.")] = [0],  # noqa: B006
+    only: Annotated[
+        list[str] | None, typer.Option("--table", help="Tables or figures by key; all if left out.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value under every row.")] = None,
+    wsss: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER: WSSS maps for Table 4.")] = None,
+    with_mrcnn: Annotated[bool, typer.Option("--with-mrcnn", help="Also Mask R-CNN, in every row.")] = False,
+    definition: Annotated[Path | None, typer.Option(help="A file in the form of bestie/tables/tables.yaml.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the page; data/tables/PROFILE if left out.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Only say what would be run.")] = False,
+) -> None:
+    """Rerun the paper's tables and write one page with ours beside the paper's.
+
+    Runs share what DVC has cached. Start it again after an interruption: what is done is done.
+
+    Example: bestie tables shapes --seed 0 --seed 1 --seed 2 --table table3
+    """
+    from bestie.tables.definition import DEFINITION, read_definition, with_wsss
+    from bestie.tables.plan import make_plan
+
+    chosen = with_wsss(read_definition(definition or DEFINITION, keys=only or ()), _folders(wsss or []))
+    plan = make_plan(chosen, profile, folder=PROFILES, seeds=seeds, overrides=set_ or ())
+    console = Console(stderr=True, highlight=False)
+    if list_:
+        used = Counter(run.identity for runs in plan.runs_of.values() for run in runs)
+        for run in plan.runs:
+            console.print(f"{run.name}, seed {run.seed}; rows: {used[run.identity]}", soft_wrap=True, markup=False)
+        console.print(f"{len(plan.runs)} runs")
+        return
+    failed = _run(plan, out or OUT / profile, with_mrcnn=with_mrcnn, console=console)
+    if failed:
+        raise InputError(f"{failed} of {len(plan.runs)} runs failed; the page says why")
+
+
+def _folders(texts: Iterable[str]) -> dict[str, str]:
+    """NAME=FOLDER texts. InputError for any other text."""
+    found = {}
+    for text in texts:
+        name, _, folder = text.partition("=")
+        if not name or not folder:
+            raise InputError(f"--wsss {text!r}: write NAME=FOLDER, for example --wsss RRM=data/raw/rrm")
+        found[name] = folder
+    return found
+
+
+def _run(plan: "Plan", out: Path, *, with_mrcnn: bool, console: Console) -> int:
+    """Run a plan, write the page after each run, and return the number of runs that failed."""
+    from bestie.tables.display import Display
+    from bestie.tables.processes import stop_on_sigterm
+    from bestie.tables.runner import Outcome, Runner
+    from bestie.tables.workspace import Workspace
+
+    outcomes: dict[str, Outcome] = {}
+    page, numbers = out / "tables.html", out / "tables.json"
+    display = Display(len(plan.runs), console)
+    try:
+        with (
+            stop_on_sigterm(),
+            Workspace(Path(), STATE / plan.profile, show=display.line) as workspace,
+            display,
+        ):
+            for outcome in Runner(workspace, out, with_mrcnn=with_mrcnn).outcomes(plan, starts=display.start):
+                outcomes[outcome.run.identity] = outcome
+                display.end(outcome)
+                if outcome.is_new or len(outcomes) == len(plan.runs):
+                    _write(plan, outcomes, page, numbers, with_mrcnn=with_mrcnn)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command continues", soft_wrap=True)
+        raise SystemExit(130) from None
+    console.print(f"{page}, {numbers}", soft_wrap=True)
+    return sum(outcome.scores is None for outcome in outcomes.values())
+
+
+def _write(plan: "Plan", outcomes: dict, page: Path, numbers: Path, *, with_mrcnn: bool) -> None:
+    from bestie.artifacts.atomic import atomic_output
+    from bestie.artifacts.metrics_json import write_json
+    from bestie.tables.page import render
+    from bestie.tables.summary import as_json, summarize
+
+    summary = summarize(plan, outcomes, with_mrcnn=with_mrcnn)
+    with atomic_output(page) as partial:
+        partial.write_text(render(summary), encoding="utf-8")
+    write_json(numbers, as_json(summary))

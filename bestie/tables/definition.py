@@ -1,0 +1,140 @@
+"""What `tables.yaml` holds: rows as parameters, the paper's numbers beside them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from bestie.errors import InputError
+from bestie.params import Section
+from bestie.params_file import parse, read_yaml
+
+DEFINITION = Path(__file__).with_name("tables.yaml")
+WSSS_TABLE = "table4"
+
+#: Scores that a table can show, and their names; all of them in %.
+SCORES = {
+    "map25": "mAP25",
+    "map50": "mAP50",
+    "map70": "mAP70",
+    "map75": "mAP75",
+    "mrcnn_map50": "Mask R-CNN mAP50",
+    "semantic_miou": "mIoU of the network",
+    "wsss_miou": "mIoU of the maps",
+    "pseudo_recall": "objects with a right pseudo label",
+    "pseudo_precision": "pseudo labels that are right",
+}
+
+
+def _known(name: str) -> str:
+    if name not in SCORES:
+        raise ValueError(f"is no score; choose from {', '.join(SCORES)}")
+    return name
+
+
+Score = Annotated[str, AfterValidator(_known)]
+
+
+class Variant(Section):
+    """How one run differs from the whole method; keys of `set` are those of `bestie profile --set`."""
+
+    set: dict[str, Any] = Field(default_factory=dict)
+    wsss: Literal["true_maps"] | None = None
+    iterations: int = Field(0, ge=0)
+
+
+class Row(Variant):
+    """One row of a table. One that `needs` shapes is run where the data set draws its own WSSS maps."""
+
+    cells: tuple[str, ...]
+    paper: dict[Score, float] = Field(default_factory=dict)
+    x: float | None = None
+    needs: Literal["shapes"] | None = None
+
+
+class Table(Section):
+    """One table. In an `ascending` one each row has one more ✓, and should be at least as good as the one before."""
+
+    title: str
+    note: str = ""
+    columns: tuple[str, ...]
+    scores: tuple[Score, ...] = ("map50",)
+    ascending: bool = False
+    rows: tuple[Row, ...]
+
+    @model_validator(mode="after")
+    def _cells_fit(self) -> "Table":
+        for row in self.rows:
+            if len(row.cells) != len(self.columns):
+                raise ValueError(f"the row {list(row.cells)} needs one cell for each of {list(self.columns)}")
+        return self
+
+
+class CurveLine(Variant):
+    """One line of a figure; a `constant` one has the value of the pseudo labels, which do not change."""
+
+    name: str
+    constant: bool = False
+
+
+class Figure(Section):
+    """Curves over the epochs of the training."""
+
+    title: str
+    note: str = ""
+    quantity: Literal["true_positives", "map50"]
+    lines: tuple[CurveLine, ...]
+
+
+class Definition(Section):
+    """The whole file. `base` is set under every row, whatever the profile says."""
+
+    base: dict[str, Any] = Field(default_factory=dict)
+    tables: dict[str, Table]
+    figures: dict[str, Figure] = Field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, Table | Figure]:
+        """Tables and figures by their keys, in the order of the file."""
+        return {**self.tables, **self.figures}
+
+
+def read_definition(path: Path = DEFINITION, *, keys: Iterable[str] = ()) -> Definition:
+    """The tables of a file; of those with `keys` alone where there are any.
+
+    Raises:
+        InputError: the file is missing or wrong, or has no table or figure of that name.
+    """
+    definition = parse(Definition, read_yaml(path), source=str(path))
+    wanted = set(keys)
+    if unknown := sorted(wanted - set(definition.parts)):
+        raise InputError(f"{path} has no table {unknown[0]!r}; choose from {', '.join(definition.parts)}")
+    if not wanted:
+        return definition
+    return definition.model_copy(
+        update={
+            "tables": {key: table for key, table in definition.tables.items() if key in wanted},
+            "figures": {key: figure for key, figure in definition.figures.items() if key in wanted},
+        }
+    )
+
+
+def with_wsss(definition: Definition, folders: Mapping[str, str]) -> Definition:
+    """The definition with WSSS maps by name: a row of Table 4 that begins with the name reads that folder.
+
+    A name that is in no row gets a row of its own. Nothing happens where Table 4 was not asked for.
+    """
+    table = definition.tables.get(WSSS_TABLE)
+    if table is None or not folders:
+        return definition
+    rows = list(table.rows)
+    for name, folder in folders.items():
+        given: dict[str, Any] = {"set": {"import_wsss.source": folder}, "needs": None, "wsss": None}
+        place = next((k for k, row in enumerate(rows) if row.cells[0].lower() == name.lower()), None)
+        if place is None:
+            rows.append(Row(cells=(name, *[""] * (len(table.columns) - 1)), **given))
+        else:
+            rows[place] = rows[place].model_copy(update=given)
+    changed = table.model_copy(update={"rows": tuple(rows)})
+    return definition.model_copy(update={"tables": {**definition.tables, WSSS_TABLE: changed}})

@@ -1,0 +1,136 @@
+"""Scores of the network in a workspace, without Mask R-CNN: `python -m bestie.tables.score OUT`.
+
+The numbers are those of the stage `evaluate`, which also needs a detector.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from bestie.artifacts.maps import MapReader
+from bestie.artifacts.metrics_json import read_json, write_json
+from bestie.artifacts.tables import read_categories, read_images
+from bestie.detections import group_instances, predict_images, table_rows
+from bestie.errors import InputError
+from bestie.evaluation import (
+    mask_table,
+    read_mask_table,
+    rows_with_truth,
+    score_instances,
+    score_label_tables,
+    score_snapshots,
+)
+from bestie.metrics import SemanticScore
+from bestie.params import Params
+from bestie.params_file import load_params
+from bestie.progress import track
+from bestie.settings import Settings, load_settings
+from bestie.stage import folder
+from bestie.training.device import pick_device, prepare_process
+from bestie.training.models import load_network
+
+TRUTH = folder("prepare") / "ground_truth.parquet"
+
+
+def score(params: Params, settings: Settings) -> dict[str, Any]:
+    """Everything that a table or a figure shows of one run.
+
+    Raises:
+        InputError: the validation images have no truth.
+    """
+    every = read_images(folder("prepare") / "images.parquet")
+    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    training = [record for record in every if record.split == "train"]
+    curves = score_snapshots(
+        folder("train_bestie") / "network.zarr",
+        folder("train_bestie") / "evolution.parquet",
+        TRUTH,
+        every,
+        num_classes=num_classes,
+    )
+    labels = {"pseudo_labels": folder("make_pseudo_labels") / "instances.parquet"}
+    return {
+        **score_network(params, settings, num_classes),
+        **score_label_tables(TRUTH, labels, training, num_classes=num_classes),
+        "wsss_miou": wsss_miou(num_classes),
+        "refined": [row for row in curves if row["kind"] == "refined"],
+        "detected": [row for row in curves if row["kind"] == "detected"],
+    }
+
+
+def score_network(params: Params, settings: Settings, num_classes: int) -> dict[str, Any]:
+    """mAP of the network's instances on the validation images, and the mIoU of its semantic map."""
+    prepare_process(0)
+    device, evaluate = pick_device(settings.device), params.evaluate
+    with_truth = rows_with_truth(TRUTH)
+    records = [r for r in read_images(folder("prepare") / "images.parquet", "val") if r.row in with_truth]
+    if not records:
+        raise InputError(f"{TRUTH} has no true masks of validation images, so there is nothing to compare")
+    network = load_network(folder("train_bestie") / "network.zarr").to(device)
+    maps, semantic_score = MapReader(folder("prepare") / "ground_truth.zarr"), SemanticScore(num_classes)
+    predicted = predict_images(
+        network,
+        records,
+        params.dataset.image_root,
+        device=device,
+        precision=evaluate.precision,
+        flip=evaluate.flip,
+    )
+    rows: list[dict[str, Any]] = []
+    images = zip(track(records, "score", as_json=settings.json_progress), predicted, strict=True)
+    for record, (_, outputs) in images:
+        found = group_instances(
+            outputs,
+            record,
+            evaluate.grouping,
+            num_classes=num_classes,
+            min_area_px=evaluate.min_area_px,
+            confidence=evaluate.confidence,
+        )
+        semantic_score.update(found.semantic, maps.read(record.row, "semantic", record.height, record.width))
+        rows += table_rows(record, found)
+    scores, _ = score_instances(
+        read_mask_table(TRUTH, records),
+        mask_table(rows, {record.row: record for record in records}),
+        records=records,
+        num_classes=num_classes,
+        iou_thresholds=evaluate.iou_thresholds,
+    )
+    return {"bestie": scores, "semantic_miou": semantic_score.mean_iou}
+
+
+def wsss_miou(num_classes: int) -> float:
+    """mIoU of the maps that the network learned from, on the training images that have a truth; nan without any."""
+    maps, truth = MapReader(folder("import_wsss") / "maps.zarr"), MapReader(folder("prepare") / "ground_truth.zarr")
+    measured = SemanticScore(num_classes)
+    for record in read_images(folder("prepare") / "images.parquet", "train"):
+        size = (record.height, record.width)
+        measured.update(maps.read(record.row, "semantic", *size), truth.read(record.row, "semantic", *size))
+    return measured.mean_iou
+
+
+def evaluated() -> dict[str, Any]:
+    """What the stage `evaluate` wrote, in the form of `score`."""
+    out = folder("evaluate")
+    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    return {
+        **read_json(out / "metrics.json"),
+        "wsss_miou": wsss_miou(num_classes),
+        "refined": read_json(out / "true_positives.json"),
+        "detected": read_json(out / "map50_by_epoch.json"),
+    }
+
+
+def main() -> None:
+    """Score the workspace and write the numbers; `--evaluated` takes those of the stage `evaluate`."""
+    target, *options = sys.argv[1:]
+    try:
+        found = evaluated() if options == ["--evaluated"] else score(load_params(), load_settings())
+        write_json(Path(target), found)
+    except InputError as error:
+        print(f"score: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
