@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from bestie.artifacts.instances import instance_rows
+from bestie.artifacts.instances import MAX_INSTANCES, instance_rows
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_images, read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
+from bestie.errors import InputError
 from bestie.health import HealthWarning, missing_labels, write_warnings
 from bestie.params import Dataset, MakePseudoLabels
 from bestie.progress import track
@@ -39,6 +40,8 @@ def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> Non
     ):
         for record in track(records, "make_pseudo_labels", as_json=settings.json_progress):
             labels = label_image(record, wsss, cues.get(record.row, NO_CUES), params, num_classes)
+            if len(labels.instances.category_id) > MAX_INSTANCES:
+                raise InputError(f"{record.image_id} has more than {MAX_INSTANCES} pseudo labels; raise min_area_px")
             write_maps(maps, record, labels, params, num_classes)
             found = labels.instances
             masks = (labels.instance == number for number in range(1, len(found.category_id) + 1))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bestie.artifacts.own_table import OwnRow, read_own_table
+from bestie.datasets.text_files import is_path_below
 from bestie.errors import InputError
 
 FOLDER_SPLITS = {"train": "train", "val": "val"}
@@ -37,18 +38,17 @@ def read_label_table(path: Path) -> list[LabelledFile]:
         InputError: the table is missing or malformed, names no image, a path outside of its folder, or one image
             twice.
     """
-    rows = read_own_table(path, required=("file", "labels"), optional=("split",))
-    listed = [_labelled_file(row) for row in rows]
-    if not listed:
-        raise InputError(f"{path} names no image. Add a line for each.")
     seen: dict[str, LabelledFile] = {}
-    for entry in listed:
+    for row in read_own_table(path, required=("file", "labels"), optional=("split",)):
+        entry = _labelled_file(row)
         if (first := seen.setdefault(entry.image_id, entry)) is not entry:
             raise InputError(
                 f"{entry.where}: {entry.file} is the image {entry.image_id}, as {first.file} is ({first.where}). "
                 "Keep one line for each image, with all of its labels."
             )
-    return listed
+    if not seen:
+        raise InputError(f"{path} names no image. Add a line for each.")
+    return list(seen.values())
 
 
 def class_names(path: Path, listed: Sequence[LabelledFile], categories: Sequence[str] | None) -> tuple[str, ...]:
@@ -108,8 +108,10 @@ def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str
 def file_of(row: OwnRow) -> str:
     """The column `file` as a path with forward slashes. InputError unless it lies below the data set's folder."""
     path = PurePosixPath(str(row.values["file"] or "").strip())
-    if path.is_absolute() or ".." in path.parts or not path.name:
-        raise InputError(f"{row.where}: {row.values['file']!r} is no path below the data set's folder. Correct it.")
+    if not is_path_below(str(path)):
+        raise InputError(
+            f"{row.where}: {str(row.values['file'])[:80]!r} is no path below the data set's folder. Correct it."
+        )
     return str(path)
 
 

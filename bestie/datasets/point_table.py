@@ -77,7 +77,7 @@ def _number(row: OwnRow, column: str) -> float:
     value: Any = row.values[column]
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise InputError(f"{row.where}: {column} is {value!r}, which is no number. Write pixels of the image.")
