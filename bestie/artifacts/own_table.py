@@ -78,6 +78,6 @@ def _read_parquet(
 def _check_columns(path: Path, found: Collection[str], required: Collection[str]) -> None:
     if missing := [name for name in required if name not in found]:
         raise InputError(
-            f"{path} has the columns {', '.join(found) or 'none'}, but not {', '.join(missing)}. "
+            f"{path} has the columns {', '.join(found)[:200] or 'none'}, but not {', '.join(missing)}. "
             "Name the columns in the first line, separated by commas."
         )

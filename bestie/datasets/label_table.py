@@ -75,7 +75,8 @@ def check_names(labels: Iterable[str], names: Collection[str], where: str) -> No
     for label in labels:
         if label not in names:
             raise InputError(
-                f"{where}: '{label}' is no category of the data set. Correct the name or add it to prepare.categories."
+                f"{where}: '{label[:80]}' is no category of the data set. "
+                "Correct the name or add it to prepare.categories."
             )
 
 
@@ -97,7 +98,7 @@ def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str
         raise InputError(f"prepare.train_list and prepare.val_list both name the split '{min(both)}'. Correct one.")
     samples = {split: tuple(e.image_id for e in listed if e.split in names) for split, names in wanted.items()}
     if not samples["train"]:
-        known = ", ".join(sorted({str(entry.split) for entry in listed}))
+        known = ", ".join(sorted({str(entry.split) for entry in listed}))[:200]
         raise InputError(
             f"{path} has no image of the split '{splits['train']}', only of {known}. "
             "Correct the column split or prepare.train_list."
@@ -119,9 +120,11 @@ def _labelled_file(row: OwnRow) -> LabelledFile:
     labels, split = row.values["labels"], row.values["split"]
     names = (labels or "").split(";") if isinstance(labels, str | None) else labels
     if not (isinstance(names, Iterable) and all(isinstance(name, str) for name in names)):
-        raise InputError(f"{row.where}: the labels {labels!r} are no class names. Write names, joined by semicolons.")
+        raise InputError(
+            f"{row.where}: the labels {str(labels)[:80]!r} are no class names. Write names, joined by semicolons."
+        )
     if split is not None and not (isinstance(split, str) and split.strip()):
-        raise InputError(f"{row.where}: the split is {split!r}. Write train or val, or leave out the column.")
+        raise InputError(f"{row.where}: the split is {str(split)[:80]!r}. Write train or val, or leave out the column.")
     return LabelledFile(
         file=file_of(row),
         labels=tuple(dict.fromkeys(stripped for name in names if (stripped := name.strip()))),
