@@ -81,6 +81,7 @@ class Prepare(Section):
     categories: tuple[str, ...] | None = Field(None, description="None: the format's own")
     limit_train: Count | None = None
     limit_val: Count | None = None
+    on_error: Literal["fail", "skip"] = Field("fail", description="a bad sample: stop, or set it aside with its reason")
     folder: Folder = Folder()
     shapes: Shapes = Shapes()
 

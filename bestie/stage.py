@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from bestie.durations import record_duration
 from bestie.errors import InputError
@@ -12,9 +12,13 @@ from bestie.params import Dataset, Section
 from bestie.params_file import parse, read_yaml
 from bestie.progress import close_all
 from bestie.settings import Settings, load_settings
+from bestie.stopping import StoppedError, stoppable
+from bestie.storage import storage_fault
 
 DATA = Path("data")
 PARAMS = Path("params.yaml")
+#: Statuses of a shell for a command that a signal has ended start here.
+_SHELL_SIGNALS = 128
 
 T = TypeVar("T", bound=Section)
 
@@ -34,18 +38,33 @@ def load_section(name: str, model: type[T], path: Path = PARAMS) -> tuple[Datase
 
 
 def run_stage(name: str, model: type[T], main: Callable[[Dataset, T, Settings], None]) -> None:
-    """Run a stage as a program: exit 0, or print one message and exit 1. Its duration is kept."""
+    """Run a stage as a program: exit 0, or print one message and exit 1. Its duration is kept.
+
+    After SIGTERM or Ctrl-C it says so and exits with 128 and the signal's number, as shells do. A disk that is full
+    or cannot be written to is one message, too.
+    """
     started = time.monotonic()
     try:
-        settings = load_settings()
-        main(*load_section(name, model), settings)
+        with stoppable():
+            settings = load_settings()
+            main(*load_section(name, model), settings)
+            seconds = time.monotonic() - started
+            record_duration(settings.state, name, seconds)
     except InputError as error:
-        close_all()
-        print(f"{name}: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    seconds = time.monotonic() - started
-    record_duration(settings.state, name, seconds)
+        _end(name, str(error), 1)
+    except StoppedError as error:
+        _end(name, f"{error}; start again to continue", _SHELL_SIGNALS + error.number)
+    except Exception as error:
+        if (reason := storage_fault(error)) is None:
+            raise
+        _end(name, reason, 1)
     print(f"{name}: done in {seconds:.1f} s", file=sys.stderr)
+
+
+def _end(name: str, message: str, status: int) -> NoReturn:
+    close_all()
+    print(f"{name}: {message}", file=sys.stderr)
+    raise SystemExit(status) from None
 
 
 def folder(name: str) -> Path:

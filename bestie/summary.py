@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.artifacts.metrics_json import read_json
+from bestie.health import read_warnings
 from bestie.report import REPORT
 from bestie.stage import DATA, folder
 
@@ -20,7 +21,7 @@ MODELS = {
 }
 
 ARTIFACTS = {
-    "prepare": "images.parquet, categories.parquet, ground_truth.*",
+    "prepare": "images.parquet, categories.parquet, skipped.parquet, ground_truth.*",
     "train_pam": "classifier.zarr",
     "extract_cues": "cues.parquet, activations.zarr",
     "import_wsss": "maps.zarr",
@@ -33,7 +34,7 @@ ARTIFACTS = {
 
 
 def print_summary(console: Console, *, since: float | None = None) -> None:
-    """Print metrics, artifacts and, with `since` (seconds of the epoch), the time passed.
+    """Print metrics, warnings, artifacts and, with `since` (seconds of the epoch), the time passed.
 
     Raises:
         InputError: there are no metrics yet.
@@ -45,6 +46,8 @@ def print_summary(console: Console, *, since: float | None = None) -> None:
         console.print("No scores: no validation image has true masks.")
     if labels := _labels(metrics):
         console.print(labels)
+    for stage, warning in read_warnings(DATA):
+        console.print(f"Warning of {stage}: {warning}", soft_wrap=True, markup=False)
     table = Table("folder", "artifacts", box=None, title="Artifacts", title_justify="left")
     for stage, names in ARTIFACTS.items():
         table.add_row(f"{DATA / stage}/", names)

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bestie.artifacts.instances import decode_mask
+from bestie.artifacts.instances import MAX_INSTANCES, decode_mask
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.schemas import INSTANCES
@@ -180,10 +180,12 @@ def write_instance_maps(
             if row not in wanted:
                 continue
             record = wanted[row]
+            if columns["instance_id"].max() > MAX_INSTANCES:
+                raise InputError(f"{table} has an instance_id above {MAX_INSTANCES} in image {record.image_id}.")
             instance = np.zeros((record.height, record.width), np.uint16)
             for number, rle, crowd in zip(*columns.values(), strict=True):
                 if not crowd:
-                    instance[decode_mask(rle, record.height, record.width)] = number
+                    instance[decode_mask(rle, record.height, record.width, source=table)] = number
             maps.write(row, "instance", instance)
 
 

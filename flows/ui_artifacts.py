@@ -19,12 +19,20 @@ from prefect.client.schemas.sorting import ArtifactSort
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows, read_categories
+from bestie.health import read_warnings
 from flows.versions import Lock, outputs, short_hash
 
 DATA = Path("data")
 #: What the artifacts of a stage are made of.
 INPUTS = {
-    "make_pseudo_labels": ("data/prepare/categories.parquet", "data/make_pseudo_labels/instances.parquet"),
+    "prepare": ("data/prepare/warnings.json",),
+    "extract_cues": ("data/extract_cues/warnings.json",),
+    "make_pseudo_labels": (
+        "data/prepare/categories.parquet",
+        "data/make_pseudo_labels/instances.parquet",
+        "data/make_pseudo_labels/warnings.json",
+    ),
+    "train_bestie": ("data/train_bestie/warnings.json",),
     "evaluate": ("data/evaluate/metrics.json", "data/evaluate/sheet.png"),
 }
 #: The sheet in the UI is this wide at most, so that it loads quickly; the file has every pixel.
@@ -43,6 +51,21 @@ def publish(stage: str, root: Path, dataset: str, lock: Lock) -> None:
     if stage == "evaluate":
         publish_metrics(root, dataset)
         publish_sheet(root, dataset, lock)
+
+
+def publish_warnings(root: Path, dataset: str) -> int:
+    """What the stages of the run found wrong, as a table; returns how many warnings there are.
+
+    A run without any publishes that, too: the newest artifact of a key is what the UI shows.
+    """
+    found = read_warnings(root / DATA)
+    rows = [
+        {"stage": stage, "warning": each.what, "likely cause": each.cause, "look at": ", ".join(each.look_at)}
+        for stage, each in found
+    ]
+    description = f"Warnings of the last run on {dataset}: {len(rows) or 'none'}."
+    create_table_artifact(rows, key=key("warnings", dataset), description=description)
+    return len(rows)
 
 
 def publish_metrics(root: Path, dataset: str) -> None:

@@ -4,6 +4,7 @@ With point supervision (Section 4.3) the labelled points are the cues; the maps 
 people to look at.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,7 +20,8 @@ from bestie.artifacts.tables import TableWriter, read_categories, read_images, r
 from bestie.backbones import normalize
 from bestie.classifier import Classifier, normalize_activation
 from bestie.cues import find_cues, smooth
-from bestie.datasets.base import ImageRecord, Point
+from bestie.datasets.base import Category, ImageRecord, Point
+from bestie.health import HealthWarning, missing_cues, write_warnings
 from bestie.params import Dataset, ExtractCues
 from bestie.prediction import PaddedBatch, padded_batches
 from bestie.progress import Progress
@@ -37,7 +39,8 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
     prepare_process(0)
     device = pick_device(settings.device)
     index = folder("prepare") / "images.parquet"
-    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    categories = read_categories(folder("prepare") / "categories.parquet")
+    num_classes = len(categories)
     records, every = read_images(index, "train"), read_images(index)
     classifier = load_classifier(folder("train_pam") / "classifier.zarr").to(device)
     points = read_points(folder("prepare") / "points.parquet") if dataset.supervision == "point" else None
@@ -49,6 +52,7 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
     progress = Progress("extract_cues", len(records), unit="image", as_json=settings.json_progress)
     spec = {"activation": ("uint8", 0, num_classes)}
     attributes = {"stride_px": STORED_STRIDE_PX, "scale": 255}
+    counts: Counter[int] = Counter()
     maps = MapWriter(out / "activations.zarr", spec, len(every), canvas_hw, attributes)
     with maps, TableWriter(out / "cues.parquet", CUES) as table:
         for batch in padded_batches(records, dataset.image_root):
@@ -56,9 +60,24 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
             for record, activation in zip(batch.records, stored, strict=True):
                 maps.write(record.row, "activation", shrink(activation))
                 given = None if points is None else points.get(record.row, np.zeros((0, 3)))
-                table.append_rows(cue_rows(record, cues_of(record, activation, params, given)))
+                cues = cues_of(record, activation, params, given)
+                table.append_rows(cue_rows(record, cues))
+                counts.update(cue.category_id for cue in cues)
                 progress.advance()
     progress.close()
+    write_warnings(out, find_warnings(records, categories, counts, given=points is not None))
+
+
+def find_warnings(
+    records: list[ImageRecord], categories: list[Category], cues: Counter[int], *, given: bool
+) -> list[HealthWarning]:
+    """Classes without a cue; `cues` counts them by category_id."""
+    images = Counter(label for record in records for label in record.labels)
+    return missing_cues(
+        {each.name: images[each.category_id] for each in categories},
+        {each.name: cues[each.category_id] for each in categories},
+        given=given,
+    )
 
 
 @torch.no_grad()

@@ -1,21 +1,24 @@
 """Semantic knowledge transfer to pseudo centre and offset maps: `python -m stages.make_pseudo_labels`."""
 
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
 
-from bestie.artifacts.instances import instance_rows
+from bestie.artifacts.instances import MAX_INSTANCES, instance_rows
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_images, read_categories, read_images
-from bestie.datasets.base import ImageRecord
+from bestie.datasets.base import Category, ImageRecord
+from bestie.errors import InputError
+from bestie.health import HealthWarning, missing_labels, write_warnings
 from bestie.params import Dataset, MakePseudoLabels
 from bestie.progress import track
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
 from bestie.targets import render_targets_numpy
 from bestie.training.device import prepare_process
-from bestie.transfer import Transfer, transfer
+from bestie.transfer import Status, Transfer, transfer
 
 NO_CUES = {"y": np.zeros(0), "x": np.zeros(0), "category_id": np.zeros(0, np.int32), "score": np.zeros(0)}
 
@@ -24,11 +27,13 @@ def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> Non
     """Label every training image and write instances, components with their verdict, and maps."""
     prepare_process(0)
     index = folder("prepare") / "images.parquet"
-    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    categories = read_categories(folder("prepare") / "categories.parquet")
+    num_classes = len(categories)
     records, every = read_images(index, "train"), read_images(index)
     wsss = MapReader(folder("import_wsss") / "maps.zarr")
     cues = dict(iter_images(folder("extract_cues") / "cues.parquet", CUES))
     out = folder("make_pseudo_labels")
+    verdicts: dict[int, Counter[str]] = defaultdict(Counter)
     arrays = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "center": ("uint8", 0)}
     with (
         MapWriter(out / "maps.zarr", arrays, len(every), wsss.canvas_hw, {"sigma_px": params.sigma_px}) as maps,
@@ -37,6 +42,8 @@ def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> Non
     ):
         for record in track(records, "make_pseudo_labels", as_json=settings.json_progress):
             labels = label_image(record, wsss, cues.get(record.row, NO_CUES), params, num_classes)
+            if len(labels.instances.category_id) > MAX_INSTANCES:
+                raise InputError(f"{record.image_id} has more than {MAX_INSTANCES} pseudo labels; raise min_area_px")
             write_maps(maps, record, labels, params, num_classes)
             found = labels.instances
             masks = (labels.instance == number for number in range(1, len(found.category_id) + 1))
@@ -45,6 +52,21 @@ def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> Non
                 instance_rows(record, masks, found.category_id, scores=found.score, centers_yx=centers_yx)
             )
             components.append_rows(component_rows(record, labels))
+            for category_id, status in zip(labels.components.category_id, labels.components.status, strict=True):
+                verdicts[int(category_id)][str(status)] += 1
+    write_warnings(out, find_warnings(records, categories, verdicts))
+
+
+def find_warnings(
+    records: list[ImageRecord], categories: list[Category], verdicts: dict[int, Counter[str]]
+) -> list[HealthWarning]:
+    """Classes without a pseudo label; `verdicts` counts components by category_id and status."""
+    images = Counter(label for record in records for label in record.labels)
+    return missing_labels(
+        {each.name: verdicts[each.category_id][Status.ACCEPTED] for each in categories},
+        {each.name: verdicts[each.category_id] for each in categories},
+        {each.name: images[each.category_id] for each in categories},
+    )
 
 
 def label_image(

@@ -4,17 +4,19 @@ Writes `data/prepare/`: the image index, the categories, labelled points, and, f
 only, the true instances and semantic maps. The generated data set lies in `data/raw/generated/`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.instances import cue_rows, instance_rows
 from bestie.artifacts.maps import MapWriter
-from bestie.artifacts.schemas import INSTANCES, POINTS
+from bestie.artifacts.schemas import INSTANCES, POINTS, SKIPPED
 from bestie.artifacts.tables import TableWriter, write_categories, write_images
-from bestie.datasets.base import VOID, DataSet, ImageRecord
+from bestie.datasets.base import VOID, DataSet, ImageRecord, read_image
 from bestie.datasets.opening import open_dataset
 from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes
 from bestie.errors import InputError
+from bestie.health import skipped_samples, write_warnings
 from bestie.params import GENERATED_ROOT, Dataset, Prepare
 from bestie.progress import Progress, track
 from bestie.settings import Settings
@@ -39,7 +41,8 @@ def main(dataset: Dataset, params: Prepare, settings: Settings) -> None:
         params = params.model_copy(update={"categories": SHAPE_CLASS_NAMES})
     reader = open_dataset(dataset, params)
     out = folder("prepare")
-    records = read_records(reader, params, settings)
+    records, skipped = read_records(reader, dataset, params, settings)
+    write_skipped(out, skipped, total=len(records) + len(skipped))
     write_images(out / "images.parquet", records)
     write_categories(out / "categories.parquet", reader.categories)
     write_truth(out, reader, records, settings)
@@ -64,14 +67,50 @@ def generate(dataset: Dataset, params: Prepare, settings: Settings) -> None:
     progress.close()
 
 
-def read_records(reader: DataSet, params: Prepare, settings: Settings) -> list[ImageRecord]:
-    """The index: training images first, then validation images, each in the order of its list."""
+def read_records(
+    reader: DataSet, dataset: Dataset, params: Prepare, settings: Settings
+) -> tuple[list[ImageRecord], list[tuple[str, str]]]:
+    """The index: training images first, then validation images, each in the order of its list.
+
+    Returns:
+        The records, and (image_id, reason) of what is set aside; with `on_error: fail` that is nothing.
+
+    Raises:
+        InputError: a sample is bad and `on_error` is fail, or no training image is left.
+    """
     limits = {"train": params.limit_train, "val": params.limit_val}
     wanted = [(split, image_id) for split in limits for image_id in reader.samples(split)[: limits[split]]]
     records: list[ImageRecord] = []
+    skipped: list[tuple[str, str]] = []
     for split, image_id in track(wanted, "prepare: index", as_json=settings.json_progress):
-        records.append(reader.record(image_id, row=len(records), split=split))
-    return records
+        try:
+            record = reader.record(image_id, row=len(records), split=split)
+            if params.on_error == "skip":
+                examine(reader, dataset, record)
+        except InputError as error:
+            if params.on_error == "fail":
+                raise
+            skipped.append((image_id, str(error)))
+        else:
+            records.append(record)
+    if skipped and not any(record.split == "train" for record in records):
+        raise InputError(f"no training image is left: {len(skipped)} samples are bad, the first: {skipped[0][1]}")
+    return records, skipped
+
+
+def examine(reader: DataSet, dataset: Dataset, record: ImageRecord) -> None:
+    """Read everything of a sample that a later step would read. InputError for the first that is wrong."""
+    read_image(reader.root, record)
+    reader.ground_truth(record.image_id)
+    if dataset.supervision == "point" and record.split == "train":
+        reader.points(record.image_id)
+
+
+def write_skipped(out: Path, skipped: Sequence[tuple[str, str]], *, total: int) -> None:
+    """The table of samples set aside, empty where all are well, and the warning that says how many they are."""
+    with TableWriter(out / "skipped.parquet", SKIPPED) as table:
+        table.append_rows({"image": image_id, "reason": reason} for image_id, reason in skipped)
+    write_warnings(out, skipped_samples(len(skipped), total))
 
 
 def write_truth(out: Path, reader: DataSet, records: list[ImageRecord], settings: Settings) -> None:

@@ -26,6 +26,7 @@ from bestie.artifacts.tables import (
 )
 from bestie.datasets.base import ImageRecord
 from bestie.detections import group_instances, predict_images, table_rows
+from bestie.health import collapsed_centers, write_warnings
 from bestie.inference import Instances
 from bestie.network import BestieNetwork
 from bestie.params import Dataset, TrainBestie
@@ -89,6 +90,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     )
     write_history(out / "history.parquet", out / "history.json", history)
     snapshots.write(out / "evolution.parquet")
+    write_warnings(out, collapsed_centers(history, params.snapshot_grouping.threshold))
     checkpoints.remove()
 
 

@@ -1,6 +1,7 @@
 """Rows of the instance, cue and point tables, and the run-length code that they carry masks in."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,14 @@ from faster_coco_eval.core import mask as coco_mask
 from jaxtyping import Bool, Float
 
 from bestie.datasets.base import ImageRecord, Point
+from bestie.errors import InputError
+
+#: Of one image: instance maps have 16 bits.
+MAX_INSTANCES = 65_535
+
+
+class MaskError(InputError, ValueError):
+    """Run lengths that code no mask of their image."""
 
 
 def encode_mask(mask: Bool[np.ndarray, "h w"]) -> str:
@@ -15,15 +24,19 @@ def encode_mask(mask: Bool[np.ndarray, "h w"]) -> str:
     return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
 
 
-def decode_mask(rle: str, height: int, width: int) -> Bool[np.ndarray, "{height} {width}"]:
+def decode_mask(
+    rle: str, height: int, width: int, *, source: Path | None = None
+) -> Bool[np.ndarray, "{height} {width}"]:
     """The mask of COCO compressed counts for an image of `height` x `width`.
 
-    ValueError when the counts are malformed or belong to another size.
+    Raises:
+        MaskError: the counts are malformed or belong to another size; the message names `source`, their table.
     """
     try:
         decoded = coco_mask.decode({"size": [height, width], "counts": rle.encode("ascii")})
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"'{rle[:40]}' codes no mask of {height}x{width}: {error}") from error
+        where = "" if source is None else f"{source}: "
+        raise MaskError(f"{where}'{rle[:40]}' codes no mask of {height}x{width}: {error}") from error
     return decoded.astype(bool, order="C")
 
 

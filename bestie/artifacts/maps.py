@@ -1,5 +1,7 @@
 """Dense maps in Zarr: row i of every array is row i of `images.parquet`, padded to the data set's canvas."""
 
+import math
+import operator
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -10,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
-from zarr.errors import GroupNotFoundError, ZarrUserWarning
+from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
 from bestie.artifacts.atomic import atomic_output
@@ -21,6 +23,8 @@ from bestie.errors import InputError
 SHARD_ROWS = 256
 SHARD_BYTES = 128 * 2**20
 KEEP_BYTES = 64 * 2**20
+#: Of one image: 254 classes of the largest image are fewer.
+MAX_CHUNK_VALUES = 2**31
 
 
 class MapSpec(NamedTuple):
@@ -146,7 +150,8 @@ class MapReader:
     @property
     def canvas_hw(self) -> tuple[int, int]:
         """Height and width of the canvas."""
-        height, width = self.attributes["canvas_hw"]
+        with self._naming_damage():
+            height, width = map(operator.index, self.attributes["canvas_hw"])
         return height, width
 
     @property
@@ -181,15 +186,25 @@ class MapReader:
                 if name not in group:
                     raise InputError(f"{self._path} has no map '{name}', only {list(self.names)}.")
                 array = group[name]
+                self._check(name, array)
                 self._arrays[name] = array[...] if self._keep and array.nbytes <= KEEP_BYTES else array
         return self._arrays[name]
+
+    def _check(self, name: str, array: Any) -> None:
+        """Refuse what no writer of this package writes, such as floats with NaN, or what is no array of maps."""
+        if not isinstance(array, zarr.Array) or array.dtype.kind not in "iu" or array.ndim not in (3, 4):
+            raise ValueError(f"'{name}' is no array of whole numbers by image, height and width")
+        if math.prod(array.chunks[1:]) > MAX_CHUNK_VALUES:
+            raise ValueError(f"'{name}' has chunks of {array.chunks}")
 
     @contextmanager
     def _naming_damage(self) -> Iterator[None]:
         """Whatever zarr fails at in the block is said as an InputError."""
         try:
             yield
-        except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # the metadata are JSON that anybody may have written; codecs have their own errors
             raise InputError(f"{self._path} is damaged ({error}). Restore it or write it again.") from error
 
     def _open(self) -> Any:
@@ -197,8 +212,9 @@ class MapReader:
             path = self._path
             store = LocalStore(path, read_only=True) if isinstance(path, Path) else BlobStore(path)
             try:
-                self._group = zarr.open_group(store, mode="r")
-            except (GroupNotFoundError, FileNotFoundError, ValueError) as error:
+                # Version 3 alone, as it is written here: version 2 has codecs that unpickle.
+                self._group = zarr.open_group(store, mode="r", zarr_format=3)
+            except Exception as error:
                 raise InputError(f"{self._path} is no Zarr group. Run the stage that writes it again.") from error
             self._arrays, self._pid = {}, os.getpid()
         return self._group

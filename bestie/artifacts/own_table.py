@@ -37,8 +37,8 @@ def read_own_table(path: Path, *, required: Collection[str], optional: Collectio
         raise InputError(f"{path} is neither a .csv nor a .parquet file. Save the table as one of them.")
     if not path.is_file():
         raise InputError(f"{path} does not exist. Put the table there or correct its name in prepare.folder.")
-    read = _read_csv if path.suffix == ".csv" else _read_parquet
-    for where, values in read(path, required):
+    rows = _read_csv(path, required) if path.suffix == ".csv" else _read_parquet(path, required, optional)
+    for where, values in rows:
         yield OwnRow(where, {name: values.get(name) for name in (*required, *optional)})
 
 
@@ -55,26 +55,29 @@ def _read_csv(path: Path, required: Collection[str]) -> Iterator[tuple[str, dict
                         f"{where} has another number of values than the header. Put values that hold a comma in quotes."
                     )
                 yield where, values
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise InputError(f"{path} is no readable CSV file ({error}). Save it as CSV in UTF-8.") from error
 
 
-def _read_parquet(path: Path, required: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_parquet(
+    path: Path, required: Collection[str], optional: Collection[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with pq.ParquetFile(path) as file:
             _check_columns(path, file.schema_arrow.names, required)
+            wanted = [name for name in (*required, *optional) if name in file.schema_arrow.names]
             number = 0
-            for batch in file.iter_batches(use_threads=False):
+            for batch in file.iter_batches(columns=wanted, use_threads=False):
                 for values in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", values
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         raise InputError(f"{path} is no readable Parquet file ({error}). Write it again.") from error
 
 
 def _check_columns(path: Path, found: Collection[str], required: Collection[str]) -> None:
     if missing := [name for name in required if name not in found]:
         raise InputError(
-            f"{path} has the columns {', '.join(found) or 'none'}, but not {', '.join(missing)}. "
+            f"{path} has the columns {', '.join(found)[:200] or 'none'}, but not {', '.join(missing)}. "
             "Name the columns in the first line, separated by commas."
         )

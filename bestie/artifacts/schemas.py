@@ -30,6 +30,9 @@ IMAGES = _schema(
 
 CATEGORIES = _schema(category_id=pa.int32(), name=pa.string(), source_id=pa.int32())
 
+#: A sample that `prepare` set aside, and what is wrong with it.
+SKIPPED = _schema(image=pa.string(), reason=pa.string())
+
 #: Ground truth, pseudo labels, exports and detections. `rle`: COCO compressed counts of (height, width).
 INSTANCES = _schema(
     image_id=pa.string(),

@@ -108,13 +108,15 @@ def read_table(
         table = pq.read_table(
             source, columns=_names(schema, columns), filters=filters or None, partitioning=None, use_threads=False
         )
-    return {name: _to_numpy(table[name].combine_chunks()) for name in table.column_names}
+        _check_nulls(path, schema, table)
+        return {name: _to_numpy(table[name].combine_chunks()) for name in table.column_names}
 
 
 def iter_rows(path: Path | Blob, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
     """Stream the rows as dictionaries of Python values. Errors as in `read_table`."""
     with _open_table(path, schema) as file:
         for batch in file.iter_batches(ROW_GROUP_ROWS, columns=_names(schema, columns), use_threads=False):
+            _check_nulls(path, schema, batch)
             yield from batch.to_pylist()
 
 
@@ -131,11 +133,14 @@ def iter_images(
         held: pa.Table | None = None
         wanted = list(dict.fromkeys(["row", *names]))
         for batch in file.iter_batches(ROW_GROUP_ROWS, columns=wanted, use_threads=False):
+            _check_nulls(path, schema, batch)
+            if not len(batch):
+                continue
             table = pa.Table.from_batches([batch])
             table = table if held is None else pa.concat_tables([held, table])
             rows = table["row"].to_numpy()
-            if (np.diff(rows) < 0).any():
-                raise InputError(f"{path} is not ordered by its column row; write it again in that order.")
+            if rows[0] < 0 or (np.diff(rows) < 0).any():
+                raise InputError(f"{path} is not ordered by its column row, from 0; write it again in that order.")
             starts = np.flatnonzero(np.diff(rows, prepend=-1))
             for start, stop in pairwise(starts):
                 yield int(rows[start]), _columns(table.slice(start, stop - start), names)
@@ -154,11 +159,18 @@ def write_images(path: Path, records: Iterable[ImageRecord]) -> None:
 
 
 def read_images(path: Path | Blob, split: str | None = None) -> list[ImageRecord]:
-    """Read `images.parquet`, or one split of it, in row order. Errors as in `read_table`."""
-    rows = iter_rows(path, IMAGES)
-    return [
-        ImageRecord(**{**row, "labels": tuple(row["labels"])}) for row in rows if split is None or row["split"] == split
-    ]
+    """Read `images.parquet`, or one split of it, in row order.
+
+    Raises:
+        InputError: as in `read_table`; rows do not count from 0, or an image has no pixel.
+    """
+    records = []
+    for expected, row in enumerate(iter_rows(path, IMAGES)):
+        if row["row"] != expected or min(row["height"], row["width"]) < 1:
+            raise InputError(f"{path} has a row {row['row']} of {row['height']}x{row['width']} px. {remedy(path)}")
+        if split is None or row["split"] == split:
+            records.append(ImageRecord(**{**row, "labels": tuple(row["labels"])}))
+    return records
 
 
 def write_categories(path: Path, categories: Iterable[Category]) -> None:
@@ -171,8 +183,11 @@ def write_categories(path: Path, categories: Iterable[Category]) -> None:
 
 
 def read_categories(path: Path | Blob) -> list[Category]:
-    """Read `categories.parquet`; entry k has category_id k + 1. Errors as in `read_table`."""
-    return [Category(**row) for row in iter_rows(path, CATEGORIES)]
+    """Read `categories.parquet`; entry k has category_id k + 1. Errors as in `read_table`, and for other ids."""
+    categories = [Category(**row) for row in iter_rows(path, CATEGORIES)]
+    if [each.category_id for each in categories] != list(range(1, len(categories) + 1)):
+        raise InputError(f"{path} has category ids that do not count from 1. {remedy(path)}")
+    return categories
 
 
 def read_instance_categories(path: Path | Blob) -> dict[int, np.ndarray]:
@@ -205,7 +220,7 @@ def _open_table(path: Path | Blob, schema: pa.Schema) -> Iterator[pq.ParquetFile
         with _source(path) as source, pq.ParquetFile(source, pre_buffer=False) as file:
             _check_columns(path, schema, file.schema_arrow)
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no readable Parquet file ({error}). Write it again.") from error
 
 
@@ -227,6 +242,12 @@ def _check_columns(path: Path | Blob, schema: pa.Schema, found: pa.Schema) -> No
                 f"{path} has {found.field(field.name).type}, not {field.type}, in its column {field.name}. "
                 f"{remedy(path)}"
             )
+
+
+def _check_nulls(path: Path | Blob, schema: pa.Schema, found: pa.Table | pa.RecordBatch) -> None:
+    for field in schema:
+        if field.name in found.schema.names and not field.nullable and found.column(field.name).null_count:
+            raise InputError(f"{path} has no value in some rows of its column {field.name}. {remedy(path)}")
 
 
 def _names(schema: pa.Schema, columns: Collection[str] | None) -> list[str]:

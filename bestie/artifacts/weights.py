@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,11 +14,9 @@ import numpy as np
 import torch
 import zarr
 from jaxtyping import Shaped, UInt8
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from zarr.codecs import ZstdCodec
-from zarr.errors import ArrayNotFoundError
 from zarr.storage import LocalStore
 
 from bestie.artifacts.atomic import atomic_output
@@ -27,6 +26,8 @@ from bestie.errors import InputError
 FORMAT = "bestie-weights-1"
 CHUNK_BYTES = 4 * 2**20
 SHARD_BYTES = 128 * 2**20
+#: Weights hardly compress; a folder that unpacks to so many times its size holds none.
+MAX_RATIO = 1000
 PYTORCH_SUFFIXES = (".pth", ".pt", ".bin")
 CHECKPOINT_KEYS = ("model", "state_dict")
 
@@ -166,13 +167,42 @@ def _open_weights(path: Path) -> tuple[Any, dict[str, Any]]:
     if not path.is_dir():
         raise InputError(f"{path} does not exist. Run the stage that writes the weights or correct the path.")
     try:
-        array = zarr.open_array(LocalStore(path, read_only=True), mode="r")
-    except (ArrayNotFoundError, FileNotFoundError, ValueError) as error:
+        # Version 3 alone, as it is written here: version 2 has codecs that unpickle.
+        array = zarr.open_array(LocalStore(path, read_only=True), mode="r", zarr_format=3)
+    except Exception as error:  # the metadata are JSON that anybody may have written
         raise InputError(f"{path} is no Zarr array, so it holds no weights. Correct the path.") from error
     described: dict[str, Any] = dict(array.attrs)
     if described.get("format") != FORMAT:
         raise InputError(f"{path} holds no weights in the format {FORMAT}. Correct the path.")
+    _check_description(path, array, described)
     return array, described
+
+
+def _check_description(path: Path, array: Any, described: Mapping[str, Any]) -> None:
+    """InputError unless the index says where each tensor lies in the bytes, and the files can hold so many."""
+    try:
+        end = 0
+        for entry in described["index"]:
+            n_bytes = math.prod(map(operator.index, entry["shape"])) * _dtype(entry).itemsize
+            if entry["offset"] != end or min(entry["shape"], default=0) < 0 or not isinstance(entry["name"], str):
+                raise ValueError(f"the index of {entry['name']!r} does not follow the one before")
+            end += n_bytes
+        if array.shape != (end,) or array.dtype != np.uint8 or array.chunks != (CHUNK_BYTES,):
+            raise ValueError(f"{array.shape} bytes where the index has {end}")
+        stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        if end > SHARD_BYTES + MAX_RATIO * stored:
+            raise ValueError(f"{stored} bytes would unpack to {end}")
+        if not (isinstance(described["sha256"], str) and isinstance(described["attributes"], Mapping)):
+            raise TypeError("no hash or no attributes")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path} is damaged: {error}. Restore or write it again.") from error
+
+
+def _dtype(entry: Mapping[str, Any]) -> torch.dtype:
+    found = getattr(torch, str(entry["dtype"]), None)
+    if not isinstance(found, torch.dtype):
+        raise ValueError(f"there is no dtype {entry['dtype']!r}")
+    return found
 
 
 def _matches(name: str, patterns: Collection[str]) -> bool:
@@ -189,7 +219,7 @@ def _load_safetensors(path: Path) -> StateDict:
         raise InputError(f"{path} does not exist. Correct the path of the weights or put the file there.")
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # SafetensorError, OSError, and what torch says to a header that is wrong
         raise InputError(f"{path} is no readable .safetensors file ({error}). Restore the file.") from error
 
 
@@ -203,7 +233,7 @@ def _load_pytorch(path: Path) -> StateDict:
             f"{path} holds more than tensors, and is not opened, because it could run code. "
             "Save its state_dict alone, or convert it to .safetensors."
         ) from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged file breaks the reader wherever it is
         raise InputError(f"{path} is no readable PyTorch file ({error}). Restore the file.") from error
     for key in CHECKPOINT_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -216,7 +246,7 @@ def _load_pytorch(path: Path) -> StateDict:
 def _read_bytes(path: Path, array: Any) -> UInt8[np.ndarray, "n"]:
     try:
         return np.asarray(array[:])
-    except (ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # codecs have their own errors
         raise InputError(f"{path} is damaged ({error}). Restore or write it again.") from error
 
 
@@ -225,7 +255,7 @@ def _to_bytes(tensor: Shaped[Tensor, "..."]) -> UInt8[np.ndarray, "n"]:
 
 
 def _to_tensor(data: UInt8[np.ndarray, "n"], entry: Mapping[str, Any]) -> Shaped[Tensor, "..."]:
-    flat = torch.empty(math.prod(entry["shape"]), dtype=getattr(torch, entry["dtype"]))
+    flat = torch.empty(math.prod(entry["shape"]), dtype=_dtype(entry))
     part = data[entry["offset"] : entry["offset"] + flat.nbytes]
     flat.view(torch.uint8).copy_(torch.from_numpy(part))
     return flat.reshape(entry["shape"])

@@ -14,6 +14,12 @@ from bestie.errors import InputError
 
 VOID = 255
 
+#: Maps hold a category_id in 8 bits, 0 is the background and 255 is void.
+MAX_CATEGORIES = 254
+
+#: What is opened as an image. Pillow knows more formats, and hands some of them to other programs (EPS).
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
+
 #: Larger images are refused before they are decoded: a small file can unpack to gigabytes.
 MAX_IMAGE_PX = 80_000_000
 
@@ -106,6 +112,14 @@ class DataSet(Protocol):
         """The point labels of one image. InputError when it has none or one is wrong."""
 
 
+def check_categories(source: Path, names: Sequence[str]) -> None:
+    """InputError, naming the file or folder that they come from, unless the classes fit into 8-bit maps."""
+    if len(names) > MAX_CATEGORIES:
+        raise InputError(
+            f"{source} has {len(names)} classes, but at most {MAX_CATEGORIES} fit into 8-bit maps. Leave some out."
+        )
+
+
 def hash_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -144,16 +158,16 @@ def open_image(path: Path) -> Image.Image:
     """Open an image without decoding its pixels.
 
     Raises:
-        InputError: the file is missing, is no image, or has more than `MAX_IMAGE_PX` pixels.
+        InputError: the file is missing, is no image of `IMAGE_FORMATS`, or has more than `MAX_IMAGE_PX` pixels.
     """
     try:
-        image = Image.open(path)
+        image = Image.open(path, formats=IMAGE_FORMATS)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist. Restore the file or correct the data set's root.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path} is too large: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} is no readable image ({error}). Restore the file.") from error
+    except Exception as error:  # of a hostile file, Pillow's parsers raise whatever they trip over
+        raise InputError(f"{path} is no readable image ({_reason(error)}). Restore the file.") from error
     if image.width * image.height > MAX_IMAGE_PX:
         image.close()
         raise InputError(
@@ -166,8 +180,12 @@ def decode(path: Path, image: Image.Image) -> None:
     """Read the pixels of an opened image. InputError, naming `path`, when they are damaged or cut off."""
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be decoded ({error}). Restore the file.") from error
+    except Exception as error:  # as in `open_image`; MemoryError among them
+        raise InputError(f"{path} cannot be decoded ({_reason(error)}). Restore the file.") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _decode_rgb(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:

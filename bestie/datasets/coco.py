@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bestie.datasets.base import Category, GroundTruth, ImageRecord, Point, hash_file, image_size
+from bestie.datasets.base import Category, GroundTruth, ImageRecord, Point, check_categories, hash_file, image_size
 from bestie.datasets.coco_file import AnnotatedImage, CocoFile
 from bestie.datasets.points import read_points
 from bestie.errors import InputError
@@ -56,6 +56,7 @@ class CocoDataSet:
             names = file.category_names
             self._entries |= entries
             self._samples[split] = tuple(entries)
+        check_categories(root, list(names.values()))
         ordered = enumerate(names.items(), start=1)
         self.categories = tuple(Category(k, name, source_id) for k, (source_id, name) in ordered)
         self._id_of_source = {category.source_id: category.category_id for category in self.categories}

@@ -1,6 +1,7 @@
 """One annotation file in COCO's format; masks stay as they are coded until an image's are asked for."""
 
 import json
+import operator
 from array import array
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faster_coco_eval.core import mask as coco_mask
 from jaxtyping import Bool
 
-from bestie.datasets.base import GroundTruth, TruthInstance
+from bestie.datasets.base import MAX_IMAGE_PX, GroundTruth, TruthInstance
+from bestie.datasets.segmentation import decode_segmentation
+from bestie.datasets.text_files import is_path_below
 from bestie.errors import InputError
 
 
@@ -51,7 +53,7 @@ class CocoFile:
             categories = sorted(content["categories"], key=lambda category: category["id"])
             self.category_names = {int(category["id"]): str(category["name"]) for category in categories}
             self.images = _images(path, content)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path} is not in COCO's format ({error!r}). Restore the file.") from error
 
     def categories_in(self, image: AnnotatedImage) -> set[int]:
@@ -98,26 +100,16 @@ class CocoFile:
     def _decode(self, image: AnnotatedImage, annotation: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
         coded, size = annotation["segmentation"], (image.height, image.width)
         where = f"{self.path}, annotation {annotation['id']}"
-        try:
-            if isinstance(coded, list):
-                coded = coco_mask.merge(coco_mask.frPyObjects([list(polygon) for polygon in coded], *size))
-            elif isinstance(coded["counts"], list):
-                coded = coco_mask.frPyObjects(coded, *size)
-            mask = coco_mask.decode(coded).astype(bool, order="C")
-        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            raise InputError(f"{where}: its segmentation is malformed. Correct the file.") from error
-        if mask.shape != size:
-            raise InputError(f"{where}: its mask is {mask.shape}, its image {size}. Correct the file.")
-        return mask
+        return decode_segmentation(coded, size, where)
 
 
-def _load(path: Path, missing: str) -> dict[str, Any]:
+def _load(path: Path, missing: str) -> Any:
     try:
         with path.open(encoding="utf-8") as file:
             return json.load(file, object_hook=_pack_polygons)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist. {missing}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path} is no valid JSON ({error}). Restore the file.") from error
 
 
@@ -125,7 +117,9 @@ def _pack_polygons(entry: dict[str, Any]) -> dict[str, Any]:
     """Called for each JSON object as it is read: packed, COCO's polygons take a quarter of the memory."""
     segmentation = entry.get("segmentation")
     if isinstance(segmentation, list):
-        with suppress(TypeError):  # what is no polygon is reported with its annotation when it is decoded
+        with suppress(
+            TypeError, OverflowError
+        ):  # what is no polygon is reported with its annotation when it is decoded
             entry["segmentation"] = [array("d", polygon) for polygon in segmentation]
     return entry
 
@@ -134,17 +128,29 @@ def _images(path: Path, content: Mapping[str, Any]) -> tuple[AnnotatedImage, ...
     annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
         kept = ("id", "category_id", "iscrowd", "segmentation")
+        operator.index(annotation["category_id"])
         annotations[annotation["image_id"]].append({k: annotation[k] for k in kept})
     images = tuple(
         AnnotatedImage(
-            file_name=image["file_name"],
-            source_id=image["id"],
-            height=image["height"],
-            width=image["width"],
+            file_name=_file_name(image["file_name"]),
+            source_id=operator.index(image["id"]),
+            height=operator.index(image["height"]),
+            width=operator.index(image["width"]),
             annotations=tuple(annotations.pop(image["id"], ())),
         )
         for image in sorted(content["images"], key=lambda image: image["id"])
     )
+    if large := [i for i in images if not (i.height > 0 and i.width > 0 and i.height * i.width <= MAX_IMAGE_PX)]:
+        raise InputError(f"{path} has the image {large[0].file_name} of {large[0].height}x{large[0].width} pixels.")
     if annotations:
-        raise InputError(f"{path} annotates the image {min(annotations)}, which it does not list. Restore the file.")
+        raise InputError(
+            f"{path} annotates the image {min(annotations, key=str)}, which it does not list. Restore the file."
+        )
     return images
+
+
+def _file_name(name: Any) -> str:
+    """The name, which must be a path below the folder of images."""
+    if not (isinstance(name, str) and is_path_below(name)):
+        raise ValueError(f"file_name {str(name)[:80]!r} is no path below the folder of images")
+    return name

@@ -1,15 +1,16 @@
 """COCO results: a list of scored masks that any instance segmentation writes, as rows of an instance table."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faster_coco_eval.core import mask as coco_mask
 from jaxtyping import Bool
 
 from bestie.datasets.base import Category, ImageRecord
+from bestie.datasets.segmentation import decode_segmentation
 from bestie.errors import InputError
 
 Entry = Mapping[str, Any]
@@ -57,7 +58,7 @@ def _load(path: Path) -> list[Entry]:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist. Correct the path.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path} is no valid JSON ({error}). Write it again.") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(
@@ -70,26 +71,21 @@ def _load(path: Path) -> list[Entry]:
 def _field(path: Path, number: int, entry: Entry, name: str) -> Any:
     if name not in entry:
         raise InputError(f"{path}, entry {number}: it has no {name}. Correct the file.")
+    if name != "segmentation" and not isinstance(entry[name], int | float | str):
+        raise InputError(f"{path}, entry {number}: its {name} is {str(entry[name])[:80]}. Correct the file.")
     return entry[name]
 
 
 def _score(path: Path, number: int, entry: Entry) -> float:
     try:
-        return float(_field(path, number, entry, "score"))
-    except (TypeError, ValueError) as error:
+        score = float(_field(path, number, entry, "score"))
+        if not math.isfinite(score):
+            raise ValueError(score)
+        return score
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}, entry {number}: its score {entry['score']!r} is no number. Correct it.") from error
 
 
 def _mask(path: Path, number: int, entry: Entry, record: ImageRecord) -> Bool[np.ndarray, "h w"]:
-    coded, size = _field(path, number, entry, "segmentation"), (record.height, record.width)
-    try:
-        if isinstance(coded, list):
-            coded = coco_mask.merge(coco_mask.frPyObjects(coded, *size))
-        elif isinstance(coded["counts"], list):
-            coded = coco_mask.frPyObjects(coded, *size)
-        mask = coco_mask.decode(coded).astype(bool, order="C")
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise InputError(f"{path}, entry {number}: its segmentation is malformed. Correct the file.") from error
-    if mask.shape != size:
-        raise InputError(f"{path}, entry {number}: its mask is {mask.shape}, its image {size}. Correct the file.")
-    return mask
+    coded = _field(path, number, entry, "segmentation")
+    return decode_segmentation(coded, (record.height, record.width), f"{path}, entry {number}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bestie.datasets.base import Category, GroundTruth, ImageRecord, Point, hash_file, image_size
+from bestie.datasets.base import Category, GroundTruth, ImageRecord, Point, check_categories, hash_file, image_size
 from bestie.datasets.coco_file import AnnotatedImage, CocoFile
 from bestie.datasets.label_table import (
     FOLDER_SPLITS,
@@ -50,6 +50,7 @@ class FolderDataSet:
         self.root = root
         listed = read_label_table(labels)
         names = class_names(labels, listed, categories)
+        check_categories(labels, names)
         self.categories = tuple(Category(k, name, k) for k, name in enumerate(names, start=1))
         self._id_of_name = {category.name: category.category_id for category in self.categories}
         self._files = {entry.image_id: entry for entry in listed}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bestie.artifacts.own_table import OwnRow, read_own_table
+from bestie.datasets.text_files import is_path_below
 from bestie.errors import InputError
 
 FOLDER_SPLITS = {"train": "train", "val": "val"}
@@ -37,18 +38,17 @@ def read_label_table(path: Path) -> list[LabelledFile]:
         InputError: the table is missing or malformed, names no image, a path outside of its folder, or one image
             twice.
     """
-    rows = read_own_table(path, required=("file", "labels"), optional=("split",))
-    listed = [_labelled_file(row) for row in rows]
-    if not listed:
-        raise InputError(f"{path} names no image. Add a line for each.")
     seen: dict[str, LabelledFile] = {}
-    for entry in listed:
+    for row in read_own_table(path, required=("file", "labels"), optional=("split",)):
+        entry = _labelled_file(row)
         if (first := seen.setdefault(entry.image_id, entry)) is not entry:
             raise InputError(
                 f"{entry.where}: {entry.file} is the image {entry.image_id}, as {first.file} is ({first.where}). "
                 "Keep one line for each image, with all of its labels."
             )
-    return listed
+    if not seen:
+        raise InputError(f"{path} names no image. Add a line for each.")
+    return list(seen.values())
 
 
 def class_names(path: Path, listed: Sequence[LabelledFile], categories: Sequence[str] | None) -> tuple[str, ...]:
@@ -75,7 +75,8 @@ def check_names(labels: Iterable[str], names: Collection[str], where: str) -> No
     for label in labels:
         if label not in names:
             raise InputError(
-                f"{where}: '{label}' is no category of the data set. Correct the name or add it to prepare.categories."
+                f"{where}: '{label[:80]}' is no category of the data set. "
+                "Correct the name or add it to prepare.categories."
             )
 
 
@@ -97,7 +98,7 @@ def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str
         raise InputError(f"prepare.train_list and prepare.val_list both name the split '{min(both)}'. Correct one.")
     samples = {split: tuple(e.image_id for e in listed if e.split in names) for split, names in wanted.items()}
     if not samples["train"]:
-        known = ", ".join(sorted({str(entry.split) for entry in listed}))
+        known = ", ".join(sorted({str(entry.split) for entry in listed}))[:200]
         raise InputError(
             f"{path} has no image of the split '{splits['train']}', only of {known}. "
             "Correct the column split or prepare.train_list."
@@ -108,8 +109,10 @@ def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str
 def file_of(row: OwnRow) -> str:
     """The column `file` as a path with forward slashes. InputError unless it lies below the data set's folder."""
     path = PurePosixPath(str(row.values["file"] or "").strip())
-    if path.is_absolute() or ".." in path.parts or not path.name:
-        raise InputError(f"{row.where}: {row.values['file']!r} is no path below the data set's folder. Correct it.")
+    if not is_path_below(str(path)):
+        raise InputError(
+            f"{row.where}: {str(row.values['file'])[:80]!r} is no path below the data set's folder. Correct it."
+        )
     return str(path)
 
 
@@ -117,9 +120,11 @@ def _labelled_file(row: OwnRow) -> LabelledFile:
     labels, split = row.values["labels"], row.values["split"]
     names = (labels or "").split(";") if isinstance(labels, str | None) else labels
     if not (isinstance(names, Iterable) and all(isinstance(name, str) for name in names)):
-        raise InputError(f"{row.where}: the labels {labels!r} are no class names. Write names, joined by semicolons.")
+        raise InputError(
+            f"{row.where}: the labels {str(labels)[:80]!r} are no class names. Write names, joined by semicolons."
+        )
     if split is not None and not (isinstance(split, str) and split.strip()):
-        raise InputError(f"{row.where}: the split is {split!r}. Write train or val, or leave out the column.")
+        raise InputError(f"{row.where}: the split is {str(split)[:80]!r}. Write train or val, or leave out the column.")
     return LabelledFile(
         file=file_of(row),
         labels=tuple(dict.fromkeys(stripped for name in names if (stripped := name.strip()))),

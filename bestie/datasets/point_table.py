@@ -64,7 +64,7 @@ def _check(point: LabelledPoint, entry: LabelledFile, size: tuple[int, int]) -> 
     height, width = size
     if point.label not in entry.labels:
         raise InputError(
-            f"{point.where}: {entry.file} is not labelled '{point.label}'. Correct the point or the labels."
+            f"{point.where}: {entry.file} is not labelled '{point.label[:80]}'. Correct the point or the labels."
         )
     if not (0 <= point.y < height and 0 <= point.x < width):
         raise InputError(
@@ -77,8 +77,10 @@ def _number(row: OwnRow, column: str) -> float:
     value: Any = row.values[column]
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"{row.where}: {column} is {value!r}, which is no number. Write pixels of the image.")
+        raise InputError(
+            f"{row.where}: {column} is {str(value)[:80]!r}, which is no number. Write pixels of the image."
+        )
     return number

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from bestie.datasets.base import Point
+from bestie.datasets.text_files import read_text
 from bestie.errors import InputError
 
 
@@ -19,19 +20,14 @@ def read_points(path: Path, *, n_categories: int, height: int, width: int) -> tu
     Raises:
         InputError: the file is missing or a line is malformed; the message names file and line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist. Add the image's points or train from image labels.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file. Expected lines 'x y class confidence'.") from error
+    lines = read_text(path, missing="Add the image's points or train from image labels.").splitlines()
     points = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         point = _parse(line)
         if point is None:
-            raise InputError(f"{path}, line {number}: '{line}' is not 'x y class confidence'. Correct the line.")
+            raise InputError(f"{path}, line {number}: {line[:80]!r} is not 'x y class confidence'. Correct the line.")
         if not 1 <= point.category_id <= n_categories:
             raise InputError(
                 f"{path}, line {number}: class {point.category_id - 1} is outside 0 to {n_categories - 1}. "

@@ -16,11 +16,13 @@ from bestie.datasets.base import (
     ImageRecord,
     Point,
     TruthInstance,
+    check_categories,
     hash_file,
     image_size,
 )
 from bestie.datasets.label_png import check_classes, read_label_png
 from bestie.datasets.points import read_points
+from bestie.datasets.text_files import is_path_below, read_bytes, read_text
 from bestie.errors import InputError
 
 VOC_CATEGORIES = (
@@ -63,7 +65,7 @@ class VocDataSet:
         categories: class names; their order gives the values of `SegmentationClass`, from 1.
 
     Raises:
-        InputError: a list is missing or empty, or two splits share an image.
+        InputError: a list is missing or empty, two splits share an image, or there are too many categories.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class VocDataSet:
         categories: Sequence[str] = VOC_CATEGORIES,
     ) -> None:
         self.root = root
+        check_categories(root, categories)
         self.categories = tuple(Category(k, name, k) for k, name in enumerate(categories, start=1))
         self._id_of_name = {category.name: category.category_id for category in self.categories}
         wanted = {"train": "train", "val": "val"} if splits is None else splits
@@ -173,8 +176,8 @@ class VocDataSet:
         folder = self.root / "ImageSets"
         for path in (folder / "Segmentation" / f"{name}.txt", folder / "Main" / f"{name}.txt"):
             if path.is_file():
-                lines = path.read_text(encoding="utf-8").splitlines()
-                if ids := [_image_id(line) for line in lines if line.strip()]:
+                lines = read_text(path, missing="Correct the list's name.").splitlines()
+                if ids := [_image_id(path, line) for line in lines if line.strip()]:
                     return ids
                 raise InputError(f"{path} names no image. Fill the list or choose another one.")
         raise InputError(
@@ -194,18 +197,18 @@ class VocDataSet:
                 split_of[image_id] = split
 
 
-def _image_id(line: str) -> str:
+def _image_id(path: Path, line: str) -> str:
     """The id of a list's line: `<id>`, or the paths `/JPEGImages/<id>.jpg /SegmentationClassAug/<id>.png`."""
     first = line.split()[0]
-    return Path(first).stem if "/" in first else first
+    image_id = Path(first).stem if "/" in first else first
+    if not is_path_below(f"{image_id}.jpeg"):
+        raise InputError(f"{path} has the line {line[:80]!r}, which is no image's name. Correct the list.")
+    return image_id
 
 
 def _parse_xml(path: Path) -> Element:
+    text = read_bytes(path, missing="Without it the image has no labels: add it or take the image off the list.")
     try:
-        return ElementTree.fromstring(path.read_bytes())
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} does not exist, so its image has no labels. Add it or take the image off the list."
-        ) from error
-    except (ParseError, DefusedXmlException, UnicodeError) as error:
+        return ElementTree.fromstring(text)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise InputError(f"{path} is no acceptable XML file ({error}). Restore the annotation.") from error

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from numpy.lib.format import open_memmap
 
 from bestie.datasets.label_png import check_classes, check_size, read_label_png
 from bestie.errors import InputError
@@ -36,23 +37,25 @@ def read_wsss(path: Path, *, height: int, width: int, n_categories: int) -> UInt
         InputError: the file is missing, damaged, no label map, of another size, or has an unknown class.
     """
     if path.suffix == ".npy":
-        labels = _read_npy(path)
-        check_size(path, labels, height=height, width=width)
+        labels = _read_npy(path, height=height, width=width)
     else:
         labels = read_label_png(path, height=height, width=width)
     check_classes(path, labels, n_categories=n_categories)
     return labels.astype(np.uint8)
 
 
-def _read_npy(path: Path) -> np.ndarray:
+def _read_npy(path: Path, *, height: int, width: int) -> np.ndarray:
+    """The array of a file, which is mapped into memory before it is read: its header may promise any size."""
     try:
-        labels = np.load(path, allow_pickle=False)
+        mapped = open_memmap(path, mode="r")
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist. Add the map or correct the folder.") from error
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # the header is Python's syntax, and its parser has many ways to fail
         raise InputError(f"{path} is no readable NPY file ({error}). Write the map again.") from error
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iuf":
+    if mapped.dtype.kind not in "iuf":
         raise InputError(f"{path} holds no array of numbers. Save the class of each pixel as an integer.")
+    check_size(path, mapped, height=height, width=width)
+    labels = np.array(mapped)
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.floor(labels)):
         raise InputError(
             f"{path} holds {labels.dtype} values that are NaN or no whole numbers. "

@@ -11,6 +11,7 @@ from PIL import Image
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
+from bestie.health import HealthWarning, read_warnings
 from bestie.params import Dataset
 from bestie.params_file import parse, read_yaml
 from bestie.report.analysis import PER_BUCKET, analyse_tables, rows_with_truth
@@ -40,6 +41,7 @@ class Content:
     categories: tuple[Category, ...]
     revision: str | None
     before: CommittedRun | None
+    warnings: list[tuple[str, HealthWarning]]
     tiles: list[Tile]
     scores: ScoreTable | None
     pipeline: Pipeline | None
@@ -82,6 +84,7 @@ def collect(repository: Path, *, state: Path, max_images: int) -> Content:
         categories=tuple(categories),
         revision=head_revision(repository),
         before=before,
+        warnings=read_warnings(data),
         tiles=score_tiles(
             metrics, classifier, old.get(f"data/{METRICS}", {}), old.get(f"data/{CLASSIFIER_METRICS}", {})
         ),

@@ -7,6 +7,7 @@ so one of another training is never used. It is removed when the training has en
 import hashlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -66,14 +67,25 @@ class Checkpoints:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write tensors and plain values; the file before is replaced only when all is written."""
-        with atomic_output(self.folder / "state.pt") as partial:
-            torch.save(dict(state), partial)
+        # Through a file of Python's, which tells of a full disk; torch's own writer only says that it failed.
+        with atomic_output(self.folder / "state.pt") as partial, partial.open("wb") as file:
+            torch.save(dict(state), file)
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The last state, or None. Nothing in it can run code."""
+        """The last state, or None where there is none or it is damaged. Nothing in it can run code.
+
+        Raises:
+            UnpicklingError: it holds more than tensors and plain values.
+        """
         path = self.folder / "state.pt"
-        return torch.load(path, weights_only=True) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, weights_only=True)
+        except (RuntimeError, EOFError, OSError) as error:
+            print(f"{path} is damaged and not used: the training starts anew ({error})", file=sys.stderr)
+            return None
 
     def remove(self) -> None:
         """The training has ended and its artifact is written."""

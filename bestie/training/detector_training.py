@@ -33,18 +33,22 @@ class DetectorImages:
 
     Args:
         instances: row -> (RLE, category_id) of each instance.
+        jitter: strength of the colour jitter, 0 to 1.
+        table: where the instances come from, for messages.
     """
 
     records: list[ImageRecord]
     root: Path
     instances: dict[int, list[tuple[str, int]]]
     jitter: float
+    table: Path | None = None
 
     def __call__(self, index: int, rng: np.random.Generator) -> Sample:
         """Image in [0, 1] and its targets."""
         record = self.records[index]
         entries = self.instances[record.row]
-        masks = np.stack([decode_mask(rle, record.height, record.width) for rle, _ in entries])
+        size = (record.height, record.width)
+        masks = np.stack([decode_mask(rle, *size, source=self.table) for rle, _ in entries])
         stacked = torch.from_numpy(masks.astype(np.uint8))
         image = image_tensor(self.root, record)
         if rng.random() < 0.5:
@@ -72,7 +76,7 @@ def read_detector_images(
         ]
         if kept:
             instances[row] = kept
-    return DetectorImages([r for r in records if r.row in instances], root, instances, jitter)
+    return DetectorImages([r for r in records if r.row in instances], root, instances, jitter, path)
 
 
 def train_detector(

@@ -1,6 +1,7 @@
 """The training loop: epochs of batches, checkpoints, history. What a step computes is the caller's."""
 
 import math
+import signal
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bestie.errors import InputError
 from bestie.progress import Progress
+from bestie.stopping import Request, StoppedError, deferred
 from bestie.training.checkpoints import Checkpoints
 
 
@@ -93,20 +95,24 @@ class Loop:
     def run(self) -> list[dict[str, float]]:
         """Train to the end, from the last checkpoint if there is one; one history row an epoch.
 
+        SIGTERM and Ctrl-C let the step come to its end and write a checkpoint.
+
         Raises:
             InputError: there are no samples, or a loss is not finite.
+            StoppedError: a signal ended the training.
         """
         if self.count == 0:
             raise InputError(f"{self.description}: there are no training images; check the image list")
         clock = Clock(steps=self.epochs * self.steps_per_epoch)
         sums = self._resume(clock)
         progress = Progress(self.description, clock.steps, done=clock.step, as_json=self.as_json)
-        while clock.epoch < self.epochs:
-            self._run_epoch(clock, sums, progress)
+        with deferred() as request:
+            while clock.epoch < self.epochs:
+                self._run_epoch(clock, sums, progress, request)
         progress.close()
         return self.history
 
-    def _run_epoch(self, clock: Clock, sums: dict[str, float], progress: Progress) -> None:
+    def _run_epoch(self, clock: Clock, sums: dict[str, float], progress: Progress, request: Request) -> None:
         done = clock.step - clock.epoch * self.steps_per_epoch
         self.module.train()
         for batch in self._batches(clock.epoch, done):
@@ -115,17 +121,27 @@ class Loop:
                 sums[name] += value
             clock.step += 1
             progress.advance(loss=losses["total"], epoch=clock.epoch + 1)
-            if self.checkpoints and self.checkpoints.due():
-                self._save(clock, sums)
+            self._save_if(request.came(), clock, sums)
+            request.check()
         clock.epoch += 1
         row = {"epoch": clock.epoch, **{name: value / self.steps_per_epoch for name, value in sums.items()}}
         if self.epoch_end:
-            self.module.eval()
-            row |= self.epoch_end(clock.epoch)
+            row |= self._end_epoch(self.epoch_end, clock, sums)
         self.history.append(row)
         sums.clear()
-        if self.checkpoints and clock.epoch < self.epochs and self.checkpoints.due():
-            self._save(clock, sums)
+        if clock.epoch < self.epochs:
+            self._save_if(request.came(), clock, sums)
+            request.check()
+
+    def _end_epoch(self, end: EpochEnd, clock: Clock, sums: Mapping[str, float]) -> Mapping[str, float]:
+        """What `end` adds to the history. A signal in it leaves a checkpoint at the end of the epoch's last step."""
+        self.module.eval()
+        try:
+            return end(clock.epoch)
+        except StoppedError:
+            clock.epoch -= 1
+            self._save_if(True, clock, sums)
+            raise
 
     def _batches(self, epoch: int, done: int) -> DataLoader:
         batches = epoch_batches(self.count, batch_size=self.batch_size, seed=self.seed, epoch=epoch)
@@ -135,6 +151,7 @@ class Loop:
             collate_fn=self.collate,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
+            worker_init_fn=_ignore_interrupts,
             # Without a generator of its own a loader draws from the global one, and a resumed run would differ.
             generator=torch.Generator().manual_seed(self.seed),
         )
@@ -155,8 +172,10 @@ class Loop:
         self.schedule.step()
         return values
 
-    def _save(self, clock: Clock, sums: Mapping[str, float]) -> None:
-        assert self.checkpoints is not None
+    def _save_if(self, wanted: bool, clock: Clock, sums: Mapping[str, float]) -> None:
+        """Write a checkpoint if one is wanted or due."""
+        if self.checkpoints is None or not (wanted or self.checkpoints.due()):
+            return
         self.checkpoints.save(
             {
                 "module": self.module.state_dict(),
@@ -185,3 +204,8 @@ class Loop:
         torch.cuda.set_rng_state_all(on_gpus)
         sums.update(state["sums"])
         return sums
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    """Ctrl-C reaches the processes that load data, too; the training ends them when it has written its checkpoint."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -8,16 +8,7 @@ import pytest
 import yaml
 
 from tests import workspace as ws
-from tests.clones import Clone, make_clone
-
-
-@pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which `dvc repro` ran once, committed."""
-    clone = make_clone(tmp_path_factory.mktemp("home") / "clone")
-    clone.dvc("repro")
-    clone.commit("a run of the smoke profile")
-    return clone
+from tests.clones import Clone
 
 
 @pytest.fixture

@@ -67,6 +67,7 @@ def test_a_changed_parameter_runs_its_stage_and_shows_what_came_of_it(server: Se
     rows = {row["metric"]: row for row in json.loads(found["metrics-smoke"]["data"])}
     assert rows["semantic_miou"].keys() == {"metric", "value", "last run", "change"}
     assert "instances on `smoke`" in found["pseudo-labels-smoke"]["data"]
+    assert found["warnings-smoke"]["description"].startswith("Warnings of the last run on smoke: ")
     assert found["contact-sheet-smoke"]["data"].startswith("![contact sheet](data:image/jpeg;base64,/9j/")
     assert "of 8" in found["progress"]["description"]
     command = re.search(r"git add .*", found["summary-smoke"]["data"])

@@ -152,7 +152,7 @@ def test_malformed_xml_and_entities_are_refused(root: Path, text: str) -> None:
 
 def test_a_missing_annotation_is_named(root: Path) -> None:
     (root / "Annotations" / "a.xml").unlink()
-    with pytest.raises(InputError, match=r"a\.xml does not exist, so its image has no labels"):
+    with pytest.raises(InputError, match=r"a\.xml does not exist\. Without it the image has no labels"):
         data_set(root).record("a", row=0, split="train")
 
 
@@ -194,7 +194,7 @@ def test_missing_and_binary_points_are_named(root: Path) -> None:
     with pytest.raises(InputError, match=r"b\.txt does not exist"):
         data_set(root).points("b")
     (root / "Center_points" / "b.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match=r"b\.txt is no text file"):
+    with pytest.raises(InputError, match=r"b\.txt is no text in UTF-8"):
         data_set(root).points("b")
 
 

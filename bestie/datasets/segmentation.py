@@ -1,0 +1,54 @@
+"""COCO's three forms of a mask, read from files that anybody may have written."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from faster_coco_eval.core import mask as coco_mask
+from jaxtyping import Bool
+
+from bestie.errors import InputError
+
+
+def decode_segmentation(coded: Any, size: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:
+    """The mask of polygons, of run lengths as a list, or of compressed run lengths.
+
+    Args:
+        coded: the value of `segmentation`.
+        size: (height, width) of the image in px.
+        where: the place in the file, for messages.
+
+    Raises:
+        InputError: it is malformed, of another size, or reaches further beyond the image than the image is large.
+    """
+    try:
+        if isinstance(coded, Mapping) and tuple(coded["size"]) != size:  # else memory would be what the file says
+            raise InputError(f"{where}: its mask is {tuple(coded['size'])}, its image {size}. Correct the file.")
+        mask = _decode(coded, size)
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError, OverflowError, AttributeError) as error:
+        raise InputError(f"{where}: its segmentation is malformed. Correct the file.") from error
+    if mask.shape != size:
+        raise InputError(f"{where}: its mask is {mask.shape}, its image {size}. Correct the file.")
+    return mask
+
+
+def _decode(coded: Any, size: tuple[int, int]) -> Bool[np.ndarray, "..."]:
+    if isinstance(coded, Mapping):
+        runs = coco_mask.frPyObjects(coded, *size) if isinstance(coded["counts"], list) else coded
+    else:
+        polygons = [[float(value) for value in polygon] for polygon in coded]
+        for polygon in polygons:
+            _check_polygon(polygon, size)
+        runs = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
+    return coco_mask.decode(runs).astype(bool, order="C")
+
+
+def _check_polygon(polygon: Sequence[float], size: tuple[int, int]) -> None:
+    """The library walks along each edge in parts of a pixel, so that far corners cost time and memory."""
+    height, width = size
+    if len(polygon) < 6 or len(polygon) % 2:
+        raise ValueError(f"a polygon of {len(polygon)} numbers")
+    reach = ((width, polygon[0::2]), (height, polygon[1::2]))
+    if not all(math.isfinite(value) and -side <= value <= 2 * side for side, values in reach for value in values):
+        raise ValueError("a polygon with corners far from the image")

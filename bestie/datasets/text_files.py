@@ -1,0 +1,47 @@
+"""Small text files of a data set: lists, annotations, points. A file of any size or encoding is safe to name."""
+
+from pathlib import Path, PurePosixPath
+
+from bestie.errors import InputError
+
+#: Files that describe one image, or list them, are far smaller; a larger one is no such file.
+MAX_BYTES = 64 * 2**20
+
+
+#: Longer names than any file system takes.
+MAX_NAME = 255
+
+
+def is_path_below(name: str) -> bool:
+    """Whether `name`, with forward slashes, is a path that stays below the folder it is taken from, and can exist."""
+    path = PurePosixPath(name)
+    outside = path.is_absolute() or ".." in path.parts or not path.name
+    return not outside and name.isprintable() and all(len(part.encode()) <= MAX_NAME for part in path.parts)
+
+
+def read_bytes(path: Path, *, missing: str) -> bytes:
+    """The bytes of a file of at most `MAX_BYTES`.
+
+    Args:
+        path: the file.
+        missing: what to do when it does not exist, for the message.
+
+    Raises:
+        InputError: the file is missing, cannot be read, or is too large.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path} has more than {MAX_BYTES // 2**20} MiB, so it is not what its place says.")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist. {missing}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}). Restore the file.") from error
+
+
+def read_text(path: Path, *, missing: str) -> str:
+    """The text of a UTF-8 file. InputError as `read_bytes`, and for another encoding."""
+    try:
+        return read_bytes(path, missing=missing).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8 ({error}). Restore the file.") from error

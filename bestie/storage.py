@@ -1,0 +1,31 @@
+"""A disk that is full, read-only or beyond its quota, whatever library noticed it."""
+
+import errno
+
+REMEDIES = {
+    errno.ENOSPC: "the disk is full; make room",
+    errno.EDQUOT: "the disk quota is used up; make room",
+    errno.EFBIG: "a file would be larger than this file system or this process may write",
+    errno.EROFS: "the file system is read-only; mount it for writing",
+    errno.EACCES: "permission denied; correct the permissions",
+    errno.EPERM: "permission denied; correct the permissions",
+}
+
+
+def storage_fault(error: BaseException) -> str | None:
+    """One message for an error that comes from the disk, None for any other.
+
+    Libraries raise errors of their own while an error of the system passes through them; that one is looked for.
+    """
+    seen: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        each = waiting.pop(0)
+        if each in seen:
+            continue
+        seen.append(each)
+        if isinstance(each, OSError) and each.errno in REMEDIES:
+            where = f"{each.filename}: " if each.filename else ""
+            return f"{where}{REMEDIES[each.errno]}, then start again: what was finished is kept"
+        waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
+    return None

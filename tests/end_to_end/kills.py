@@ -1,0 +1,127 @@
+"""Kill `dvc repro` at random moments, start it again, and compare what comes of it with an undisturbed run."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import chdir, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import yaml
+
+from tests import workspace as ws
+from tests.clones import Clone
+
+#: What a run leaves; without it a clone is as before its first run.
+LEFT_BY_A_RUN = (
+    "data/raw/generated",
+    ".dvc/cache",
+    ".dvc/tmp",
+    ".bestie",
+    "dvc.lock",
+    *(f"data/{s}" for s in ws.STAGES),
+)
+
+
+@dataclass
+class Harness:
+    """Runs in a clone that are killed, and what they were compared with.
+
+    Attributes:
+        clone: where the runs are killed.
+        reference: a clone in which the same run was not disturbed.
+        target: the last stage to run.
+        rng: draws the moments.
+        killed_in: the stages that were running when they were killed; "dvc" where none was.
+        rounds: how often the run came to its end.
+    """
+
+    clone: Clone
+    reference: Clone
+    target: str
+    rng: random.Random
+    killed_in: list[str] = field(default_factory=list)
+    rounds: int = 0
+
+    def kill(self, times: int, *, longest_s: float) -> None:
+        """Kill `times` runs, each after at most `longest_s`; one that ends before is checked, and begins anew."""
+        while len(self.killed_in) < times:
+            process = self._start()
+            try:
+                process.wait(self.rng.uniform(0, longest_s))
+            except subprocess.TimeoutExpired:
+                self.killed_in.append(kill_tree(process))
+                self.check_complete()
+            else:
+                assert process.returncode == 0, (self.clone.folder / "repro.log").read_text(encoding="utf-8")
+                self.check_equal()
+                self._wipe()
+
+    def finish(self) -> None:
+        """Let the run come to its end, without clearing anything first."""
+        process = self._start()
+        assert process.wait() == 0, (self.clone.folder / "repro.log").read_text(encoding="utf-8")
+        self.check_equal()
+
+    def check_complete(self) -> None:
+        """Whatever has its final name has the bytes of the undisturbed run."""
+        for stage in ws.STAGES:
+            for out in ws.declared_outputs(stage):
+                found = self._digests(self.clone, out)
+                assert not found or found == self._digests(self.reference, out), f"{out} after {self.killed_in[-1]}"
+
+    def check_equal(self) -> None:
+        """`dvc.lock` has the hashes of the undisturbed run for all stages that ran."""
+        own, expected = (locked_outputs(each) for each in (self.clone, self.reference))
+        assert self.target in own
+        assert {name: expected[name] for name in own} == own
+        self.rounds += 1
+
+    def _start(self) -> subprocess.Popen:
+        with (self.clone.folder / "repro.log").open("w", encoding="utf-8") as log:
+            return subprocess.Popen(
+                ["dvc", "repro", self.target],
+                cwd=self.clone.folder,
+                env=self.clone.environment | {"BESTIE_CHECKPOINT_MINUTES": "0"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _wipe(self) -> None:
+        for name in LEFT_BY_A_RUN:
+            path = self.clone.folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def _digests(self, clone: Clone, out: Path) -> dict[str, str]:
+        with chdir(clone.folder):
+            return ws.digests([out]) if out.exists() else {}
+
+
+def kill_tree(process: subprocess.Popen) -> str:
+    """SIGKILL to a process and all below it at once; returns the stage that was running, else "dvc"."""
+    with suppress(psutil.NoSuchProcess):
+        tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        words = [word for each in tree for word in _command(each)]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    while any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in tree):
+        time.sleep(0.05)
+    return next((word.removeprefix("stages.") for word in words if word.startswith("stages.")), "dvc")
+
+
+def locked_outputs(clone: Clone) -> dict[str, dict[str, str]]:
+    """The hash of each output by stage, as `dvc.lock` has them."""
+    lock = yaml.safe_load((clone.folder / "dvc.lock").read_text(encoding="utf-8"))
+    return {name: {out["path"]: out["md5"] for out in entry["outs"]} for name, entry in lock["stages"].items()}
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has ended meanwhile
+        return []
