@@ -187,7 +187,13 @@ def test_before_prepare_it_says_what_to_do(tmp_path: Path):
 def test_the_command_says_what_it_wrote(run: Path):
     found = CliRunner().invoke(cli.app, ["report", "--json", "--images", "7"], catch_exceptions=False)
     said = json.loads(found.stdout)
-    assert said == {"path": "report.html", "bytes": Path("report.html").stat().st_size, "images": 7, "of_images": 12}
+    assert said == {
+        "path": "report.html",
+        "bytes": Path("report.html").stat().st_size,
+        "images": 7,
+        "of_images": 12,
+        "against": None,
+    }
     found = CliRunner().invoke(cli.app, ["report", "--out", "sub/page.html"], catch_exceptions=False)
     assert found.stdout.startswith("sub/page.html: 12 of 12 images")
     assert Path("sub/page.html").is_file()
