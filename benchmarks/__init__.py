@@ -1,0 +1,1 @@
+"""How fast the parts are: one script a topic, described in README.md."""
