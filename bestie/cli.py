@@ -30,6 +30,8 @@ console = Console()
 
 PARAMS = Path("params.yaml")
 PROFILES = Path("profiles")
+#: Exit status of bad input, as that of git and grep; that of findings is 1 (`bestie audit`).
+BAD_INPUT = 2
 
 
 @app.command()
@@ -140,10 +142,10 @@ app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:
-    """Run the command; bad input is one message and exit status 1."""
+    """Run the command; bad input is one message and exit status 2. With 1 a command says that it found something."""
     try:
         app()
     except InputError as error:
         close_all()
         print(f"bestie: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(BAD_INPUT) from None

@@ -9,10 +9,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from bestie.audit.lock import short_hash
 from bestie.params_file import read_yaml
 from flows import ui_artifacts, workspace
 from flows.graph import Graph
-from flows.versions import outputs, read_lock, short_hash
+from flows.versions import outputs, read_lock
 
 REPORT = "report.html"
 

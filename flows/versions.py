@@ -1,6 +1,5 @@
-"""Versions: what `dvc.lock` says about a finished run, as short hashes that stand for the content."""
+"""What `dvc.lock` says about a finished run: its stages, and the hashes of what they wrote."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,3 @@ def format_lock(stages: Mapping[str, Any]) -> str:
 def outputs(lock: Lock, *stages: str) -> dict[str, str]:
     """MD5 hashes by path of what stages wrote; those of folders end in ".dir"."""
     return {out["path"]: out["md5"] for name in stages if name in lock for out in lock[name].get("outs", ())}
-
-
-def short_hash(outs: Mapping[str, str]) -> str:
-    """Eight digits that stand for outputs (hashes by path): the hashes of `bestie audit`."""
-    return hashlib.sha256("\n".join(f"{path} {outs[path]}" for path in sorted(outs)).encode()).hexdigest()[:8]

@@ -1,6 +1,8 @@
 """A small run as files: images with squares, truth, tables whose every error is known, histories, metrics."""
 
+import os
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +13,17 @@ from PIL import Image
 from bestie.artifacts.instances import instance_rows
 from bestie.artifacts.metrics_json import write_csv, write_json
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, write_categories, write_images
+from bestie.artifacts.tables import TableWriter, read_images, write_categories, write_images
+from bestie.audit.hashing import md5_path
+from bestie.audit.objects import CACHE
 from bestie.datasets.base import Category, ImageRecord, hash_file
 from tests import workspace as ws
+from tests.audit_project import IDENTITY
 
 SIDE = 64
 NAMES = ("cat", "dog")
 TRAIN, VALIDATION = 4, 8
+LABELS = "make_pseudo_labels/instances.parquet"
 
 
 def square(left: int, top: int = 8, size: int = 20) -> np.ndarray:
@@ -61,10 +67,89 @@ def write_run(folder: Path, *, names: Sequence[str] = NAMES, train: int = TRAIN,
             found = faults[(record.row - train) % len(faults)]
             bestie.append_rows(_rows(record, found))
             mrcnn.append_rows(_rows(record, FOUND["correct"]))
-    with TableWriter(data / "make_pseudo_labels/instances.parquet", INSTANCES) as table:
+    with TableWriter(data / LABELS, INSTANCES) as table:
         for record in records[:train]:
             table.append_rows(_rows(record, FOUND["missed"]))
     _write_scores(data, names)
+
+
+#: What the pseudo labels of the first training images were before: each that `write_run` writes is one cat at 4.
+LABELS_BEFORE = {
+    "vanished": [(square(4), 1, 0.9), (square(40), 2, 0.8)],
+    "moved": [(square(6), 1, 0.9)],
+    "class_changed": [(square(4), 2, 0.9)],
+    "appeared": [],
+}
+
+
+def write_versions(folder: Path) -> str:
+    """Commit a run with `LABELS_BEFORE` and mAP50 of 70, then make the workspace what `write_run` wrote.
+
+    Returns the short hash of the commit. Images beyond those of `LABELS_BEFORE` have the same labels in both.
+    """
+    data = folder / "data"
+    labels, metrics = data / LABELS, data / "evaluate/metrics.json"
+    now = labels.read_bytes(), metrics.read_bytes()
+    before = [*LABELS_BEFORE.values()]
+    with TableWriter(labels, INSTANCES) as table:
+        for record in read_images(data / "prepare/images.parquet", "train"):
+            if found := before[record.row] if record.row < len(before) else FOUND["missed"]:
+                table.append_rows(_rows(record, found))
+    metrics.write_text(metrics.read_text().replace("80.0", "70.0"), encoding="utf-8")
+    write_label_lock(folder, min_area_px=60)
+    git(folder, "init", "--quiet")
+    revision = commit(folder, "dvc.lock", "params.yaml")
+    labels.write_bytes(now[0])
+    metrics.write_bytes(now[1])
+    write_label_lock(folder, min_area_px=80)
+    return revision
+
+
+def git(folder: Path, *arguments: str) -> str:
+    environment = {**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": os.devnull}
+    command = ["git", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def commit(folder: Path, *paths: str) -> str:
+    """Commit files; returns the short hash."""
+    git(folder, "add", *paths)
+    git(folder, "commit", "--quiet", "--message", paths[0])
+    return git(folder, "rev-parse", "--short", "HEAD")
+
+
+def write_label_lock(folder: Path, *, min_area_px: int) -> None:
+    """Write a `dvc.lock` of what lies in `data/`, as if stages had run, and put it into the cache."""
+    index = [f"data/prepare/{name}.parquet" for name in ("images", "categories", "ground_truth")]
+    labels = f"data/{LABELS}"
+    stages = {
+        "prepare": {"outs": index},
+        "make_pseudo_labels": {
+            "params": {"params.yaml": {"make_pseudo_labels": {"min_area_px": min_area_px}}},
+            "deps": index[:2],
+            "outs": [labels],
+        },
+        "evaluate": {"deps": [labels], "outs": ["data/evaluate/metrics.json"]},
+    }
+    lock = {
+        name: {
+            **stage,
+            "cmd": f"python -m stages.{name}",
+            **{kind: [_stored(folder, path) for path in stage.get(kind, ())] for kind in ("deps", "outs")},
+        }
+        for name, stage in stages.items()
+    }
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}), encoding="utf-8")
+
+
+def _stored(folder: Path, path: str) -> dict[str, object]:
+    md5 = str(md5_path(folder / path))
+    cached = folder / CACHE / md5[:2] / md5[2:]
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / path, cached)
+    return {"path": path, "md5": md5, "size": cached.stat().st_size}
 
 
 def write_lock(folder: Path, *, seed: int = 0, epochs: int = 4) -> None:

@@ -1,7 +1,7 @@
 """How the labels of two versions differ: instance by instance, summed by class and by image, and why."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 
@@ -92,6 +92,17 @@ class Difference:
         return {change: sum(counts[change] for counts in self.by_class.values()) for change in Change}
 
     @property
+    def reasons(self) -> list[str]:
+        """What stands between the versions, in words: changes with an effect, then the inputs that changed."""
+        inputs = self.inputs.sentences() if self.inputs else []
+        return [str(cause) for cause in self.causes if cause.effective] + inputs
+
+    @property
+    def without_effect(self) -> list[str]:
+        """Changes that left all outputs as they were, in words."""
+        return [str(cause) for cause in self.causes if not cause.effective]
+
+    @property
     def other_outputs(self) -> list[str]:
         """Outputs of the stage that are not the same in both versions."""
         old, new = self.before.outs, self.after.outs
@@ -102,8 +113,29 @@ class Difference:
         """Whether both versions hold the same labels, their maps included."""
         return self.before.hash == self.after.hash and not self.changed_images
 
+    def sentences(self) -> list[str]:
+        """The sums that are not in the counts by class, in words."""
+        found = [f"{self.changed_images} of {self.images} images have changed labels."]
+        if self.moved_iou is not None:
+            found.append(f"Moved labels overlap with themselves by a mean IoU of {self.moved_iou:.3f}.")
+        if self.rescored:
+            found.append(f"{self.rescored} of {self.total[Change.UNCHANGED]} unchanged masks have another score.")
+        found += [
+            f"{count} went from {before} to {after}." for (before, after), count in self.class_changes.most_common()
+        ]
+        if self.other_outputs and not self.changed_images:
+            found.append(f"The masks are the same, but these differ: {', '.join(self.other_outputs)}.")
+        return found
 
-def diff_versions(before: Artifacts, after: Artifacts, *, largest: int = 10, min_iou: float = 0.5) -> Difference:
+
+def diff_versions(
+    before: Artifacts,
+    after: Artifacts,
+    *,
+    largest: int = 10,
+    min_iou: float = 0.5,
+    visit: Callable[[ImageDiff], None] | None = None,
+) -> Difference:
     """Compare the labels of two versions of one stage, image by image.
 
     Args:
@@ -111,6 +143,7 @@ def diff_versions(before: Artifacts, after: Artifacts, *, largest: int = 10, min
         after: the other.
         largest: how many images to keep with their instances.
         min_iou: the least IoU of two masks that are one instance.
+        visit: is called with each image.
 
     Raises:
         InputError: the versions are of different stages, or an artifact is missing or of an older schema.
@@ -128,15 +161,26 @@ def diff_versions(before: Artifacts, after: Artifacts, *, largest: int = 10, min
         inputs=compare_inputs(before, after),
         by_class={name: dict.fromkeys(Change, 0) for name in names},
     )
-    images = (_added(result, image) for image in diff_images(before, after, min_iou=min_iou))
-    result.largest = [image for image in nlargest(largest, images, key=lambda image: image.changed) if image.is_changed]
+
+    def images() -> Iterator[ImageDiff]:
+        for image in diff_images(before, after, min_iou=min_iou):
+            _add(result, image)
+            if visit is not None:
+                visit(image)
+            yield image
+
+    result.largest = [
+        image for image in nlargest(largest, images(), key=lambda image: image.changed) if image.is_changed
+    ]
     return result
 
 
-def diff_images(before: Artifacts, after: Artifacts, *, min_iou: float = 0.5) -> Iterator[ImageDiff]:
-    """Every training image of both versions with what became of its instances, one at a time.
+def diff_images(
+    before: Artifacts, after: Artifacts, *, min_iou: float = 0.5, only: Collection[str] | None = None
+) -> Iterator[ImageDiff]:
+    """Every training image of both versions, or those of some image_ids, with what became of its instances.
 
-    Memory does not grow with the number of images as long as both versions have them in the same order.
+    One image at a time: memory does not grow with their number as long as both versions have them in the same order.
     """
     stage = before.version.stage
     records = before.training_images, after.training_images
@@ -148,6 +192,9 @@ def diff_images(before: Artifacts, after: Artifacts, *, min_iou: float = 0.5) ->
     names = class_names(before.categories, after.categories)
     lookups = [_class_indices(artifacts.categories, names) for artifacts in (before, after)]
     for pair in pair_images(*records):
+        image_id = next(record.image_id for record in pair if record is not None)
+        if only is not None and image_id not in only:
+            continue
         old, new = (
             _Side.of(record, {} if record is None else stream.take(record.row), lookup)
             for record, stream, lookup in zip(pair, streams, lookups, strict=True)
@@ -155,10 +202,16 @@ def diff_images(before: Artifacts, after: Artifacts, *, min_iou: float = 0.5) ->
         pairs = match_instances(old.masks, new.masks, min_iou=min_iou)
         largest_px = max(side.masks.height * side.masks.width for side in (old, new))
         yield ImageDiff(
-            image_id=next(record.image_id for record in pair if record is not None),
+            image_id=image_id,
             instances=[_instance_diff(each, old, new, names) for each in pairs],
             changed=sum(each.changed_px for each in pairs) / largest_px,
         )
+
+
+def sizes(counts: Mapping[Change, int]) -> tuple[int, int]:
+    """The number of instances before and after, from their numbers by what became of them."""
+    before = sum(count for change, count in counts.items() if change is not Change.APPEARED)
+    return before, before - counts[Change.VANISHED] + counts[Change.APPEARED]
 
 
 def class_names(before: Sequence[Category], after: Sequence[Category]) -> list[str]:
@@ -207,8 +260,8 @@ def _instance_diff(pair: Pair, before: _Side, after: _Side, names: Sequence[str]
     )
 
 
-def _added(result: Difference, image: ImageDiff) -> ImageDiff:
-    """Add an image to the sums, and give it on."""
+def _add(result: Difference, image: ImageDiff) -> None:
+    """Add an image to the sums."""
     result.images += 1
     result.changed_images += image.is_changed
     for each in image.instances:
@@ -222,4 +275,3 @@ def _added(result: Difference, image: ImageDiff) -> ImageDiff:
                 result.moved_iou = known + (each.iou - known) / result.total[Change.MOVED]
             case Change.CLASS_CHANGED:
                 result.class_changes[str(each.before_class), str(each.after_class)] += 1
-    return image

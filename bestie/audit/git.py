@@ -62,6 +62,10 @@ class Git:
         experiments = {sha: name for name, sha in self.experiments().items()}
         return self._log("HEAD", "--branches", "--tags", "--remotes", *experiments, path=path, experiments=experiments)
 
+    def history(self, path: str) -> list[Commit]:
+        """The commits up to HEAD that changed `path`, the newest first."""
+        return [] if self.resolve("HEAD") is None else self._log("HEAD", path=path, experiments={})
+
     def commit(self, sha: str) -> Commit:
         """One commit by its hash."""
         experiments = {each: name for name, each in self.experiments().items()}

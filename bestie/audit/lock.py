@@ -20,7 +20,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class StageRun:
     """One stage: `deps` and `outs` are MD5 hashes by path, those of folders end in ".dir".
 
-    `params` has the keys of `params.yaml` in full ("train_pam.epochs"), lists as they are.
+    `params` has the keys of `params.yaml` in full ("train_pam.epochs"), lists as they are. `sizes` are bytes of the
+    outputs, where they are recorded.
     """
 
     name: str
@@ -28,13 +29,19 @@ class StageRun:
     params: Mapping[str, Any]
     deps: Mapping[str, str]
     outs: Mapping[str, str]
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Lock:
     """The stages of one `dvc.lock` by name."""
 
-    stages: Mapping[str, StageRun]
+    stages: Mapping[str, StageRun] = field(default_factory=dict)
+
+    @property
+    def outs(self) -> dict[str, str]:
+        """The hashes of all outputs by path."""
+        return {path: md5 for run in self.stages.values() for path, md5 in run.outs.items()}
 
     def producer(self, path: str) -> StageRun | None:
         """The stage that writes a file, or the folder that holds it."""
@@ -135,6 +142,7 @@ def _stage_run(name: str, entry: Mapping[str, Any]) -> StageRun:
         params=params,
         deps=_hashes(entry.get("deps", ())),
         outs=_hashes(entry.get("outs", ())),
+        sizes={out["path"]: out["size"] for out in entry.get("outs", ()) if "size" in out},
     )
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bestie.audit.diff import Difference
+from bestie.audit.diff import Difference, sizes
 from bestie.audit.findings import Finding
 from bestie.audit.log import LogEntry
 from bestie.audit.matching import Change
@@ -68,16 +68,8 @@ def print_difference(console: Console, difference: Difference) -> None:
         _line(console, f"{name:<{INDENT}}{version.hash} of {version.stage}, {_where(version)}")
     _print_causes(console, difference)
     _print_classes(console, difference)
-    total = difference.total
-    _line(console, f"{difference.changed_images} of {difference.images} images have changed labels.")
-    if difference.moved_iou is not None:
-        _line(console, f"Moved labels overlap with themselves by a mean IoU of {difference.moved_iou:.3f}.")
-    if difference.rescored:
-        _line(console, f"{difference.rescored} of {total[Change.UNCHANGED]} unchanged masks have another score.")
-    for (before, after), count in difference.class_changes.most_common():
-        _line(console, f"{count} went from {before} to {after}.")
-    if difference.other_outputs and not difference.changed_images:
-        _line(console, f"The masks are the same, but these differ: {', '.join(difference.other_outputs)}.")
+    for sentence in difference.sentences():
+        _line(console, sentence)
     if difference.is_empty:
         _line(console, "Both versions hold the same labels.")
     _print_largest(console, difference)
@@ -121,10 +113,7 @@ def print_findings(console: Console, version: Version, findings: list[Finding]) 
 
 
 def _print_causes(console: Console, difference: Difference) -> None:
-    inputs = difference.inputs.sentences() if difference.inputs else []
-    effective = [str(cause) for cause in difference.causes if cause.effective] + inputs
-    idle = [str(cause) for cause in difference.causes if not cause.effective]
-    for name, lines in (("why", effective), ("no effect", idle)):
+    for name, lines in (("why", difference.reasons), ("no effect", difference.without_effect)):
         if lines:
             _line(console, f"{name:<{INDENT}}" + ("\n" + " " * INDENT).join(lines))
     console.print()
@@ -134,9 +123,7 @@ def _print_classes(console: Console, difference: Difference) -> None:
     table = _table("class", "before", "after", *map(_words, Change))
     rows = {**difference.by_class, "all": difference.total}
     for name, counts in rows.items():
-        before = sum(counts[change] for change in Change if change is not Change.APPEARED)
-        after = before - counts[Change.VANISHED] + counts[Change.APPEARED]
-        cells = [str(number) if number else "." for number in (before, after, *(counts[change] for change in Change))]
+        cells = [str(number) if number else "." for number in (*sizes(counts), *(counts[change] for change in Change))]
         table.add_row(Text(name), *cells, style="bold" if name == "all" else None)
     console.print(table)
 

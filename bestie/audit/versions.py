@@ -17,6 +17,21 @@ MIN_HASH_DIGITS = 4
 
 
 @dataclass(frozen=True)
+class Run:
+    """What one `dvc.lock` records of all stages: at a commit, as an experiment, or in the workspace (`commit` None)."""
+
+    lock: Lock
+    commit: Commit | None = None
+
+    @property
+    def revision(self) -> str:
+        """The experiment, the first digits of the commit, or "workspace"."""
+        if self.commit is None:
+            return WORKSPACE
+        return self.commit.experiment or self.commit.sha[:7]
+
+
+@dataclass(frozen=True)
 class Version:
     """The labels that one stage wrote, at a commit, as an experiment, or in the workspace.
 
@@ -52,9 +67,7 @@ class Version:
     @property
     def revision(self) -> str:
         """The experiment, the first digits of the commit, or "workspace"."""
-        if self.commit is None:
-            return WORKSPACE
-        return self.commit.experiment or self.commit.sha[:7]
+        return Run(self.lock, self.commit).revision
 
     @property
     def files(self) -> dict[str, str]:
@@ -128,10 +141,10 @@ class History:
 
     def workspace(self, stage: str) -> Version:
         """The labels in the workspace. InputError where `dvc.lock` does not say what they were made from."""
-        path = self.root / LOCK
-        if not path.is_file():
+        path, run = self.root / LOCK, self.current()
+        if run is None:
             raise InputError(f"There is no {path}, so nothing says what the labels were made from. Run `dvc repro`.")
-        lock = self._parse(path.read_bytes(), str(path))
+        lock = run.lock
         if stage not in lock.stages:
             raise InputError(f"{path} has no run of {stage}. Run `dvc repro {stage}`.")
         found = {out: md5_path(self.root / out) for out in lock.stages[stage].outs}
@@ -146,15 +159,45 @@ class History:
         from HEAD.
         """
         head = self._committed("HEAD", stage)
-        if (self.root / LOCK).is_file() and stage in self._parse((self.root / LOCK).read_bytes(), LOCK).stages:
-            workspace = self.workspace(stage)
-            if head is None or workspace.hash != head.hash:
-                yield workspace, head
+        current = self.current()
+        workspace = None if current is None else self.of_run(current, stage)
+        if workspace is not None and (head is None or workspace.hash != head.hash):
+            yield workspace, head
         for commit in self._git.commits(LOCK):
             version = self._version(commit, stage)
             before = self._committed(commit.parents[0], stage) if version and commit.parents else None
             if version is not None and (before is None or before.hash != version.hash):
                 yield version, before
+
+    def current(self) -> Run | None:
+        """What the workspace's `dvc.lock` records, None where there is none. InputError where it cannot be read."""
+        path = self.root / LOCK
+        return Run(self._parse(path.read_bytes(), str(path))) if path.is_file() else None
+
+    def head(self) -> Run | None:
+        """What the commit that is checked out records, which may be no stage; None before the first commit."""
+        sha = self._git.resolve("HEAD")
+        return None if sha is None else Run(self._readable_lock(sha) or Lock(), self._git.commit(sha))
+
+    def run_before(self) -> Run | None:
+        """The newest commit up to HEAD whose `dvc.lock` has other outputs than the workspace's.
+
+        None where there is none, or no `dvc.lock` in the workspace. InputError where that one cannot be read.
+        """
+        current = self.current()
+        for commit in self._git.history(LOCK) if current else ():
+            lock = self._readable_lock(commit.sha)
+            if current and lock is not None and lock.outs != current.lock.outs:
+                return Run(lock, commit)
+        return None
+
+    def of_run(self, run: Run, stage: str) -> Version | None:
+        """The labels that a stage wrote in a run; None where the run did not come to it."""
+        if stage not in run.lock.stages:
+            return None
+        if run.commit is None:
+            return self.workspace(stage)
+        return Version(stage, run.lock, lineage(run.lock, stage), run.commit)
 
     def names(self) -> list[str]:
         """What `resolve` takes, for completion: the workspace, experiments, branches, tags and hashes."""
@@ -187,14 +230,16 @@ class History:
         return None if sha is None else self._version(self._git.commit(sha), stage)
 
     def _version(self, commit: Commit, stage: str) -> Version | None:
+        lock = self._readable_lock(commit.sha)
+        return None if lock is None else self.of_run(Run(lock, commit), stage)
+
+    def _readable_lock(self, sha: str) -> Lock | None:
+        """The lock of a commit; None where there is none, or it cannot be read, which `skipped` then says."""
         try:
-            lock = self._lock(commit.sha)
+            return self._lock(sha)
         except InputError as error:
             self.skipped.append(str(error))
             return None
-        if lock is None or stage not in lock.stages:
-            return None
-        return Version(stage, lock, lineage(lock, stage), commit)
 
     def _lock(self, sha: str) -> Lock | None:
         text = next(self._git.read(LOCK, [sha]))

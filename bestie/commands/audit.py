@@ -31,8 +31,31 @@ def complete_version(incomplete: str) -> list[str]:
         return []
 
 
+def complete_stage(incomplete: str) -> list[str]:
+    """The stages that write labels, for the shell."""
+    from bestie.audit.versions import LABEL_STAGES
+
+    return [name for name in LABEL_STAGES if name.startswith(incomplete)]
+
+
+def complete_image(context: typer.Context, incomplete: str) -> list[str]:
+    """The images of the version that was typed before, for the shell."""
+    from bestie.audit.sources import Artifacts
+    from bestie.audit.versions import History
+    from bestie.errors import InputError
+
+    try:
+        images = Artifacts(History().resolve(context.params["version"])).images
+    except (InputError, KeyError):
+        return []
+    return [record.image_id for record in images if record.image_id.startswith(incomplete)]
+
+
 VERSION = "A branch, tag or commit, an experiment, the first digits of a version's hash, or `workspace`."
-Stage = Annotated[str | None, typer.Option(help="make_pseudo_labels or export_mrcnn: whose labels.")]
+Stage = Annotated[
+    str | None,
+    typer.Option(help="make_pseudo_labels or export_mrcnn: whose labels.", autocompletion=complete_stage),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -114,7 +137,9 @@ def diff(
 @app.command()
 def show(
     version: Annotated[str, _version_argument()],
-    image: Annotated[str, typer.Argument(help="The image_id: a file name without its ending.")],
+    image: Annotated[
+        str, typer.Argument(help="The image_id: a file name without its ending.", autocompletion=complete_image)
+    ],
     stage: Stage = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The PNG to write.")] = None,
     as_json: AsJson = False,

@@ -7,31 +7,45 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bestie.commands.audit import complete_version
 from bestie.report import REPORT
 
 
 def report(
     out: Annotated[Path, typer.Option(help="The file to write.")] = REPORT,
     images: Annotated[int, typer.Option(min=1, help="How many images the gallery shows at most.")] = 240,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="The version to compare with, as `bestie audit` takes it; the last other committed run if left out.",
+            autocompletion=complete_version,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Say what was written as JSON.")] = False,
 ) -> None:
     """Write the last run as one HTML file: scores, pipeline, curves, errors, and a gallery of images.
 
     The file needs nothing else and sends no request anywhere. Of a large data set it shows a sample and says so.
 
-    Example: bestie report --out report.html
+    Example: bestie report --against HEAD~1
     """
     from bestie.artifacts.atomic import atomic_output
     from bestie.report.content import collect
     from bestie.report.page import format_bytes, render
     from bestie.settings import load_settings
 
-    content = collect(Path(), state=load_settings().state, max_images=images)
+    content = collect(Path(), state=load_settings().state, max_images=images, against=against)
     with atomic_output(out) as partial:
         partial.write_text(render(content), encoding="utf-8")
     gallery = content.gallery
     if as_json:
-        said = {"path": str(out), "bytes": out.stat().st_size, "images": gallery.shown, "of_images": gallery.total}
+        said = {
+            "path": str(out),
+            "bytes": out.stat().st_size,
+            "images": gallery.shown,
+            "of_images": gallery.total,
+            "against": content.setting.other and content.setting.other.revision,
+        }
         print(json.dumps(said))
         return
     size = format_bytes(out.stat().st_size)

@@ -17,10 +17,11 @@ from bestie.params_file import parse, read_yaml
 from bestie.report.analysis import PER_BUCKET, analyse_tables, rows_with_truth
 from bestie.report.breakdowns import BarTable, ErrorRow, class_tables, error_rows, size_table
 from bestie.report.charts import Drawing
-from bestie.report.committed import CommittedRun, find_run_before, head_revision
+from bestie.report.comparison import Setting, find_setting
 from bestie.report.curves import evolution_curves, precision_recall_curves, training_curves
 from bestie.report.gallery import Gallery, build_gallery
 from bestie.report.images import data_uri
+from bestie.report.label_changes import LabelChanges, class_names, compare_labels, largest_rows
 from bestie.report.pipeline import Pipeline, read_pipeline
 from bestie.report.sampling import BucketSample
 from bestie.report.scores import ScoreTable, Tile, score_table, score_tiles
@@ -39,8 +40,7 @@ class Content:
     dataset: Dataset
     split_sizes: dict[str, int]
     categories: tuple[Category, ...]
-    revision: str | None
-    before: CommittedRun | None
+    setting: Setting
     warnings: list[tuple[str, HealthWarning]]
     tiles: list[Tile]
     scores: ScoreTable | None
@@ -52,44 +52,47 @@ class Content:
     by_class: list[BarTable]
     by_size: BarTable | None
     errors: list[ErrorRow]
+    labels: list[LabelChanges]
     gallery: Gallery
     sheet: str | None
 
 
-def collect(repository: Path, *, state: Path, max_images: int) -> Content:
+def collect(repository: Path, *, state: Path, max_images: int, against: str | None = None) -> Content:
     """Read the run in a repository's `data/` folder.
 
     Args:
         repository: the folder with `params.yaml`, `data/` and, where DVC ran the stages, `dvc.yaml` and `dvc.lock`.
         state: the folder of the stages' durations, `Settings.state`.
         max_images: how many images the gallery shows at most.
+        against: the version to compare with, see `find_setting`.
 
     Raises:
-        InputError: the data set has not been prepared, or a file is damaged.
+        InputError: the data set has not been prepared, a file is damaged, or there is no such version.
     """
     data = repository / "data"
     records = read_images(data / IMAGES)
     categories = read_categories(data / CATEGORIES)
     params = repository / "params.yaml"
     dataset = parse(Dataset, read_yaml(params).get("dataset"), source=f"{params}: dataset")
-    before = find_run_before(repository)
+    setting = find_setting(repository, against)
+    other = setting.other
     metrics, classifier = _json(data / METRICS), _json(data / CLASSIFIER_METRICS)
-    old = {} if before is None else before.metrics
-    sample = _sample(records, max_images)
+    old = {} if other is None else other.metrics
+    sample, changed = _sample(records, max_images), BucketSample(PER_BUCKET)
+    labels = compare_labels(setting.history, other.run, records, changed) if setting.history and other else []
     known = rows_with_truth(data, records)
     tables = analyse_tables(data, records, known, num_classes=len(categories), sample=sample)
     return Content(
         dataset=dataset,
         split_sizes={split: sum(r.split == split for r in records) for split in ("train", "val")},
         categories=tuple(categories),
-        revision=head_revision(repository),
-        before=before,
+        setting=setting,
         warnings=read_warnings(data),
         tiles=score_tiles(
             metrics, classifier, old.get(f"data/{METRICS}", {}), old.get(f"data/{CLASSIFIER_METRICS}", {})
         ),
         scores=score_table(metrics, old.get(f"data/{METRICS}", {})),
-        pipeline=read_pipeline(repository, state, None if before is None else before.lock),
+        pipeline=read_pipeline(repository, state, None if other is None else other.run.lock),
         parameters=params.read_text(encoding="utf-8"),
         training=training_curves(data),
         evolution=evolution_curves(data, metrics),
@@ -97,14 +100,16 @@ def collect(repository: Path, *, state: Path, max_images: int) -> Content:
         by_class=class_tables(data),
         by_size=size_table(data),
         errors=error_rows(tables),
+        labels=labels,
         gallery=build_gallery(
             data,
             repository / dataset.image_root,
             records,
-            chosen=sample.choose(max_images),
+            chosen=sample.choose(max_images, _changed_first(labels, records, changed, max_images)),
             known=known,
             tables=tables,
-            categories=categories,
+            labels=labels,
+            categories=class_names(labels, [category.name for category in categories]),
         ),
         sheet=_sheet(data / SHEET),
     )
@@ -116,6 +121,14 @@ def _sample(records: list[ImageRecord], max_images: int) -> BucketSample:
     for record in records:
         sample.offer(record.split, record.row, record.image_id, limit=max_images)
     return sample
+
+
+def _changed_first(
+    labels: list[LabelChanges], records: list[ImageRecord], changed: BucketSample, max_images: int
+) -> list[int]:
+    """Images whose labels changed, half of what is shown at most: the largest changes, then some of each kind."""
+    half = (max_images + 1) // 2
+    return changed.choose(half, largest_rows(labels, records)[:half])
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bestie.artifacts.instances import decode_mask
-from bestie.datasets.base import Category, ImageRecord, read_image
+from bestie.datasets.base import ImageRecord, read_image
 from bestie.error_analysis import read_images_of
 from bestie.metrics.errors import ImageErrors, Verdict, find_errors
 from bestie.metrics.masks import MaskTable
@@ -14,6 +14,7 @@ from bestie.pictures.scaling import fitted_size
 from bestie.progress import track
 from bestie.report.analysis import AnalysedTable
 from bestie.report.images import SIDE_PX, data_uri, path_data
+from bestie.report.label_changes import CHANGE_NAMES, ImageChanges, LabelChanges, read_changes
 from bestie.report.tables import TRUTH
 
 Entry = dict[str, Any]
@@ -24,12 +25,14 @@ class Gallery:
     """What the page's script builds the gallery from.
 
     `content` is plain JSON: `categories`, the names; `tables`; `images`, each with its picture, its true instances
-    and, by table, what was found. `shown` of `total` images are in it.
+    and, by table, what was found and what changed. `shown` of `total` images are in it; `changed` of these have
+    changed labels, by table.
     """
 
     content: Entry
     shown: int
     total: int
+    changed: dict[str, int]
 
 
 def build_gallery(
@@ -40,7 +43,8 @@ def build_gallery(
     chosen: Sequence[int],
     known: set[int],
     tables: Sequence[AnalysedTable],
-    categories: Sequence[Category],
+    labels: Sequence[LabelChanges],
+    categories: Sequence[str],
 ) -> Gallery:
     """Read and draw the chosen images.
 
@@ -51,7 +55,8 @@ def build_gallery(
         chosen: the rows to show.
         known: the rows of the images whose truth is known.
         tables: the tables to show.
-        categories: for their names.
+        labels: what changed in them.
+        categories: the names of the classes; those of the run's categories come first.
 
     Raises:
         InputError: an image is missing or is not the one indexed.
@@ -64,24 +69,31 @@ def build_gallery(
         )
         for each in tables
     }
-    images = []
-    for record in track(shown, "report: images"):
-        true_masks = truth.get(record.row)
-        images.append(
-            {
-                **_picture(root, record),
-                "truth": [] if true_masks is None else _true_entries(true_masks),
-                "tables": {
-                    key: _found(masks[record.row], true_masks) for key, masks in found.items() if record.row in masks
-                },
-            }
-        )
+    changes = {
+        each.table.key: read_changes(each, [r for r in shown if r.split == each.table.split], categories)
+        for each in labels
+        if each.difference is not None
+    }
+    images = [
+        {
+            **_picture(root, record),
+            "truth": [] if (true_masks := truth.get(record.row)) is None else _true_entries(true_masks),
+            "tables": {
+                key: _table_entry(masks[record.row], true_masks, changes.get(key, {}).get(record.row))
+                for key, masks in found.items()
+                if record.row in masks
+            },
+        }
+        for record in track(shown, "report: images")
+    ]
     content = {
-        "categories": [category.name for category in categories],
-        "tables": [_describe(each) for each in tables],
+        "categories": list(categories),
+        "tables": [{**_describe(each), "compared": each.table.key in changes} for each in tables],
+        "changes": [(change.value, name) for change, name in CHANGE_NAMES.items()],
         "images": images,
     }
-    return Gallery(content, len(shown), len(records))
+    changed = {key: sum(image.is_changed for image in each.values()) for key, each in changes.items()}
+    return Gallery(content, len(shown), len(records), changed)
 
 
 def _describe(each: AnalysedTable) -> Entry:
@@ -109,6 +121,16 @@ def _true_entries(masks: MaskTable) -> list[Entry]:
         {"category": int(category_id), "path": _outline(rle), **({"crowd": True} if crowd else {})}
         for category_id, rle, crowd in zip(masks.category_id, masks.rle, masks.is_crowd, strict=True)
     ]
+
+
+def _table_entry(masks: MaskTable, truth: MaskTable | None, changes: ImageChanges | None) -> Entry:
+    """One image in one table; where it was compared, with what became of each instance and what vanished."""
+    entry = _found(masks, truth)
+    if changes is not None:
+        for each, change in zip(entry["found"], changes.found, strict=True):
+            each |= change
+        entry |= {"vanished": changes.vanished, "changed": changes.share}
+    return entry
 
 
 def _found(masks: MaskTable, truth: MaskTable | None) -> Entry:

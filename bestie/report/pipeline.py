@@ -1,6 +1,5 @@
 """The pipeline as DVC recorded it: stages, what depends on what, the hash of what each wrote, what changed."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +8,12 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from bestie.audit.lock import LOCK, Lock, StageRun, parse_lock, short_hash
 from bestie.durations import Duration, read_durations
 from bestie.params_file import read_yaml
 from bestie.profiles import changes
 
 DIGITS = 8
-Lock = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,14 @@ class Output:
 
 
 @dataclass(frozen=True)
-class StageRun:
+class Stage:
     """One stage of the last run.
 
     Attributes:
         name: the stage's name.
         description: what it does.
         pool: the kind of worker that it wants, `cpu` or `gpu`.
-        digest: the first digits of a hash over all of its outputs; None: `dvc.lock` has no such stage.
+        digest: the short hash of its outputs, as in `bestie audit`; None: `dvc.lock` has no such stage.
         outputs: what it wrote.
         duration: of its last run on this machine; None: it never ran here.
         changed: what is not as in the version compared with, one line each.
@@ -53,7 +52,7 @@ class StageRun:
 class Pipeline:
     """Stages in an order in which they can run, and the edges that are not implied by others."""
 
-    stages: tuple[StageRun, ...]
+    stages: tuple[Stage, ...]
     edges: tuple[tuple[str, str], ...]
 
 
@@ -63,16 +62,17 @@ def read_pipeline(root: Path, state: Path, before: Lock | None = None) -> Pipeli
     Args:
         root: the folder with `dvc.yaml`, `params.yaml` and `dvc.lock`; without the last, no stage has a hash.
         state: the folder with the durations, `Settings.state`.
-        before: `dvc.lock` of the version to compare with.
+        before: the lock of the version to compare with.
 
     Raises:
-        InputError: one of the files is no YAML.
+        InputError: one of the files is not what it should be.
     """
     if not (root / "dvc.yaml").is_file():
         return None
     values = read_yaml(root / "params.yaml") if (root / "params.yaml").is_file() else {}
     declared = read_yaml(root / "dvc.yaml").get("stages", {})
-    lock = read_yaml(root / "dvc.lock") if (root / "dvc.lock").is_file() else {}
+    path = root / LOCK
+    lock = parse_lock(path.read_bytes(), str(path)) if path.is_file() else Lock()
     graph = _graph(declared, values)
     order = [*TopologicalSorter(graph).static_order()]
     order.sort(key=[*declared].index) if _is_sorted([*declared], graph) else None
@@ -81,50 +81,29 @@ def read_pipeline(root: Path, state: Path, before: Lock | None = None) -> Pipeli
     return Pipeline(tuple(stages), tuple(_needed_edges(graph)))
 
 
-def _stage(
-    name: str, declared: Mapping[str, Any], lock: Lock, before: Lock | None, duration: Duration | None
-) -> StageRun:
-    entry = lock.get("stages", {}).get(name, {})
-    outputs = tuple(
-        Output(out["path"], str(out.get("md5", ""))[:DIGITS], out.get("size")) for out in entry.get("outs", ())
-    )
-    old = None if before is None else before.get("stages", {}).get(name, {})
-    return StageRun(
+def _stage(name: str, declared: Mapping[str, Any], lock: Lock, before: Lock | None, duration: Duration | None) -> Stage:
+    run = lock.stages.get(name, StageRun(name, "", {}, {}, {}))
+    return Stage(
         name=name,
         description=str(declared.get("desc", "")),
         pool=str(declared.get("meta", {}).get("pool", "")),
-        digest=_digest(entry) if outputs else None,
-        outputs=outputs,
+        digest=short_hash(run.outs) if run.outs else None,
+        outputs=tuple(Output(path, md5[:DIGITS], run.sizes.get(path)) for path, md5 in run.outs.items()),
         duration=duration,
-        changed=() if old is None else tuple(_changes(old, entry)),
+        changed=() if before is None else tuple(_changes(before.stages.get(name), run)),
     )
 
 
-def _digest(entry: Mapping[str, Any]) -> str:
-    """The first digits of a hash over the paths and hashes of a stage's outputs."""
-    lines = sorted(f"{out['path']} {out.get('md5')}" for out in entry.get("outs", ()))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:DIGITS]
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
+def _changes(before: StageRun | None, after: StageRun) -> Iterable[str]:
     """What a person would call the cause: parameters, then code, then data."""
-    if not before:
+    if before is None:
         yield "new stage"
         return
-    for key, old, new in changes(_params(before), _params(after)):
+    for key, old, new in changes(before.params, after.params):
         yield f"{key}: {old} → {new}"
-    old_hashes, new_hashes = _hashes(before, "deps"), _hashes(after, "deps")
-    different = [path for path, digest in new_hashes.items() if old_hashes.get(path) != digest]
-    different += [path for path in old_hashes if path not in new_hashes]
+    different = [path for path, md5 in after.deps.items() if before.deps.get(path) != md5]
+    different += [path for path in before.deps if path not in after.deps]
     yield from sorted(different, key=lambda path: (not path.endswith(".py"), path))
-
-
-def _params(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for file in entry.get("params", {}).values() for key, value in file.items()}
-
-
-def _hashes(entry: Mapping[str, Any], kind: str) -> dict[str, str]:
-    return {each["path"]: each.get("md5", "") for each in entry.get(kind, ())}
 
 
 def _graph(declared: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, set[str]]:

@@ -6,7 +6,7 @@ That is a random choice which comes out the same each time, and its memory does 
 
 import hashlib
 import heapq
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 
 class BucketSample:
@@ -25,15 +25,15 @@ class BucketSample:
         else:
             heapq.heappushpop(heap, entry)
 
-    def choose(self, budget: int) -> list[int]:
-        """At most `budget` rows in ascending order: one of each bucket in turn, until all are used up."""
+    def choose(self, budget: int, taken: Collection[int] = ()) -> list[int]:
+        """At most `budget` rows in ascending order: those already taken, then one of each bucket in turn."""
         queues = [
             sorted(self._buckets[key], reverse=True) for key in sorted(self._buckets, key=lambda k: _hash(repr(k)))
         ]
-        chosen: set[int] = set()
+        chosen = set(taken)
         for turn in range(max(map(len, queues), default=0)):
             for queue in queues:
-                if len(chosen) == budget:
+                if len(chosen) >= budget:
                     return sorted(chosen)
                 if turn < len(queue):
                     chosen.add(queue[turn][1])

@@ -22,6 +22,11 @@ class InstanceTable:
     path: Path
     is_scored: bool
 
+    @property
+    def stage(self) -> str:
+        """The stage that writes it."""
+        return self.path.parts[0]
+
 
 TABLES = (
     InstanceTable("bestie", "BESTIE", "val", Path("evaluate/bestie.parquet"), True),

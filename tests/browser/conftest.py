@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.report_run import write_lock, write_run
+from tests.report_run import write_run, write_versions
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -31,7 +31,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a small run: 30 validation images with every fault in turn, 4 training images."""
+    """The report of a small run: 30 validation images with every fault in turn, 5 training images.
+
+    It is compared with a commit in which the labels of the first 4 of these were others.
+    """
     from contextlib import chdir
 
     from bestie.report.content import collect
@@ -39,8 +42,8 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("report")
     with chdir(folder):
-        write_run(folder, names=("cat", "<script>alert(1)</script>"), validation=30)
-        write_lock(folder)
+        write_run(folder, names=("cat", "<script>alert(1)</script>"), train=5, validation=30)
+        write_versions(folder)
     path = folder / "report.html"
     path.write_text(render(collect(folder, state=folder, max_images=100)), encoding="utf-8")
     return path

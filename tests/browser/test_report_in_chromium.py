@@ -44,7 +44,7 @@ def cards(page: Page) -> int:
 
 
 def show_only(page: Page, verdict: str) -> None:
-    page.locator(f".chip:has(input[value='{verdict}'])").click()
+    page.locator(f"#verdicts .chip:has(input[value='{verdict}'])").click()
 
 
 def test_the_gallery_filters_by_kind_of_error(page: Page):
@@ -66,15 +66,15 @@ def test_the_gallery_filters_by_class_and_by_name(page: Page):
     page.get_by_role("combobox", name="Class").select_option("cat")
     assert cards(page) == 0
     show_only(page, "")
-    page.get_by_role("searchbox", name="Image").fill("val_00010")
+    page.get_by_role("searchbox", name="Image").fill("val_00011")
     assert cards(page) == 1
 
 
 def test_each_table_has_its_own_images(page: Page):
     page.locator("#filters select[name=table]").select_option("Pseudo labels (training)")
-    expect(page.locator("#found")).to_have_text("4 of 4 images shown here match:")
+    expect(page.locator("#found")).to_have_text("5 of 5 images shown here match:")
     show_only(page, "missed")
-    assert cards(page) == 4
+    assert cards(page) == 5
 
 
 def test_a_number_in_the_table_of_errors_opens_its_images(page: Page):
@@ -121,19 +121,123 @@ def test_the_gallery_works_by_keyboard_alone(page: Page):
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Enter")
     viewer = page.get_by_role("dialog")
-    expect(viewer.locator("h3")).to_have_text("val_00004 (1 of 30)")
+    expect(viewer.locator("h3")).to_have_text("val_00005 (1 of 30)")
     page.keyboard.press("ArrowRight")
-    expect(viewer.locator("h3")).to_have_text("val_00005 (2 of 30)")
+    expect(viewer.locator("h3")).to_have_text("val_00006 (2 of 30)")
     page.keyboard.press("t")
     assert viewer.locator("path.truth").count() == 2
     page.keyboard.press("i")
     assert viewer.locator("path:not(.truth)").count() == 0
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
-    expect(viewer.locator("h3")).to_have_text("val_00004 (1 of 30)")
+    expect(viewer.locator("h3")).to_have_text("val_00005 (1 of 30)")
     page.keyboard.press("Escape")
     expect(viewer).to_be_hidden()
     expect(page.locator(".card").first).to_be_focused()
+
+
+#: What is drawn on the cards, without the samples of lines under them.
+DRAWN = ".card > .picture path"
+
+
+def show_changed(page: Page, change: str) -> None:
+    page.locator("#filters select[name=table]").select_option("Pseudo labels (training)")
+    page.locator(f"#changes .chip:has(input[value='{change}'])").click()
+
+
+@pytest.mark.parametrize(
+    ("change", "image"), [("vanished", 0), ("moved", 1), ("class_changed", 2), ("appeared", 3), ("unchanged", 0)]
+)
+def test_the_gallery_filters_by_change_since_the_other_version(page: Page, change: str, image: int):
+    show_changed(page, change)
+    expect(page.locator("#coloring select")).to_have_value("change")
+    shown = 2 if change == "unchanged" else 1
+    expect(page.locator("#found")).to_have_text(f"{shown} of 5 images shown here match:")
+    expect(page.locator(".card").first).to_contain_text(f"train_{image:05d}")
+    assert page.locator(f"{DRAWN}.{change.replace('_', '-')}:not(.faded):not(.earlier)").count() == shown
+    assert page.locator(f"{DRAWN}:not(.faded):not(.earlier)").count() == shown
+
+
+def test_each_change_has_a_line_of_its_own(page: Page):
+    page.locator("#filters select[name=table]").select_option("Pseudo labels (training)")
+    page.locator("#coloring select").select_option("changes")
+    styles = page.evaluate(
+        "['appeared', 'vanished', 'moved', 'class-changed', 'unchanged'].map((each) => getComputedStyle("
+        "document.querySelector(`.card > .picture path.${each}:not(.earlier)`)))"
+        ".map((style) => `${style.stroke} ${style.strokeDasharray}`)"
+    )
+    assert len(set(styles)) == 5
+    assert page.locator(f"{DRAWN}.earlier").count() == 2  # of the label that moved, of the one of another class
+    samples = page.locator("#changes .sample path")
+    assert samples.count() == 5
+    assert samples.evaluate_all("(all) => all.map((each) => getComputedStyle(each)).map((s) => s.stroke)") == [
+        style.rsplit(")", 1)[0] + ")" for style in styles
+    ]
+
+
+def test_changed_images_come_first_and_errors_are_seen_again_when_asked_for(page: Page):
+    show_changed(page, "")
+    page.locator("#coloring select").select_option("changes")
+    captions = page.locator(".card .caption")
+    expect(captions).to_contain_text([f"train_0000{row}" for row in (0, 2, 3, 1, 4)])
+    expect(page.locator("#changes-note")).to_be_visible()
+    show_only(page, "missed")
+    expect(page.locator("#coloring select")).to_have_value("verdict")
+    expect(captions).to_contain_text([f"train_0000{row}" for row in range(5)])
+    expect(page.locator("#changes-note")).to_be_hidden()
+
+
+def test_a_table_that_was_not_compared_cannot_be_asked_for_changes(page: Page):
+    show_changed(page, "moved")
+    page.locator("#filters select[name=table]").select_option("BESTIE (validation)")
+    expect(page.locator("#changes")).to_be_hidden()
+    expect(page.locator("#coloring")).to_be_hidden()
+    expect(page.locator("#found")).to_have_text("30 of 30 images shown here match, the first 24:")
+
+
+def test_a_number_in_the_table_of_changes_opens_its_images_and_the_viewer_says_what_changed(page: Page):
+    page.get_by_role("button", name="Pseudo labels, all classes, class changed: 1, show in the gallery").click()
+    expect(page.locator("#gallery-title")).to_be_in_viewport()
+    page.locator(".card").first.click()
+    viewer = page.get_by_role("dialog")
+    entry = viewer.locator("#instances li").first
+    expect(entry).to_contain_text("class changed, was <script>alert(1)</script>, IoU 1.00 with itself before")
+    assert viewer.locator("#large path.class-changed:not(.earlier)").count() == 1
+    page.keyboard.press("c")
+    expect(viewer.locator("#viewer-coloring")).to_have_value("verdict")
+    assert viewer.locator("#large path.correct").count() == 1
+    page.keyboard.press("Escape")
+
+
+def test_changes_are_chosen_by_keyboard(page: Page):
+    page.locator("#filters select[name=table]").select_option("Pseudo labels (training)")
+    page.locator("input[name=change]").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("input[name=change][value=vanished]")).to_be_checked()
+    assert cards(page) == 1
+    page.locator(".card").first.focus()
+    page.keyboard.press("Enter")
+    viewer = page.get_by_role("dialog")
+    assert viewer.locator("#large path.vanished").count() == 1
+    expect(viewer.locator("#instances")).to_contain_text("vanished")
+
+
+def test_the_scores_and_the_causes_refer_to_the_other_version(page: Page):
+    expect(page.locator("#summary .tile").first).to_contain_text("80.0")
+    expect(page.locator("#summary .tile .change").first).to_have_text("+10.0")
+    expect(page.locator("#labels")).to_contain_text("make_pseudo_labels.min_area_px: 60 -> 80")
+    expect(page.locator("#labels")).to_contain_text("4 of 5 images have changed labels.")
+
+
+def test_on_a_phone_changes_are_chosen_by_touch(open_page):
+    page = open_page(**PHONE, color_scheme="dark")
+    page.locator("#filters select[name=table]").select_option("Pseudo labels (training)")
+    page.locator("#changes .chip:has(input[value='moved'])").tap()
+    assert cards(page) == 1
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    heights = page.locator("#changes .chip span").evaluate_all("(all) => all.map((each) => each.offsetHeight)")
+    assert max(heights) >= 34
 
 
 def test_kinds_of_error_are_chosen_by_keyboard(page: Page):
@@ -182,10 +286,11 @@ def test_classes_are_sorted_by_a_column_and_the_threshold_is_chosen(page: Page):
 
 
 def test_a_stage_of_the_graph_opens_its_details(page: Page):
-    page.locator("svg.wide a[href='#stage-train_bestie']").click()
-    details = page.locator("#stage-train_bestie")
+    page.locator("svg.wide a[href='#stage-make_pseudo_labels']").click()
+    details = page.locator("#stage-make_pseudo_labels")
     expect(details).to_have_attribute("open", "")
-    expect(details.get_by_text("data/train_bestie/network.zarr")).to_be_visible()
+    expect(details.get_by_text("data/make_pseudo_labels/instances.parquet")).to_be_visible()
+    expect(details.get_by_text("make_pseudo_labels.min_area_px: 60 → 80")).to_be_visible()
 
 
 def test_it_follows_the_system_into_the_dark_and_back_by_its_button(open_page):
@@ -235,7 +340,7 @@ def test_on_a_phone_an_image_fills_the_screen_and_is_closed_by_touch(open_page):
     assert box is not None
     assert (box["width"], box["height"]) == (360, 740)
     viewer.get_by_role("button", name="Next image").tap()
-    expect(viewer.locator("h3")).to_have_text("val_00005 (2 of 30)")
+    expect(viewer.locator("h3")).to_have_text("val_00006 (2 of 30)")
     assert page.evaluate("document.getElementById('viewer').scrollWidth") <= 360
     viewer.get_by_role("button", name="Close").tap()
     expect(viewer).to_be_hidden()

@@ -6,7 +6,7 @@ import pytest
 
 from bestie.errors import InputError
 from flows import workspace
-from flows.versions import format_lock, outputs, parse_lock, short_hash
+from flows.versions import format_lock, outputs, parse_lock
 from tests import workspace as ws
 from tests.clones import Clone
 
@@ -100,8 +100,7 @@ def test_a_profile_replaces_what_params_yaml_holds():
     assert {"dataset.name: shapes -> smoke", "train_bestie.epochs: 16 -> 3"} <= set(changes)
 
 
-def test_a_lock_survives_a_round_trip_and_hashes_stand_for_outputs():
+def test_a_lock_survives_a_round_trip_and_its_outputs_are_listed():
     stages = {"prepare": {"cmd": "x", "outs": [{"path": "b", "md5": "2"}, {"path": "a", "md5": "1"}]}}
     assert parse_lock(format_lock(stages)) == stages
     assert outputs(stages, "prepare", "absent") == {"a": "1", "b": "2"}
-    assert short_hash({"a": "1", "b": "2"}) == short_hash({"b": "2", "a": "1"}) != short_hash({"a": "1"})

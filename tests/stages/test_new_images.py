@@ -162,7 +162,7 @@ def test_bad_input_is_one_message_and_leaves_nothing(
     monkeypatch.setattr(sys, "argv", ["bestie", *[image if each == "IMAGE" else each for each in arguments]])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
-    assert stopped.value.code == 1
+    assert stopped.value.code == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("bestie: ")
     assert message in last

@@ -179,6 +179,22 @@ def test_versions_are_completed(project: Project, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("audit diff HEAD wo", "workspace"),
+        ("report --against ma", "main"),
+        ("audit log --stage exp", "export_mrcnn"),
+        ("audit show HEAD smoke_00000", "smoke_000000"),
+    ],
+)
+def test_the_shell_completes_versions_stages_and_images(project: Project, typed: str, offered: str):
+    words = f"bestie {typed}"
+    environment = {"_BESTIE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    found = CliRunner().invoke(cli.app, [], prog_name="bestie", env=environment)
+    assert offered in found.stdout.split()
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["diff", "nowhere", "HEAD"], "bestie: 'nowhere' is no branch, tag, commit, experiment or version hash"),
@@ -197,7 +213,7 @@ def test_bad_input_is_one_message(
     monkeypatch.setattr(sys, "argv", ["bestie", "audit", *arguments])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
-    assert stopped.value.code == 1
+    assert stopped.value.code == 2
     stderr = capsys.readouterr().err
     assert stderr.startswith(message)
     assert len(stderr.splitlines()) == 1

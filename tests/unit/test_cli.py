@@ -93,7 +93,7 @@ def test_bad_input_is_one_message(
     monkeypatch.setattr(sys, "argv", ["bestie", *arguments])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
-    assert stopped.value.code == 1
+    assert stopped.value.code == 2
     stderr = capsys.readouterr().err
     assert stderr.startswith(message)
     assert len(stderr.splitlines()) == 1

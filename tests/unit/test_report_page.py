@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 from bestie import cli
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter
+from bestie.audit.objects import CACHE
 from bestie.errors import InputError
 from bestie.report.content import collect
 from bestie.report.page import render
-from tests.report_run import FOUND, write_lock, write_run
+from tests.report_run import FOUND, commit, git, write_label_lock, write_lock, write_run, write_versions
 
 EVIL = "<script>alert(1)</script>"
 QUOTES = "\"'><img src=x onerror=alert(2)>"
@@ -187,7 +188,84 @@ def test_before_prepare_it_says_what_to_do(tmp_path: Path):
 def test_the_command_says_what_it_wrote(run: Path):
     found = CliRunner().invoke(cli.app, ["report", "--json", "--images", "7"], catch_exceptions=False)
     said = json.loads(found.stdout)
-    assert said == {"path": "report.html", "bytes": Path("report.html").stat().st_size, "images": 7, "of_images": 12}
+    assert said == {
+        "path": "report.html",
+        "bytes": Path("report.html").stat().st_size,
+        "images": 7,
+        "of_images": 12,
+        "against": None,
+    }
     found = CliRunner().invoke(cli.app, ["report", "--out", "sub/page.html"], catch_exceptions=False)
     assert found.stdout.startswith("sub/page.html: 12 of 12 images")
     assert Path("sub/page.html").is_file()
+
+
+def labels_section(text: str) -> str:
+    """The words of the section on labels."""
+    section = re.search(r'<section id="labels".*?</section>', text, re.DOTALL)
+    return "" if section is None else " ".join(re.sub(r"<[^>]*>", " ", section[0]).split())
+
+
+def test_labels_are_compared_by_class_and_image_with_their_causes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path, train=5, validation=1)
+    revision = write_versions(tmp_path)
+    text = page(tmp_path)
+    said = labels_section(text)
+    assert "make_pseudo_labels.min_area_px: 60 -&gt; 80" in said
+    # class, before, now, appeared, vanished, moved, class changed, unchanged
+    assert "all classes 5 5 1 1 1 1 2" in said
+    assert "cat 3 4 1 0 1 0 2" in said
+    assert "dog 2 1 0 1 0 1 0" in said
+    assert "4 of 5 images have changed labels." in said
+    assert f"changes are against <code>{revision}</code>" in text
+    tables = [image["tables"]["pseudo_labels"] for image in gallery(text)["images"] if image["split"] == "train"]
+    changes = [[each["change"] for each in (*table["found"], *table["vanished"])] for table in tables]
+    assert changes == [["unchanged", "vanished"], ["moved"], ["class_changed"], ["appeared"], ["unchanged"]]
+    assert tables[0]["vanished"][0]["category"] == 2
+    assert tables[1]["found"][0]["overlap"] == pytest.approx(18 / 22, abs=0.01)
+    assert (tables[2]["found"][0]["was"], tables[2]["found"][0]["category"]) == (2, 1)
+    assert [table["changed"] > 0 for table in tables] == [True, True, True, True, False]
+
+
+def test_images_with_changed_labels_are_half_of_a_sample_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path, train=40, validation=20)
+    write_versions(tmp_path)
+    changed = {f"train_{row:05d}" for row in range(4)}
+    for budget, expected in ((6, 3), (20, 4)):
+        text = page(tmp_path, max_images=budget)
+        shown = {image["id"] for image in gallery(text)["images"]}
+        assert len(shown) == budget
+        assert len(shown & changed) >= expected
+        assert "after images whose\nlabels changed: half of the sample at most" in text
+        assert f"The gallery shows {len(shown & changed)} of these images." in labels_section(text)
+
+
+def test_labels_that_cannot_be_read_are_a_sentence_on_the_page(run: Path):
+    revision = write_versions(run)
+    lock = git(run, "show", "HEAD:dvc.lock")
+    found = re.search(r"outs:\s+- md5: (\w+)\s+path: data/make_pseudo_labels", lock)
+    assert found is not None
+    stored = run / CACHE / found[1][:2] / found[1][2:]
+    older = INSTANCES.remove(INSTANCES.get_field_index("rle"))
+    with TableWriter(stored, older):
+        pass
+    assert (
+        f"They cannot be compared: data/make_pseudo_labels/instances.parquet of {revision} has no column rle. It was "
+        "written by other code than this"
+    ) in labels_section(page(run))
+    stored.unlink()
+    assert f"of {revision} (md5 {found[1]}) is not in the cache. Run `dvc push`" in labels_section(page(run))
+
+
+def test_equal_labels_and_absent_ones_are_said(run: Path):
+    write_lock(run)
+    git(run, "init", "--quiet")
+    first = commit(run, "dvc.lock")
+    write_label_lock(run, min_area_px=60)
+    commit(run, "dvc.lock")
+    text = render(collect(run, state=run, max_images=9, against="HEAD"))
+    assert "Both versions hold the same labels." in labels_section(text)
+    assert "the version that was\nasked for" in text
+    assert f"They cannot be compared: {first} has no run of make_pseudo_labels." in labels_section(page(run))

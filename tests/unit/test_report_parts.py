@@ -1,25 +1,20 @@
 """Parts of the report: the pipeline, the run before, scores and their change, the sample."""
 
 import json
-import os
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
 
+from bestie.audit.versions import History
 from bestie.durations import record_duration
-from bestie.report.committed import find_run_before, head_revision
+from bestie.errors import InputError
+from bestie.report.comparison import OtherRun, find_setting
 from bestie.report.page import format_bytes, format_seconds
 from bestie.report.pipeline import read_pipeline
 from bestie.report.sampling import BucketSample
 from bestie.report.scores import Score, score_table, score_tiles
-from tests.report_run import write_lock, write_run
-
-ENVIRONMENT = {
-    **os.environ,
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    **{f"GIT_{role}_{key}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")},
-}
+from tests.report_run import commit, git, write_label_lock, write_lock, write_run
 
 
 @pytest.fixture
@@ -31,15 +26,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def git(folder: Path, *arguments: str) -> str:
-    ended = subprocess.run(["git", *arguments], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True)
-    return ended.stdout.strip()
-
-
-def commit(folder: Path, name: str = "dvc.lock") -> str:
-    git(folder, "add", name)
-    git(folder, "commit", "--quiet", "--message", name)
-    return git(folder, "rev-parse", "--short", "HEAD")
+def other_run(folder: Path, against: str | None = None) -> OtherRun:
+    found = find_setting(folder, against).other
+    assert found is not None
+    return found
 
 
 def test_edges_are_those_of_the_method_without_what_others_imply(run: Path):
@@ -78,11 +68,9 @@ def test_a_stage_has_a_hash_of_its_outputs_and_its_duration(run: Path):
 
 def test_what_changed_is_named_parameters_first(run: Path):
     write_lock(run, seed=1, epochs=4)
-    commit(run)
+    commit(run, "dvc.lock")
     write_lock(run, seed=2, epochs=6)
-    before = find_run_before(run)
-    assert before is not None
-    pipeline = read_pipeline(run, run / ".bestie", before.lock)
+    pipeline = read_pipeline(run, run / ".bestie", other_run(run).run.lock)
     assert pipeline is not None
     changed = {stage.name: stage.changed for stage in pipeline.stages}
     assert changed["train_bestie"] == ("train_bestie.epochs: 4 → 6", "bestie/network.py")
@@ -96,17 +84,18 @@ def test_without_dvc_there_is_no_pipeline(run: Path):
 
 def test_the_run_before_is_the_last_commit_with_other_outputs(run: Path):
     write_lock(run, seed=1)
-    oldest = commit(run)
+    oldest = commit(run, "dvc.lock")
     write_lock(run, seed=2)
-    other = commit(run)
+    other = commit(run, "dvc.lock")
     write_lock(run, seed=3)
-    newest = commit(run)
-    assert head_revision(run) == newest
-    found = find_run_before(run)
-    assert found is not None
-    assert found.revision == other
+    newest = commit(run, "dvc.lock")
+    setting = find_setting(run)
+    assert (setting.revision, setting.is_committed) == (newest, True)
+    assert other_run(run).revision == other
+    assert not other_run(run).is_chosen
     write_lock(run, seed=2)
-    assert find_run_before(run).revision == newest  # type: ignore[union-attr]
+    assert other_run(run).revision == newest
+    assert not find_setting(run).is_committed
     assert oldest != other
 
 
@@ -116,23 +105,53 @@ def test_its_metrics_come_from_the_cache(run: Path):
     text = (run / "dvc.lock").read_text(encoding="utf-8")
     entry = f"    - path: data/evaluate/metrics.json\n      md5: {digest}\n"
     (run / "dvc.lock").write_text(text + f"  evaluate:\n    cmd: x\n    outs:\n{entry}", encoding="utf-8")
-    commit(run)
+    commit(run, "dvc.lock")
     write_lock(run, seed=9)
-    assert find_run_before(run).metrics == {}  # type: ignore[union-attr]
     cached = run / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
     cached.parent.mkdir(parents=True)
     cached.write_text(json.dumps({"bestie": {"map50": 12.0}}))
-    found = find_run_before(run)
-    assert found is not None
-    assert found.metrics == {"data/evaluate/metrics.json": {"bestie": {"map50": 12.0}}}
+    assert other_run(run).metrics == {"data/evaluate/metrics.json": {"bestie": {"map50": 12.0}}}
+    assert other_run(run).problem is None
+    cached.write_text("{")
+    assert "is no valid JSON" in str(other_run(run).problem)
+
+
+def test_metrics_that_are_nowhere_are_a_problem_and_no_error(run: Path):
+    (run / ".dvc").mkdir()
+    (run / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    write_label_lock(run, min_area_px=60)
+    revision = commit(run, "dvc.lock")
+    (run / "data/evaluate/metrics.json").write_text("{}")
+    write_label_lock(run, min_area_px=60)
+    shutil.rmtree(run / ".dvc/cache")
+    found = other_run(run)
+    assert found.metrics == {}
+    assert f"data/evaluate/metrics.json of {revision} (md5 " in str(found.problem)
+    assert "is not in the cache. Run `dvc push` where it was made." in str(found.problem)
 
 
 def test_without_git_or_lock_there_is_no_run_before(run: Path, tmp_path_factory: pytest.TempPathFactory):
-    assert find_run_before(run) is None
+    assert find_setting(run).other is None
     alone = tmp_path_factory.mktemp("alone")
     write_lock(alone)
-    assert find_run_before(alone) is None
-    assert head_revision(alone) is None
+    assert find_setting(alone).other is None
+    assert find_setting(alone).revision is None
+
+
+def test_a_version_is_chosen_by_every_name_that_the_audit_knows(run: Path):
+    write_label_lock(run, min_area_px=60)
+    first = commit(run, "dvc.lock")
+    git(run, "tag", "v1")
+    write_label_lock(run, min_area_px=80)
+    commit(run, "dvc.lock")
+    version = History(run).resolve("v1").hash
+    for name in ("v1", first, "HEAD~1", version):
+        found = other_run(run, name)
+        assert found.is_chosen
+        assert found.run.lock.stages["make_pseudo_labels"].params == {"make_pseudo_labels.min_area_px": 60}
+    for name, message in (("nowhere", "'nowhere' is no branch"), ("workspace", "The report shows the workspace")):
+        with pytest.raises(InputError, match=message):
+            find_setting(run, name)
 
 
 def test_scores_have_their_change_and_undefined_ones_a_dash():

@@ -4,6 +4,8 @@ const filters = document.getElementById("filters");
 const cards = document.getElementById("cards");
 const more = document.getElementById("more");
 const verdicts = document.getElementById("verdicts");
+const changes = document.getElementById("changes");
+const coloring = filters.elements.coloring;
 let matching = [];
 let wanted = PAGE;
 
@@ -13,78 +15,100 @@ function currentFilter() {
     table: values.get("table"),
     category: Number(values.get("category")),
     verdict: values.get("verdict"),
+    change: values.get("change"),
+    coloring: values.get("coloring"),
     query: values.get("query").trim().toLowerCase(),
     truth: values.get("truth") === "on",
   };
 }
 
-// A mark matches by class and verdict; without either, every image of the table does, also an empty one.
-function markMatches(mark, { category, verdict }) {
-  return (!category || mark.category === category) && (!verdict || mark.verdict === verdict);
+// A mark matches by class, verdict and change; without any, every image of the table does, also an empty one.
+function markMatches(mark, { category, verdict, change }) {
+  if (category && mark.category !== category && mark.was !== category) return false;
+  return (!verdict || mark.verdict === verdict) && (!change || mark.change === change);
 }
 
 function imageMatches(image, filter) {
   if (!(filter.table in image.tables)) return false;
   if (filter.query && !image.id.toLowerCase().includes(filter.query)) return false;
-  if (!filter.category && !filter.verdict) return true;
-  if (!filter.verdict && image.truth.some((each) => each.category === filter.category)) return true;
+  if (!filter.category && !filter.verdict && !filter.change) return true;
+  if (!filter.verdict && !filter.change && image.truth.some((each) => each.category === filter.category)) return true;
   return marksOf(image, filter.table).some((mark) => markMatches(mark, filter));
 }
 
+// What cannot be asked of the chosen table is hidden, and asked for no longer.
+function adaptToTable() {
+  const table = tableOf(filters.elements.table.value);
+  fillColorings(coloring, table?.key, coloring.value);
+  for (const [group, known] of [[verdicts, table?.judged], [changes, table?.compared]]) {
+    if (!group) continue;
+    group.hidden = !known;
+    if (!known) group.querySelector("input").checked = true;
+  }
+}
+
 function update() {
+  adaptToTable();
   const filter = currentFilter();
-  const table = gallery.tables.find((each) => each.key === filter.table);
-  verdicts.hidden = !table?.judged;
   matching = gallery.images.filter((image) => imageMatches(image, filter));
+  if (filter.coloring === "change") {
+    const share = (image) => image.tables[filter.table].changed ?? 0;
+    matching.sort((a, b) => share(b) - share(a));
+  }
+  const note = document.getElementById("changes-note");
+  if (note) note.hidden = filter.coloring !== "change";
   const ofTable = gallery.images.filter((image) => filter.table in image.tables).length;
   document.getElementById("found").textContent =
     `${matching.length} of ${ofTable} images shown here match` + (matching.length > wanted ? `, the first ${wanted}:` : ":");
-  for (const small of verdicts.querySelectorAll("small")) {
-    const verdict = small.dataset.verdict;
-    small.textContent = gallery.images.filter((image) => imageMatches(image, { ...filter, verdict })).length;
+  for (const small of filters.querySelectorAll("small")) {
+    const asked = { ...filter, [small.dataset.name]: small.dataset.value };
+    small.textContent = gallery.images.filter((image) => imageMatches(image, asked)).length;
   }
   cards.replaceChildren(...matching.slice(0, wanted).map((image, index) => card(image, index, filter)));
   more.hidden = matching.length <= wanted;
 }
 
 function card(image, index, filter) {
-  const marks = marksOf(image, filter.table);
+  const marks = marksOf(image, filter.table).filter((mark) => mark[filter.coloring]);
   const button = document.createElement("button");
   button.type = "button";
   button.className = "card";
-  const narrowed = filter.category || filter.verdict;
+  const narrowed = filter.category || filter.verdict || filter.change;
   const { picture } = drawPicture(image, marks, {
     truth: filter.truth,
+    coloring: filter.coloring,
     matches: (mark) => !narrowed || markMatches(mark, filter),
   });
   const caption = text("span", "caption", image.id);
   const counts = text("span", "counts", "");
-  for (const verdict of ["correct", ...errorKinds]) {
-    const count = marks.filter((mark) => mark.verdict === verdict).length;
+  const names = filter.coloring === "change" ? changeNames : verdictNames;
+  const kinds = filter.coloring === "change" ? Object.keys(changeNames) : ["correct", ...errorKinds];
+  for (const kind of kinds) {
+    const count = marks.filter((mark) => mark[filter.coloring] === kind).length;
     if (!count) continue;
     const part = text("span", "", "");
-    part.append(key(verdict), `${count}`);
-    part.title = `${count} ${verdictNames[verdict]}`;
+    part.append(key(kind), `${count}`);
+    part.title = `${count} ${names[kind]}`;
     counts.append(part);
   }
   const said = [...counts.children].map((part) => part.title).join(", ");
   button.setAttribute("aria-label", `${image.id}${said ? `: ${said}` : ""}`);
   caption.append(counts);
   button.append(picture, caption);
-  button.addEventListener("click", () => viewer.open(matching, index, filter.table));
+  button.addEventListener("click", () => viewer.open(matching, index, filter.table, filter.coloring));
   const item = document.createElement("li");
   item.append(button);
   return item;
 }
 
-function chip(value, label) {
+function chip(name, value, label) {
   const made = document.createElement("label");
   made.className = "chip";
-  const input = Object.assign(document.createElement("input"), { type: "radio", name: "verdict", value });
+  const input = Object.assign(document.createElement("input"), { type: "radio", name, value });
   input.checked = value === "";
   const face = document.createElement("span");
   const count = document.createElement("small");
-  count.dataset.verdict = value;
+  Object.assign(count.dataset, { name, value });
   if (value) face.append(key(value));
   face.append(label, count);
   made.append(input, face);
@@ -108,11 +132,16 @@ cards.addEventListener("keydown", (event) => {
   target.focus();
 });
 
-for (const button of document.querySelectorAll("button[data-verdict]")) {
+for (const button of document.querySelectorAll("button[data-table]")) {
   button.addEventListener("click", () => {
+    const { table, verdict = "", change = "", category = "" } = button.dataset;
     filters.reset();
-    filters.elements.table.value = button.dataset.table;
-    filters.elements.verdict.value = button.dataset.verdict;
+    filters.elements.table.value = table;
+    filters.elements.category.value = category;
+    adaptToTable();
+    filters.elements.verdict.value = verdict;
+    if (changes) filters.elements.change.value = change;
+    coloring.value = change ? "change" : "verdict";
     restart();
     document.getElementById("gallery").scrollIntoView();
     filters.elements.table.focus({ preventScroll: true });
@@ -123,8 +152,19 @@ filters.elements.table.append(
   ...gallery.tables.map((table) => new Option(`${table.name} (${table.split === "val" ? "validation" : "training"})`, table.key)),
 );
 filters.elements.category.append(new Option("all classes", ""), ...gallery.categories.map((name, index) => new Option(name, index + 1)));
-verdicts.append(chip("", "anything"), chip("correct", "correct"), ...errorKinds.map((verdict) => chip(verdict, verdictNames[verdict])));
-filters.addEventListener("input", restart);
+verdicts.append(
+  chip("verdict", "", "anything"),
+  ...["correct", ...errorKinds].map((verdict) => chip("verdict", verdict, verdictNames[verdict])),
+);
+changes?.append(
+  chip("change", "", "anything"),
+  ...gallery.changes.map(([change, name]) => chip("change", change, name)),
+);
+// Colours show what was asked for last.
+filters.addEventListener("input", ({ target }) => {
+  if (target.name in { verdict: 1, change: 1 } && target.value) coloring.value = target.name;
+  restart();
+});
 filters.addEventListener("submit", (event) => event.preventDefault());
 more.addEventListener("click", () => {
   const first = wanted;

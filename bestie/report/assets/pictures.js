@@ -6,26 +6,48 @@ const verdictNames = {
   poor_mask: "poor mask", background: "background", ignored: "ignored", unjudged: "not judged",
 };
 const errorKinds = ["missed", "duplicate", "wrong_class", "poor_mask", "background"];
-const cssName = (verdict) => verdict.replace("_", "-");
+const changeNames = Object.fromEntries(gallery.changes);
+const cssName = (kind) => kind.replace("_", "-");
+const tableOf = (tableKey) => gallery.tables.find((each) => each.key === tableKey);
 
-// The marks of an image in one table: what was found, and the true objects that were missed.
+// The marks of an image in one table: what was found, the true objects that were missed, and the labels of the other
+// version that vanished. A mark has a verdict, a change, or both.
 function marksOf(image, tableKey) {
   const table = image.tables[tableKey];
   if (!table) return [];
   const found = table.found.map((each) => ({ verdict: "unjudged", ...each }));
   const missed = table.missed.map((index) => ({ ...image.truth[index], verdict: "missed" }));
-  return [...found, ...missed];
+  return [...found, ...missed, ...(table.vanished ?? [])];
 }
 
-function drawPicture(image, marks, { truth, matches }) {
+// The names of what colours can show of a table: its errors, and its changes where it was compared.
+function colorings(table) {
+  const found = table?.judged || !table?.compared ? [["verdict", "errors"]] : [];
+  return table?.compared ? [...found, ["change", "changes"]] : found;
+}
+
+function fillColorings(select, tableKey, wanted) {
+  const known = colorings(tableOf(tableKey));
+  select.replaceChildren(...known.map(([value, name]) => new Option(name, value)));
+  if (known.some(([value]) => value === wanted)) select.value = wanted;
+  select.parentElement.hidden = known.length < 2;
+}
+
+// Draws the marks that have what `coloring` shows; the paths are in the order of these marks.
+function drawPicture(image, marks, { truth, matches, coloring }) {
   const svg = element("svg", { viewBox: `0 0 ${image.width} ${image.height}`, "aria-hidden": "true" });
   svg.append(element("image", { href: image.src, width: image.width, height: image.height, preserveAspectRatio: "none" }));
   const paths = marks.map((mark) => {
-    const path = element("path", { d: mark.path, class: cssName(mark.verdict) });
+    const path = element("path", { d: mark.path, class: cssName(mark[coloring]) });
     path.classList.toggle("faded", !matches(mark));
     return path;
   });
-  svg.append(...paths);
+  const earlier = coloring === "change" ? marks.filter((mark) => mark.earlier) : [];
+  svg.append(...paths, ...earlier.map((mark) => {
+    const path = element("path", { d: mark.earlier, class: `${cssName(mark.change)} earlier` });
+    path.classList.toggle("faded", !matches(mark));
+    return path;
+  }));
   if (truth) svg.append(...image.truth.map((each) => element("path", { d: each.path, class: "truth" })));
   const picture = document.createElement("span");
   picture.className = "picture";
@@ -46,6 +68,12 @@ function text(tag, className, content) {
   return made;
 }
 
-function key(verdict) {
-  return text("span", `key ${cssName(verdict)}`, "");
+// A sample of how marks of a kind look: a change has its own style of line, an error its colour.
+function key(kind) {
+  if (!(kind in changeNames)) return text("span", `key ${cssName(kind)}`, "");
+  const svg = element("svg", { viewBox: "0 0 24 14", "aria-hidden": "true" });
+  svg.append(element("path", { d: "M2 2H22V12H2Z", class: cssName(kind) }));
+  const sample = text("span", "picture sample", "");
+  sample.append(svg);
+  return sample;
 }
