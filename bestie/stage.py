@@ -10,6 +10,7 @@ from bestie.durations import record_duration
 from bestie.errors import InputError
 from bestie.params import Dataset, Section
 from bestie.params_file import parse, read_yaml
+from bestie.processes import launched
 from bestie.progress import close_all
 from bestie.settings import Settings, load_settings
 
@@ -43,6 +44,8 @@ def run_stage(name: str, model: type[T], main: Callable[[Dataset, T, Settings], 
         close_all()
         print(f"{name}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    if launched():  # the process that started this one speaks for all
+        return
     seconds = time.monotonic() - started
     record_duration(settings.state, name, seconds)
     print(f"{name}: done in {seconds:.1f} s", file=sys.stderr)

@@ -6,9 +6,11 @@ import numpy as np
 
 from bestie.artifacts.instances import instance_rows
 from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.parts import own_rows, written_together
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_images, read_categories, read_images
 from bestie.datasets.base import ImageRecord
+from bestie.distributed import spread
 from bestie.params import Dataset, MakePseudoLabels
 from bestie.progress import track
 from bestie.settings import Settings
@@ -28,12 +30,16 @@ def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> Non
     cues = dict(iter_images(folder("extract_cues") / "cues.parquet", CUES))
     out = folder("make_pseudo_labels")
     arrays = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "center": ("uint8", 0)}
+    tables = {"instances.parquet": INSTANCES, "components.parquet": COMPONENTS}
+    rows = own_rows(records)
+    mine = [record for record in records if record.row in rows]
     with (
-        MapWriter(out / "maps.zarr", arrays, len(every), wsss.canvas_hw, {"sigma_px": params.sigma_px}) as maps,
-        TableWriter(out / "instances.parquet", INSTANCES) as instances,
-        TableWriter(out / "components.parquet", COMPONENTS) as components,
+        written_together(out, map_names=["maps.zarr"], tables=tables) as place,
+        MapWriter(place / "maps.zarr", arrays, len(every), wsss.canvas_hw, {"sigma_px": params.sigma_px}) as maps,
+        TableWriter(place / "instances.parquet", INSTANCES) as instances,
+        TableWriter(place / "components.parquet", COMPONENTS) as components,
     ):
-        for record in track(records, "make_pseudo_labels", as_json=settings.json_progress):
+        for record in track(mine, "make_pseudo_labels", as_json=settings.json_progress):
             labels = label_image(record, wsss, cues.get(record.row, NO_CUES), params, num_classes)
             write_maps(maps, record, labels, params, num_classes)
             found = labels.instances
@@ -96,4 +102,4 @@ def component_rows(record: ImageRecord, labels: Transfer) -> list[dict[str, Any]
 
 
 if __name__ == "__main__":
-    run_stage("make_pseudo_labels", MakePseudoLabels, main)
+    run_stage("make_pseudo_labels", MakePseudoLabels, spread(main, gpus=False))

@@ -26,9 +26,11 @@ from bestie.artifacts.tables import (
 )
 from bestie.datasets.base import ImageRecord
 from bestie.detections import group_instances, predict_images, table_rows
+from bestie.distributed import spread
 from bestie.inference import Instances
 from bestie.network import BestieNetwork
 from bestie.params import Dataset, TrainBestie
+from bestie.processes import end_helpers
 from bestie.refinement import refine
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
@@ -78,6 +80,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
             checkpoints=checkpoints,
             epoch_end=snapshots.take,
         )
+    end_helpers()
     out = folder("train_bestie")
     save_model(
         out / "network.zarr",
@@ -216,4 +219,4 @@ def evenly(records: list[ImageRecord], count: int) -> list[ImageRecord]:
 
 
 if __name__ == "__main__":
-    run_stage("train_bestie", TrainBestie, main)
+    run_stage("train_bestie", TrainBestie, spread(main))

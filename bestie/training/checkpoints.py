@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.processes import rank
 
 CODE = Path(__file__).parents[1]
 
@@ -42,7 +43,7 @@ def _place(file: Path) -> str:
 
 
 class Checkpoints:
-    """The last state of one training, written at most every `minutes`.
+    """The last state of one training, written at most every `minutes`, by the first of several processes.
 
     Args:
         folder: the parent of all checkpoints of a stage.
@@ -54,6 +55,8 @@ class Checkpoints:
         self.folder = folder / name
         self._minutes = minutes
         self._last = time.monotonic()
+        if rank() > 0:
+            return
         if folder.is_dir():
             for other in folder.iterdir():
                 if other.name != name:
@@ -66,14 +69,15 @@ class Checkpoints:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write tensors and plain values; the file before is replaced only when all is written."""
-        with atomic_output(self.folder / "state.pt") as partial:
-            torch.save(dict(state), partial)
+        if rank() == 0:
+            with atomic_output(self.folder / "state.pt") as partial:
+                torch.save(dict(state), partial)
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """The last state, or None. Nothing in it can run code."""
         path = self.folder / "state.pt"
-        return torch.load(path, weights_only=True) if path.is_file() else None
+        return torch.load(path, weights_only=True, map_location="cpu") if path.is_file() else None
 
     def remove(self) -> None:
         """The training has ended and its artifact is written."""
