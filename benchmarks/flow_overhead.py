@@ -47,8 +47,7 @@ def measure_way(way: str, folder: Path) -> Seconds:
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
     }
-    profile = [sys.executable, "-m", "bestie.cli", "profile", "smoke"]
-    subprocess.run(profile, cwd=clone, env=environment, check=True, capture_output=True)
+    measure(["-c", "from bestie.cli import main; main()", "profile", "smoke"], clone, environment)
     measure([*WAYS[way], "prepare"], clone, environment)
     return measure([*WAYS[way], "--force"], clone, environment)
 
