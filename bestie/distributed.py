@@ -32,7 +32,7 @@ from bestie.settings import Settings
 #: Processes wait this long for each other: a snapshot or a last join of files is one process's work.
 PATIENCE = timedelta(hours=2)
 #: An error that the first process sees too is said by it alone, and ends the others within this time.
-FIRST_SPEAKS_S = 3.0
+FIRST_SPEAKS_S = 10.0
 PR_SET_PDEATHSIG = 1
 
 T = TypeVar("T", bound=Section)
@@ -44,12 +44,13 @@ def spread(main: Main[T], *, gpus: bool = True) -> Main[T]:
 
     Args:
         main: says by `bestie.processes` which process does what.
-        gpus: a process for each GPU that is visible; False: several processes only where BESTIE_PROCESSES asks.
+        gpus: computes on GPUs, with a process for each that is visible; False: on the CPU alone, with several
+            processes only where BESTIE_PROCESSES asks.
     """
 
     def spread_main(dataset: Dataset, params: T, settings: Settings) -> None:
         if processes.launched():
-            with _joined(settings):
+            with _joined(on_gpus=gpus and _uses_gpus(settings)):
                 main(dataset, params, settings)
         elif (wanted := _wanted(params, settings, gpus=gpus)) > 1:
             _launch(wanted)
@@ -83,12 +84,19 @@ def replicate(module: nn.Module) -> nn.Module:
 
 
 def _wanted(params: Section, settings: Settings, *, gpus: bool) -> int:
-    """The number of processes: as set, or one a GPU, as many as divide a batch."""
-    if settings.processes or not gpus or settings.device not in ("auto", "cuda"):
+    """The number of processes: as set; on GPUs at most one each, and as many as divide a batch."""
+    if not (gpus and _uses_gpus(settings)):
         return settings.processes or 1
-    devices = max(1, torch.cuda.device_count())
-    batch_size = getattr(params, "batch_size", devices)
-    return max(number for number in range(1, devices + 1) if batch_size % number == 0)
+    if settings.device not in ("auto", "cuda"):  # one GPU by its name
+        return 1
+    devices = torch.cuda.device_count()
+    most = min(settings.processes or devices, devices)
+    batch_size = getattr(params, "batch_size", most)
+    return max(number for number in range(1, most + 1) if batch_size % number == 0)
+
+
+def _uses_gpus(settings: Settings) -> bool:
+    return settings.device != "cpu" and torch.cuda.is_available()
 
 
 def _launch(number: int) -> None:
@@ -117,13 +125,15 @@ def _launch(number: int) -> None:
 
 
 @contextmanager
-def _joined(settings: Settings) -> Iterator[None]:
+def _joined(*, on_gpus: bool) -> Iterator[None]:
     """Be a process of the group in the block; `HelperEnd` ends the block quietly."""
     _end_with_launcher()
-    on_gpu = settings.device != "cpu" and torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    if on_gpus:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        distributed.init_process_group("nccl", timeout=PATIENCE, device_id=device)
+    else:
+        distributed.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield
     except processes.HelperEnd:
@@ -132,8 +142,7 @@ def _joined(settings: Settings) -> Iterator[None]:
         if processes.rank() > 0:
             time.sleep(FIRST_SPEAKS_S)
         raise
-    finally:
-        distributed.destroy_process_group()
+    distributed.destroy_process_group()  # after an error the other processes may be gone, and the group is left alone
 
 
 def _end_with_launcher() -> None:

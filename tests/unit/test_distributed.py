@@ -61,7 +61,9 @@ def test_two_processes_train_as_one_does(tmp_path: Path):
         (Settings(), 4, 6, 3),
         (Settings(), 4, 5, 1),
         (Settings(device="cpu"), 4, 8, 1),
-        (Settings(device="cuda:1"), 4, 8, 1),
+        (Settings(device="cuda:1", processes=2), 4, 8, 1),
+        (Settings(processes=3), 4, 8, 2),
+        (Settings(processes=8), 4, 8, 4),
         (Settings(device="cpu", processes=2), 0, 8, 2),
     ],
 )
@@ -69,6 +71,7 @@ def test_there_is_a_process_a_gpu_or_as_many_as_are_asked_for(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, gpus: int, batch_size: int, expected: int
 ):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     assert _wanted(Batches(batch_size=batch_size), settings, gpus=True) == expected
     assert _wanted(Batches(batch_size=batch_size), settings, gpus=False) == max(1, settings.processes)
 
