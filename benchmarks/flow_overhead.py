@@ -1,8 +1,8 @@
 """What the flow costs over plain `dvc repro`: `python -m benchmarks.flow_overhead [STAGE ...]`.
 
-Runs the smoke profile both ways, all stages or those that STAGE is made from, in clones of the last commit in a temporary folder, and prints wall and processor
-time, their ratio, and the difference a stage. Other work on the machine stretches wall time, not processor time. A
-first run of `prepare` both ways, which is not counted, creates Prefect's database.
+Runs the smoke profile both ways, all stages or those that STAGE is made from, in clones of the last commit, and prints
+wall and processor time, their ratio, and the difference a stage. Other work on the machine stretches wall time, not
+processor time. A first run of `prepare` both ways, which is not counted, creates Prefect's database.
 """
 
 import os
