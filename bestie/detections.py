@@ -1,6 +1,6 @@
 """Instances of whole image lists: networks and detectors to instance tables, tables to metric columns."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,11 +25,14 @@ def predict_images(
     device: torch.device,
     precision: str,
     flip: bool,
+    rows: Collection[int] | None = None,
 ) -> Iterator[tuple[ImageRecord, Outputs]]:
-    """Full-size maps of each image, a batch of one, on `device`."""
-    for batch in padded_batches(records, root):
+    """Full-size maps of each image, or of those with `rows`, a batch of one, on `device`."""
+    for batch in padded_batches(records, root, rows=rows):
         outputs = predict_batch(network, batch.images, device=device, precision=precision, flip=flip)
-        yield from crop_outputs(outputs, batch)
+        for record, cropped in crop_outputs(outputs, batch):
+            if rows is None or record.row in rows:
+                yield record, cropped
 
 
 def crop_outputs(outputs: Outputs, batch: PaddedBatch) -> Iterator[tuple[ImageRecord, Outputs]]:

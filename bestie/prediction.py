@@ -1,6 +1,6 @@
 """Trained models on many images: batches padded to one canvas, outputs cropped back."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +27,14 @@ class PaddedBatch(NamedTuple):
     records: list[ImageRecord]
 
 
-def padded_batches(records: list[ImageRecord], root: Path, *, batch_size: int = BATCH_SIZE) -> Iterator[PaddedBatch]:
-    """The images in order; the canvas is the largest of all records, a multiple of `STRIDE_PX`."""
+def padded_batches(
+    records: list[ImageRecord], root: Path, *, batch_size: int = BATCH_SIZE, rows: Collection[int] | None = None
+) -> Iterator[PaddedBatch]:
+    """The images in order; the canvas is the largest of all records, a multiple of `STRIDE_PX`.
+
+    `rows` leaves batches out that hold none of them. The others stay as they are: an image's results depend, in their
+    last bits, on the batch that it is in.
+    """
     if not records:
         return
     height, width = (
@@ -37,6 +43,8 @@ def padded_batches(records: list[ImageRecord], root: Path, *, batch_size: int = 
     mean = torch.tensor(MEAN_RGB, dtype=torch.uint8).view(1, 3, 1, 1)
     for start in range(0, len(records), batch_size):
         group = records[start : start + batch_size]
+        if rows is not None and not any(record.row in rows for record in group):
+            continue
         images = mean.repeat(len(group), 1, height, width)
         for canvas, record in zip(images, group, strict=True):
             canvas[:, : record.height, : record.width] = image_tensor(root, record)

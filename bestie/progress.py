@@ -9,11 +9,13 @@ from weakref import WeakSet
 
 from tqdm import tqdm
 
+from bestie.processes import rank
+
 T = TypeVar("T")
 
 
 class Progress:
-    """Counts the steps of one long piece of work on standard error.
+    """Counts the steps of one long piece of work on standard error; of several processes the first one alone does.
 
     Args:
         description: what is done, in a few words.
@@ -32,11 +34,11 @@ class Progress:
             initial=done,
             unit=unit,
             file=sys.stderr,
-            disable=as_json,
+            disable=as_json or rank() > 0,
             mininterval=0.5 if sys.stderr.isatty() else 10,
             dynamic_ncols=True,
         )
-        self._json = as_json
+        self._json = as_json and rank() == 0
         self._description, self._total, self._done, self._first = description, total, done, done
         self._start = self._printed = time.monotonic()
         _open.add(self)

@@ -17,6 +17,7 @@ class Settings:
     Attributes:
         device: `auto` (cuda where there is one), `cpu`, `cuda`, `cuda:1`, ...
         workers: processes that load data; 0 loads in the training process.
+        processes: processes that share a stage; 0: one a GPU that is visible.
         checkpoint_minutes: longest time between two checkpoints of a training.
         state: folder for checkpoints, outside of DVC's outputs.
         json_progress: progress as one JSON object a line instead of a bar.
@@ -25,6 +26,7 @@ class Settings:
 
     device: str = "auto"
     workers: int = 0
+    processes: int = 0
     checkpoint_minutes: float = 5.0
     state: Path = Path(".bestie")
     json_progress: bool = False
@@ -41,6 +43,7 @@ def load_settings() -> Settings:
     return Settings(
         device=os.environ.get("BESTIE_DEVICE", default.device),
         workers=_number("BESTIE_WORKERS", default.workers),
+        processes=_number("BESTIE_PROCESSES", default.processes),
         checkpoint_minutes=_number("BESTIE_CHECKPOINT_MINUTES", default.checkpoint_minutes),
         state=Path(os.environ.get("BESTIE_STATE", default.state)),
         json_progress=os.environ.get("BESTIE_PROGRESS", "bar") == "json",

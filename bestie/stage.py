@@ -10,6 +10,7 @@ from bestie.durations import record_duration
 from bestie.errors import InputError
 from bestie.params import Dataset, Section
 from bestie.params_file import parse, read_yaml
+from bestie.processes import launched
 from bestie.progress import close_all
 from bestie.settings import Settings, load_settings
 from bestie.stopping import StoppedError, stoppable
@@ -48,6 +49,8 @@ def run_stage(name: str, model: type[T], main: Callable[[Dataset, T, Settings], 
         with stoppable():
             settings = load_settings()
             main(*load_section(name, model), settings)
+            if launched():  # the process that started this one speaks for all
+                return
             seconds = time.monotonic() - started
             record_duration(settings.state, name, seconds)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""GPU slots of a host: one stage a GPU, also across runs and workspaces."""
+"""GPU slots of a host: a stage holds one GPU, or as many as BESTIE_SLOT_GPUS says, also across runs and workspaces."""
 
 import fcntl
 import os
@@ -7,11 +7,13 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefect.concurrency.sync import concurrency
+
+from bestie.errors import InputError
 
 POLL_S = 1.0
 #: Seconds after which the server gives the slot of a killed process to another.
@@ -43,13 +45,31 @@ def gpus() -> list[str]:
     return listed.stdout.split() if listed.returncode == 0 else []
 
 
+def gpu_slots() -> list[list[str]]:
+    """The GPUs of this host in groups that a stage holds together; none without GPUs.
+
+    Raises:
+        InputError: BESTIE_SLOT_GPUS is neither `all` nor a number of GPUs that this host has.
+    """
+    names, size = gpus(), os.environ.get("BESTIE_SLOT_GPUS", "1")
+    if not names:
+        return []
+    each = len(names) if size == "all" else int(size) if size.isdecimal() else 0
+    if not 1 <= each <= len(names):
+        raise InputError(
+            f"environment variable BESTIE_SLOT_GPUS={size!r}: this host has {len(names)} GPUs; "
+            f"write `all` or a number from 1 to {len(names)}"
+        )
+    return [names[start : start + each] for start in range(0, len(names) - each + 1, each)]
+
+
 @contextmanager
 def slot_for(pool: str, wait: Callable[[float], None], *, on_worker: bool) -> Iterator[Slot]:
-    """Where a stage of a pool may compute: one GPU of this host for the pool `gpu`, anywhere else.
+    """Where a stage of a pool may compute: a slot of this host's GPUs for the pool `gpu`, anywhere else.
 
     Args:
         pool: `meta.pool` of the stage.
-        wait: called with seconds to wait while all GPUs are taken; may raise to give up.
+        wait: called with seconds to wait while all slots are taken; may raise to give up.
         on_worker: also hold a slot of the host's Prefect concurrency limit, which the UI shows.
     """
     if pool != "gpu":
@@ -69,23 +89,31 @@ def slot_for(pool: str, wait: Callable[[float], None], *, on_worker: bool) -> It
 
 @contextmanager
 def _first_free(wait: Callable[[float], None]) -> Iterator[Slot]:
-    """Hold the first free GPU. A host without GPUs has one slot, its processor.
+    """Hold the first free slot. A host without GPUs has one, its processor.
 
-    CUDA_VISIBLE_DEVICES of the slot names the GPU where there are several.
+    CUDA_VISIBLE_DEVICES of the slot names its GPUs where the host has several.
     """
-    names = gpus()
+    several = len(gpus()) > 1
     folder = Path(tempfile.gettempdir()) / f"bestie-gpu-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     while True:
-        for name in names or ["none"]:
-            descriptor = os.open(folder / f"{name.replace('/', '-')}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                if _try_lock(descriptor):
-                    yield Slot({"CUDA_VISIBLE_DEVICES": name} if len(names) > 1 else {}, (descriptor,))
+        for names in gpu_slots() or [["none"]]:
+            with ExitStack() as opened:
+                descriptors = tuple(opened.enter_context(_lock_file(folder, name)) for name in names)
+                if all(_try_lock(descriptor) for descriptor in descriptors):
+                    yield Slot({"CUDA_VISIBLE_DEVICES": ",".join(names)} if several else {}, descriptors)
                     return
-            finally:
-                os.close(descriptor)
         wait(POLL_S)
+
+
+@contextmanager
+def _lock_file(folder: Path, name: str) -> Iterator[int]:
+    """The lock of one GPU, so that slots of different sizes keep out of each other's way."""
+    descriptor = os.open(folder / f"{name.replace('/', '-')}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -10,15 +10,15 @@ from prefect.client.orchestration import get_client
 from bestie.errors import InputError
 from flows.graph import POOLS
 from flows.server import needed
-from flows.slots import gpus, limit_name
+from flows.slots import gpu_slots, limit_name
 
 #: How often a worker asks for work; a stage waits for at most this long.
 QUERY_S = "5"
 
 
 def set_gpu_limit() -> int:
-    """Give this host's concurrency limit one slot a GPU, and one where there is none; returns their number."""
-    slots = len(gpus()) or 1
+    """Give this host's concurrency limit its GPU slots, and one where there is no GPU; returns their number."""
+    slots = len(gpu_slots()) or 1
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(limit_name(), slots)
     return slots

@@ -4,9 +4,11 @@
 """
 
 from bestie.artifacts.coco_json import write_coco
+from bestie.artifacts.parts import own_rows, written_together
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
 from bestie.detections import group_instances, predict_images, table_rows
+from bestie.distributed import spread
 from bestie.params import Dataset, ExportMrcnn
 from bestie.progress import Progress
 from bestie.settings import Settings
@@ -23,10 +25,14 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
     categories = read_categories(folder("prepare") / "categories.parquet")
     network = load_network(folder("train_bestie") / "network.zarr").to(device)
     out = folder("export_mrcnn")
-    progress = Progress("export_mrcnn", len(records), unit="image", as_json=settings.json_progress)
-    with TableWriter(out / "instances.parquet", INSTANCES) as table:
+    rows = own_rows(records)
+    progress = Progress("export_mrcnn", len(rows), unit="image", as_json=settings.json_progress)
+    with (
+        written_together(out, tables={"instances.parquet": INSTANCES}) as place,
+        TableWriter(place / "instances.parquet", INSTANCES) as table,
+    ):
         predicted = predict_images(
-            network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip
+            network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip, rows=rows
         )
         for record, outputs in predicted:
             found = group_instances(
@@ -44,4 +50,4 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("export_mrcnn", ExportMrcnn, main)
+    run_stage("export_mrcnn", ExportMrcnn, spread(main))

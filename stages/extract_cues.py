@@ -6,6 +6,7 @@ people to look at.
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,12 +16,14 @@ from torch.nn import functional as F
 
 from bestie.artifacts.instances import cue_rows
 from bestie.artifacts.maps import MapWriter
+from bestie.artifacts.parts import own_rows, written_together
 from bestie.artifacts.schemas import CUES
-from bestie.artifacts.tables import TableWriter, read_categories, read_images, read_points
+from bestie.artifacts.tables import TableWriter, iter_rows, read_categories, read_images, read_points
 from bestie.backbones import normalize
 from bestie.classifier import Classifier, normalize_activation
 from bestie.cues import find_cues, smooth
 from bestie.datasets.base import Category, ImageRecord, Point
+from bestie.distributed import spread
 from bestie.health import HealthWarning, missing_cues, write_warnings
 from bestie.params import Dataset, ExtractCues
 from bestie.prediction import PaddedBatch, padded_batches
@@ -49,30 +52,34 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
     canvas_hw = tuple(
         -(-max(side) // STORED_STRIDE_PX) for side in zip(*((r.height, r.width) for r in every), strict=True)
     )
-    progress = Progress("extract_cues", len(records), unit="image", as_json=settings.json_progress)
+    rows = own_rows(records)
+    progress = Progress("extract_cues", len(rows), unit="image", as_json=settings.json_progress)
     spec = {"activation": ("uint8", 0, num_classes)}
     attributes = {"stride_px": STORED_STRIDE_PX, "scale": 255}
-    counts: Counter[int] = Counter()
-    maps = MapWriter(out / "activations.zarr", spec, len(every), canvas_hw, attributes)
-    with maps, TableWriter(out / "cues.parquet", CUES) as table:
-        for batch in padded_batches(records, dataset.image_root):
+    with (
+        written_together(out, map_names=["activations.zarr"], tables={"cues.parquet": CUES}) as place,
+        MapWriter(place / "activations.zarr", spec, len(every), canvas_hw, attributes) as maps,
+        TableWriter(place / "cues.parquet", CUES) as table,
+    ):
+        for batch in padded_batches(records, dataset.image_root, rows=rows):
             stored = activation_maps(classifier, batch, params, device, num_classes)
             for record, activation in zip(batch.records, stored, strict=True):
+                if record.row not in rows:
+                    continue
                 maps.write(record.row, "activation", shrink(activation))
                 given = None if points is None else points.get(record.row, np.zeros((0, 3)))
-                cues = cues_of(record, activation, params, given)
-                table.append_rows(cue_rows(record, cues))
-                counts.update(cue.category_id for cue in cues)
+                table.append_rows(cue_rows(record, cues_of(record, activation, params, given)))
                 progress.advance()
     progress.close()
-    write_warnings(out, find_warnings(records, categories, counts, given=points is not None))
+    write_warnings(out, find_warnings(records, categories, out / "cues.parquet", given=points is not None))
 
 
 def find_warnings(
-    records: list[ImageRecord], categories: list[Category], cues: Counter[int], *, given: bool
+    records: list[ImageRecord], categories: list[Category], table: Path, *, given: bool
 ) -> list[HealthWarning]:
-    """Classes without a cue; `cues` counts them by category_id."""
+    """Classes without a cue in the table of cues."""
     images = Counter(label for record in records for label in record.labels)
+    cues = Counter(row["category_id"] for row in iter_rows(table, CUES, ["category_id"]))
     return missing_cues(
         {each.name: images[each.category_id] for each in categories},
         {each.name: cues[each.category_id] for each in categories},
@@ -126,4 +133,4 @@ def cues_of(
 
 
 if __name__ == "__main__":
-    run_stage("extract_cues", ExtractCues, main)
+    run_stage("extract_cues", ExtractCues, spread(main))

@@ -1,15 +1,18 @@
 """Semantic knowledge transfer to pseudo centre and offset maps: `python -m stages.make_pseudo_labels`."""
 
 from collections import Counter, defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bestie.artifacts.instances import MAX_INSTANCES, instance_rows
 from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.parts import own_rows, written_together
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES
-from bestie.artifacts.tables import TableWriter, iter_images, read_categories, read_images
+from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
+from bestie.distributed import spread
 from bestie.errors import InputError
 from bestie.health import HealthWarning, missing_labels, write_warnings
 from bestie.params import Dataset, MakePseudoLabels
@@ -33,14 +36,17 @@ def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> Non
     wsss = MapReader(folder("import_wsss") / "maps.zarr")
     cues = dict(iter_images(folder("extract_cues") / "cues.parquet", CUES))
     out = folder("make_pseudo_labels")
-    verdicts: dict[int, Counter[str]] = defaultdict(Counter)
     arrays = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "center": ("uint8", 0)}
+    tables = {"instances.parquet": INSTANCES, "components.parquet": COMPONENTS}
+    rows = own_rows(records)
+    mine = [record for record in records if record.row in rows]
     with (
-        MapWriter(out / "maps.zarr", arrays, len(every), wsss.canvas_hw, {"sigma_px": params.sigma_px}) as maps,
-        TableWriter(out / "instances.parquet", INSTANCES) as instances,
-        TableWriter(out / "components.parquet", COMPONENTS) as components,
+        written_together(out, map_names=["maps.zarr"], tables=tables) as place,
+        MapWriter(place / "maps.zarr", arrays, len(every), wsss.canvas_hw, {"sigma_px": params.sigma_px}) as maps,
+        TableWriter(place / "instances.parquet", INSTANCES) as instances,
+        TableWriter(place / "components.parquet", COMPONENTS) as components,
     ):
-        for record in track(records, "make_pseudo_labels", as_json=settings.json_progress):
+        for record in track(mine, "make_pseudo_labels", as_json=settings.json_progress):
             labels = label_image(record, wsss, cues.get(record.row, NO_CUES), params, num_classes)
             if len(labels.instances.category_id) > MAX_INSTANCES:
                 raise InputError(f"{record.image_id} has more than {MAX_INSTANCES} pseudo labels; raise min_area_px")
@@ -52,15 +58,14 @@ def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> Non
                 instance_rows(record, masks, found.category_id, scores=found.score, centers_yx=centers_yx)
             )
             components.append_rows(component_rows(record, labels))
-            for category_id, status in zip(labels.components.category_id, labels.components.status, strict=True):
-                verdicts[int(category_id)][str(status)] += 1
-    write_warnings(out, find_warnings(records, categories, verdicts))
+    write_warnings(out, find_warnings(records, categories, out / "components.parquet"))
 
 
-def find_warnings(
-    records: list[ImageRecord], categories: list[Category], verdicts: dict[int, Counter[str]]
-) -> list[HealthWarning]:
-    """Classes without a pseudo label; `verdicts` counts components by category_id and status."""
+def find_warnings(records: list[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:
+    """Classes without a pseudo label, and what became of their components."""
+    verdicts: dict[int, Counter[str]] = defaultdict(Counter)
+    for row in iter_rows(table, COMPONENTS, ["category_id", "status"]):
+        verdicts[row["category_id"]][row["status"]] += 1
     images = Counter(label for record in records for label in record.labels)
     return missing_labels(
         {each.name: verdicts[each.category_id][Status.ACCEPTED] for each in categories},
@@ -120,4 +125,4 @@ def component_rows(record: ImageRecord, labels: Transfer) -> list[dict[str, Any]
 
 
 if __name__ == "__main__":
-    run_stage("make_pseudo_labels", MakePseudoLabels, main)
+    run_stage("make_pseudo_labels", MakePseudoLabels, spread(main, gpus=False))

@@ -26,10 +26,12 @@ from bestie.artifacts.tables import (
 )
 from bestie.datasets.base import ImageRecord
 from bestie.detections import group_instances, predict_images, table_rows
+from bestie.distributed import spread
 from bestie.health import collapsed_centers, write_warnings
 from bestie.inference import Instances
 from bestie.network import BestieNetwork
 from bestie.params import Dataset, TrainBestie
+from bestie.processes import end_helpers
 from bestie.refinement import refine
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
@@ -79,6 +81,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
             checkpoints=checkpoints,
             epoch_end=snapshots.take,
         )
+    end_helpers()
     out = folder("train_bestie")
     save_model(
         out / "network.zarr",
@@ -218,4 +221,4 @@ def evenly(records: list[ImageRecord], count: int) -> list[ImageRecord]:
 
 
 if __name__ == "__main__":
-    run_stage("train_bestie", TrainBestie, main)
+    run_stage("train_bestie", TrainBestie, spread(main))

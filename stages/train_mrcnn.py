@@ -4,8 +4,10 @@ from pathlib import Path
 
 from bestie.artifacts.metrics_json import write_history
 from bestie.artifacts.tables import read_categories, read_images
+from bestie.distributed import spread
 from bestie.errors import InputError
 from bestie.params import Dataset, TrainMrcnn
+from bestie.processes import end_helpers
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
 from bestie.training.checkpoints import Checkpoints, fingerprint
@@ -34,6 +36,7 @@ def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
     name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, inputs)
     checkpoints = Checkpoints(settings.state / "train_mrcnn", name, minutes=settings.checkpoint_minutes)
     history = train_detector(detector, samples, params, settings, device, checkpoints=checkpoints)
+    end_helpers()
     out = folder("train_mrcnn")
     save_model(out / "detector.zarr", detector, params, num_classes=num_classes, origin=origin)
     write_history(out / "history.parquet", out / "history.json", history)
@@ -41,4 +44,4 @@ def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("train_mrcnn", TrainMrcnn, main)
+    run_stage("train_mrcnn", TrainMrcnn, spread(main))

@@ -10,9 +10,11 @@ from bestie.artifacts.metrics_json import write_history, write_json
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.backbones import normalize
 from bestie.classifier import Classifier
+from bestie.distributed import replicate, spread
 from bestie.metrics import classification_map
 from bestie.params import Dataset, TrainPam
 from bestie.prediction import padded_batches
+from bestie.processes import end_helpers
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
 from bestie.training.checkpoints import Checkpoints, fingerprint
@@ -38,6 +40,7 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
     checkpoints = Checkpoints(settings.state / "train_pam", name, minutes=settings.checkpoint_minutes)
     loop = build_loop(classifier, samples, params, settings, device, checkpoints)
     history = [] if params.trained else loop.run()
+    end_helpers()
 
     scores = score(classifier, dataset, params, device, len(categories))
     out = folder("train_pam")
@@ -57,11 +60,13 @@ def build_loop(
 ) -> Loop:
     """Binary cross-entropy on logits; the first `plain_epochs` run without peak attention."""
 
+    replica = replicate(classifier)
+
     def step(batch: LabelledBatch, clock: Clock) -> dict[str, torch.Tensor]:
         classifier.attend(clock.epoch >= params.plain_epochs)
         images = normalize(batch.images.to(device, non_blocking=True))
         with autocast(device, params.precision):
-            logits = classifier(images.contiguous(memory_format=torch.channels_last))
+            logits = replica(images.contiguous(memory_format=torch.channels_last))
         labels = batch.labels.to(device, non_blocking=True)
         return {"total": F.binary_cross_entropy_with_logits(logits.float(), labels)}
 
@@ -108,4 +113,4 @@ def score(classifier: Classifier, dataset: Dataset, params: TrainPam, device: to
 
 
 if __name__ == "__main__":
-    run_stage("train_pam", TrainPam, main)
+    run_stage("train_pam", TrainPam, spread(main))

@@ -38,8 +38,9 @@ class MapSpec(NamedTuple):
 class MapWriter:
     """A context manager that writes a group of map arrays, atomically and a shard at a time.
 
-    One image is one chunk; a shard, one file, holds 256 of them or as many as 128 MiB take uncompressed. A
-    shard in which nothing but the fill value was written takes no file. Memory is one shard per array.
+    One image is one chunk; a shard, one file, holds 256 of them, or the power of two that 128 MiB take uncompressed,
+    so that shards of all arrays begin together every 256 rows. A shard in which nothing but the fill value was
+    written takes no file. Memory is one shard per array.
 
     Args:
         path: the group's folder, usually `*.zarr`.
@@ -251,7 +252,8 @@ def _create_array(group: Any, name: str, spec: MapSpec, n_rows: int, canvas_hw: 
     leading = () if spec.channels is None else (spec.channels,)
     chunk = (1, *leading, *canvas_hw)
     chunk_bytes = int(np.prod(chunk)) * np.dtype(spec.dtype).itemsize
-    shard_rows = min(SHARD_ROWS, max(1, SHARD_BYTES // chunk_bytes))
+    fitting = max(1, SHARD_BYTES // chunk_bytes)
+    shard_rows = min(SHARD_ROWS, 1 << (fitting.bit_length() - 1))
     return group.create_array(
         name,
         shape=(n_rows, *chunk[1:]),

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.processes import rank
 
 CODE = Path(__file__).parents[1]
 
@@ -43,7 +44,7 @@ def _place(file: Path) -> str:
 
 
 class Checkpoints:
-    """The last state of one training, written at most every `minutes`.
+    """The last state of one training, written at most every `minutes`, by the first of several processes.
 
     Args:
         folder: the parent of all checkpoints of a stage.
@@ -55,6 +56,8 @@ class Checkpoints:
         self.folder = folder / name
         self._minutes = minutes
         self._last = time.monotonic()
+        if rank() > 0:
+            return
         if folder.is_dir():
             for other in folder.iterdir():
                 if other.name != name:
@@ -67,9 +70,10 @@ class Checkpoints:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write tensors and plain values; the file before is replaced only when all is written."""
-        # Through a file of Python's, which tells of a full disk; torch's own writer only says that it failed.
-        with atomic_output(self.folder / "state.pt") as partial, partial.open("wb") as file:
-            torch.save(dict(state), file)
+        if rank() == 0:
+            # Through a file of Python's, which tells of a full disk; torch's own writer only says that it failed.
+            with atomic_output(self.folder / "state.pt") as partial, partial.open("wb") as file:
+                torch.save(dict(state), file)
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -82,7 +86,7 @@ class Checkpoints:
         if not path.is_file():
             return None
         try:
-            return torch.load(path, weights_only=True)
+            return torch.load(path, weights_only=True, map_location="cpu")
         except (RuntimeError, EOFError, OSError) as error:
             print(f"{path} is damaged and not used: the training starts anew ({error})", file=sys.stderr)
             return None

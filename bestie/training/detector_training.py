@@ -15,6 +15,7 @@ from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_images
 from bestie.datasets.base import ImageRecord
 from bestie.detector import detect, detector_targets
+from bestie.distributed import replicate
 from bestie.params import TrainMrcnn
 from bestie.settings import Settings
 from bestie.training.augment import jitter_colors
@@ -91,11 +92,13 @@ def train_detector(
 ) -> list[dict[str, float]]:
     """Train to the end and return the history, one row an epoch. InputError as `Loop.run`."""
 
+    replica = replicate(detector)
+
     def step(batch: list[Sample], _clock: Clock) -> dict[str, Tensor]:
         images = [image.to(device) for image, _ in batch]
         targets = [{name: each.to(device) for name, each in target.items()} for _, target in batch]
         with autocast(device, params.precision):
-            losses = detector(images, targets)
+            losses = replica(images, targets)
         losses = {name.removeprefix("loss_"): value.float() for name, value in losses.items()}
         return {"total": torch.stack(list(losses.values())).sum(), **losses}
 

@@ -1,6 +1,7 @@
 """Device, precision and memory settings of a process that trains or predicts."""
 
 import ctypes
+import os
 import random
 import sys
 from contextlib import AbstractContextManager
@@ -11,18 +12,21 @@ import torch
 from torch.utils import deterministic
 
 from bestie.errors import InputError
+from bestie.processes import launched
 
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is cuda where there is one.
+    """`auto` is cuda where there is one; each of several processes has a GPU of its own.
 
     Raises:
         InputError: the device does not exist here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and launched():
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from bestie.backbones import normalize
+from bestie.distributed import replicate
 from bestie.losses import BestieLoss, class_weights
 from bestie.network import BestieNetwork, Outputs
 from bestie.params import TrainBestie
@@ -25,7 +26,7 @@ from bestie.training.samples import InstanceBatch, InstanceImages
 class InstanceStep:
     """One step of Listing 1: forward, pseudo labels rendered, refined labels made, loss."""
 
-    network: BestieNetwork
+    network: nn.Module
     params: TrainBestie
     num_classes: int
     device: torch.device
@@ -148,7 +149,11 @@ def train_network(
         torch.from_numpy(class_pixels), background_weight=params.background_weight, balance=params.class_balance
     )
     step = InstanceStep(
-        network=network, params=params, num_classes=num_classes, device=device, class_weights=weights.to(device)
+        network=replicate(network),
+        params=params,
+        num_classes=num_classes,
+        device=device,
+        class_weights=weights.to(device),
     )
     if settings.compile:
         network.compile()

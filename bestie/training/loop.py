@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
+from bestie import distributed, processes
 from bestie.errors import InputError
 from bestie.progress import Progress
 from bestie.stopping import Request, StoppedError, deferred
@@ -57,7 +58,7 @@ class EpochSamples(Dataset):
 
 @dataclass(kw_only=True)
 class Loop:
-    """Train `module` on `count` samples.
+    """Train `module` on `count` samples; each of several processes takes its share of every batch.
 
     Args:
         samples: (index, generator) -> one augmented sample.
@@ -103,6 +104,7 @@ class Loop:
         """
         if self.count == 0:
             raise InputError(f"{self.description}: there are no training images; check the image list")
+        self._check_shares()
         clock = Clock(steps=self.epochs * self.steps_per_epoch)
         sums = self._resume(clock)
         progress = Progress(self.description, clock.steps, done=clock.step, as_json=self.as_json)
@@ -125,7 +127,7 @@ class Loop:
             request.check()
         clock.epoch += 1
         row = {"epoch": clock.epoch, **{name: value / self.steps_per_epoch for name, value in sums.items()}}
-        if self.epoch_end:
+        if self.epoch_end and processes.rank() == 0:
             row |= self._end_epoch(self.epoch_end, clock, sums)
         self.history.append(row)
         sums.clear()
@@ -147,7 +149,7 @@ class Loop:
         batches = epoch_batches(self.count, batch_size=self.batch_size, seed=self.seed, epoch=epoch)
         return DataLoader(
             EpochSamples(self.samples, seed=self.seed, epoch=epoch),
-            batch_sampler=batches[done:],
+            batch_sampler=[batch[processes.rank() :: processes.count()] for batch in batches[done:]],
             collate_fn=self.collate,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
@@ -156,9 +158,21 @@ class Loop:
             generator=torch.Generator().manual_seed(self.seed),
         )
 
+    def _check_shares(self) -> None:
+        images = min(self.count, self.batch_size)
+        if images % processes.count():
+            raise InputError(
+                f"{self.description}: {processes.count()} processes cannot share a batch of {images} images; "
+                "set BESTIE_PROCESSES to a number that divides it"
+            )
+
     def _optimize(self, batch: Any, clock: Clock) -> dict[str, float]:
+        if processes.launched():  # random choices on the device: others in each process, the same after a resumption
+            own = np.random.default_rng((self.seed, clock.step, processes.rank()))
+            torch.manual_seed(int(own.integers(2**63)))
         losses = self.step(batch, clock)
-        values = dict(zip(losses, torch.stack([v.detach() for v in losses.values()]).tolist(), strict=True))
+        means = distributed.mean(torch.stack([value.detach() for value in losses.values()]))
+        values = dict(zip(losses, means.tolist(), strict=True))
         if not math.isfinite(values["total"]):
             parts = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
             raise InputError(
@@ -197,7 +211,8 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         clock.epoch, clock.step = state["clock"]
-        print(f"{self.description}: continues at step {clock.step} of {clock.steps}", file=sys.stderr)
+        if processes.rank() == 0:
+            print(f"{self.description}: continues at step {clock.step} of {clock.steps}", file=sys.stderr)
         self.history.extend(state["history"])
         on_cpu, *on_gpus = state["random"]
         torch.set_rng_state(on_cpu)

@@ -6,8 +6,10 @@ from contextlib import ExitStack, chdir
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from flows.pipeline import pipeline
 from tests.clones import Clone, make_clone
 from tests.flows.prefect_server import Server
 
@@ -36,6 +38,16 @@ def recorded(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
         clone.dvc("commit", "--force")
     clone.commit("a run of the smoke profile")
     return clone
+
+
+@pytest.fixture(scope="session")
+def cached_run(server: Server, recorded: Clone, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, State]:
+    """A run of the pipeline in a copy of `recorded`, where all is up to date: its id and its last state."""
+    copied = Clone(tmp_path_factory.mktemp("cached") / "clone")
+    shutil.copytree(recorded.folder, copied.folder, symlinks=True)
+    with chdir(copied.folder):
+        state = pipeline(return_state=True)
+    return str(state.state_details.flow_run_id), state
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_new_data_starts_one_run_of_the_pipeline(
     for _ in range(2):  # the second time changes nothing
         create_pools()
         create_automation()
-        assert deploy(server.url) == 0
+    assert deploy(server.url) == 0
     with server.client() as client:
         assert {pool.name for pool in client.read_work_pools()} >= {"cpu", "gpu"}
         assert len(client.read_automations_by_name("runs without a process crash")) == 1

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.slots import gpus, slot_for
+from bestie.errors import InputError
+from flows.slots import gpu_slots, gpus, slot_for
 
 
 class FullError(Exception):
@@ -43,6 +44,28 @@ def test_a_host_with_one_gpu_or_none_has_one_slot_and_changes_nothing(monkeypatc
         assert slot.environment == {}
         with pytest.raises(FullError), slot_for("gpu", refuse, on_worker=False):
             pass
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("1", ["0", "1", "2", "3", "4"]), ("2", ["0,1", "2,3"]), ("all", ["0,1,2,3,4"])]
+)
+def test_a_slot_has_as_many_gpus_as_asked_for(monkeypatch: pytest.MonkeyPatch, size: str, expected: list[str]):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4")
+    monkeypatch.setenv("BESTIE_SLOT_GPUS", size)
+    assert [",".join(names) for names in gpu_slots()] == expected
+    with slot_for("gpu", refuse, on_worker=False) as slot:
+        assert slot.environment == {"CUDA_VISIBLE_DEVICES": expected[0]}
+        monkeypatch.setenv("BESTIE_SLOT_GPUS", "all")
+        with pytest.raises(FullError), slot_for("gpu", refuse, on_worker=False):
+            pass  # a larger slot does not take a GPU that a smaller one holds
+
+
+@pytest.mark.parametrize("size", ["0", "3", "two", ""])
+def test_a_slot_of_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch, size: str):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("BESTIE_SLOT_GPUS", size)
+    with pytest.raises(InputError, match=r"BESTIE_SLOT_GPUS=.*this host has 2 GPUs; write `all`"):
+        gpu_slots()
 
 
 def test_a_stage_of_the_cpu_pool_needs_no_slot():

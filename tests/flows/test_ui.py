@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+from prefect.client.schemas.objects import State
 
 from tests import workspace as ws
-from tests.clones import Clone
 from tests.flows.prefect_server import Server
-from tests.flows.test_one_machine import run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_MS = 120_000
@@ -40,9 +39,9 @@ def picture(page: Page, name: str) -> None:
 
 
 def test_the_pages_of_a_run_show_its_stages_the_table_of_metrics_and_the_sheet(
-    server: Server, clone: Clone, page: Page
+    server: Server, cached_run: tuple[str, State], page: Page
 ):
-    run_id, _ = run()
+    run_id, _ = cached_run
     artifacts = server.artifacts(run_id)
 
     page.goto(f"{server.ui}/runs/flow-run/{run_id}")
