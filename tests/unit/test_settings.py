@@ -20,12 +20,13 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch):
         "CHECKPOINT_MINUTES": "0.5",
         "STATE": "elsewhere",
         "PROGRESS": "json",
+        "COMPILE": "1",
     }
     for name, value in variables.items():
         monkeypatch.setenv(f"BESTIE_{name}", value)
     settings = load_settings()
     assert (settings.device, settings.workers, settings.checkpoint_minutes) == ("cuda:1", 3, 0.5)
-    assert (settings.state, settings.json_progress) == (Path("elsewhere"), True)
+    assert (settings.state, settings.json_progress, settings.compile) == (Path("elsewhere"), True, True)
 
 
 @pytest.mark.parametrize(
@@ -35,4 +36,12 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch):
 def test_what_is_no_number_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
     monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=f"{name}='{value}'.*correct it"):
+        load_settings()
+
+
+def test_a_switch_is_0_or_1(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BESTIE_COMPILE", "0")
+    assert load_settings().compile is False
+    monkeypatch.setenv("BESTIE_COMPILE", "yes")
+    with pytest.raises(InputError, match=r"BESTIE_COMPILE='yes'.*0 or 1"):
         load_settings()
