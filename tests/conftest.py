@@ -47,7 +47,7 @@ def golden_dir() -> Path:
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tests see no setting of the person who runs them, and leave torch's switches as they found them."""
     for name in list(os.environ):
-        if name.startswith("BESTIE_") and name not in ("BESTIE_SHARED", "BESTIE_GOLDEN"):
+        if name.startswith("BESTIE_") and name not in ("BESTIE_SHARED", "BESTIE_GOLDEN", "BESTIE_SCREENSHOTS"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("BESTIE_DEVICE", "cpu")
     before = torch.are_deterministic_algorithms_enabled()

@@ -38,14 +38,14 @@ def complete_stage(incomplete: str) -> list[str]:
     return [name for name in LABEL_STAGES if name.startswith(incomplete)]
 
 
-def complete_image(context: typer.Context, incomplete: str) -> list[str]:
-    """The images of the version that was typed before, for the shell."""
+def complete_image(ctx: Any, incomplete: str) -> list[str]:
+    """The images of the version that was typed before, for the shell; typer knows `ctx` by its name."""
     from bestie.audit.sources import Artifacts
     from bestie.audit.versions import History
     from bestie.errors import InputError
 
     try:
-        images = Artifacts(History().resolve(context.params["version"])).images
+        images = Artifacts(History().resolve(ctx.params["version"])).images
     except (InputError, KeyError):
         return []
     return [record.image_id for record in images if record.image_id.startswith(incomplete)]

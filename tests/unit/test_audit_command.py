@@ -184,7 +184,7 @@ def test_versions_are_completed(project: Project, monkeypatch: pytest.MonkeyPatc
         ("audit diff HEAD wo", "workspace"),
         ("report --against ma", "main"),
         ("audit log --stage exp", "export_mrcnn"),
-        ("audit show HEAD smoke_00000", "smoke_000000"),
+        ("audit show HEAD shapes_00000", "shapes_000001"),
     ],
 )
 def test_the_shell_completes_versions_stages_and_images(project: Project, typed: str, offered: str):
