@@ -1,16 +1,18 @@
 """Which Prefect server a command talks to."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from bestie.errors import InputError
 
 #: Where `make serve` puts the server.
 LOCAL_API = "http://127.0.0.1:4200/api"
+POLL_S = 1.0
 
 
 def api_url() -> str | None:
@@ -23,6 +25,17 @@ def api_url() -> str | None:
             return LOCAL_API if answer.read() == b"true" else None
     except (URLError, OSError):
         return None
+
+
+def wait_until_it_answers(sleep: Callable[[float], None]) -> None:
+    """Return when the server answers. It may be restarting, and a client of Prefect that is new gives up at once.
+
+    Args:
+        sleep: called with seconds to wait before the next look; may raise to give up.
+    """
+    with get_client(sync_client=True) as client:
+        while client.api_healthcheck() is not None:
+            sleep(POLL_S)
 
 
 @contextmanager

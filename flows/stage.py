@@ -20,6 +20,7 @@ from flows.faults import InfrastructureError, describe
 from flows.graph import Stage, load_graph, remote_name
 from flows.locks import waiting_in, workspace_lock
 from flows.run_stage import Surroundings, completed, run_dvc, run_stage
+from flows.server import wait_until_it_answers
 from flows.slots import slot_for
 from flows.stopping import Stop, Watch
 from flows.tasks import as_state
@@ -62,6 +63,7 @@ def _in_this_clone(root: Path, stop: Stop, name: str, revision: str, params: str
                 _transfer(["pull", "--force", *stage.inputs], where)
             outcome = run_stage(name, where, ["--pull", *(["--force"] if force else [])])
             _transfer(["push", "--run-cache", name], where)
+            wait_until_it_answers(stop.sleep)  # the slot is given back to the server, and the entry goes there
         entry = read_lock(root / workspace.LOCK)[name]
         create_markdown_artifact(f"```yaml\n{format_lock({name: entry})}```\n", description=LOCK_ENTRY)
         return completed(outcome)
