@@ -167,7 +167,8 @@ def read_images(path: Path | Blob, split: str | None = None) -> list[ImageRecord
     records = []
     for expected, row in enumerate(iter_rows(path, IMAGES)):
         if row["row"] != expected or min(row["height"], row["width"]) < 1:
-            raise InputError(f"{path} has a row {row['row']} of {row['height']}x{row['width']} px. {remedy(path)}")
+            stands = f"{path}: image {row['image_id']} of {row['height']}x{row['width']} px is row {row['row']}"
+            raise InputError(f"{stands} and stands in row {expected}. {remedy(path)}")
         if split is None or row["split"] == split:
             records.append(ImageRecord(**{**row, "labels": tuple(row["labels"])}))
     return records

@@ -17,19 +17,15 @@ SPLITS = ("train", "val")
 
 
 def check_index(artifacts: Artifacts) -> Iterator[Finding]:
-    """`images.parquet`: rows from 0, image ids once each, sizes, splits and labels that exist."""
+    """`images.parquet`: image ids once each, splits and labels that exist; reading it has checked rows and sizes."""
     known = len(artifacts.categories)
     seen: set[str] = set()
-    for expected, record in enumerate(artifacts.images):
+    for record in artifacts.images:
         place = _image(record)
-        if record.row != expected:
-            yield Finding(IMAGES, place, f"it has row {record.row} and stands in row {expected}")
         if record.image_id in seen:
             yield Finding(IMAGES, place, "its image_id occurs twice")
         if record.split not in SPLITS:
             yield Finding(IMAGES, place, f"its split is '{record.split}', neither train nor val")
-        if min(record.height, record.width) < 1:
-            yield Finding(IMAGES, place, f"its size is {record.height}x{record.width}")
         labels = list(record.labels)
         if labels != sorted(set(labels)) or any(not 1 <= label <= known for label in labels):
             yield Finding(IMAGES, place, f"its labels {labels} are not ascending category ids of 1 to {known}")

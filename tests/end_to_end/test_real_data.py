@@ -38,6 +38,7 @@ def voc_overrides(shared: Path) -> list[str]:
         "train_bestie.epochs=4",
         "train_bestie.hard_pixel_fraction=0.1",
         "train_bestie.hard_pixel_start=0",
+        "train_bestie.class_balance=0",
         "train_bestie.lambda_center=5",
         "train_bestie.optimizer.learning_rate=0.005",
         "train_bestie.width=32",

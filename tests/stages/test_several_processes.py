@@ -49,7 +49,12 @@ def run_in_two(*arguments: str, **settings: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "stage", ["extract_cues", "make_pseudo_labels", pytest.param("export_mrcnn", marks=pytest.mark.slow)]
+    "stage",
+    [
+        "make_pseudo_labels",
+        pytest.param("extract_cues", marks=pytest.mark.slow),
+        pytest.param("export_mrcnn", marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes_write_the_bytes_of_one(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, _one_thread: None, stage: str
@@ -69,7 +74,7 @@ def test_two_processes_write_the_bytes_of_one(
 @pytest.mark.parametrize(
     ("stage", "tolerance"),
     [
-        ("train_bestie", 0.15),
+        pytest.param("train_bestie", 0.15, marks=pytest.mark.slow),
         pytest.param("train_pam", 0.1, marks=pytest.mark.slow),
         pytest.param("train_mrcnn", 0.3, marks=pytest.mark.slow),
     ],

@@ -219,9 +219,9 @@ def test_a_wrong_cue_is_found(project: Project, values: Row, message: str):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"row": 5}, "it has row 5 and stands in row 0"),
+        ({"row": 5}, "is row 5 and stands in row 0"),
         ({"split": "test"}, "its split is 'test', neither train nor val"),
-        ({"height": 0}, "its size is 0x"),
+        ({"height": 0}, "of 0x"),
         ({"labels": [3, 1]}, "its labels [3, 1] are not ascending category ids"),
         ({"labels": [99]}, "its labels [99] are not ascending category ids"),
     ],
@@ -229,7 +229,8 @@ def test_a_wrong_cue_is_found(project: Project, values: Row, message: str):
 def test_a_wrong_index_is_found(project: Project, values: Row, message: str):
     edit_first(IMAGES, IMAGES_SCHEMA, **values)
     project.commit("wrong", *LABELS)
-    assert any(text.startswith(IMAGES) and message in text for text in verify())
+    found = verify()
+    assert any(text.startswith(IMAGES) and message in text for text in found), found
 
 
 def test_an_image_id_and_a_category_that_occur_twice_are_found(project: Project):

@@ -154,7 +154,7 @@ def test_other_wrong_files_are_named(folder: Path):
     with pytest.raises(InputError, match=r"bad\.parquet is no readable Parquet file"):
         read(folder, "bad.parquet")
     pq.write_table(pa.table({"file": ["a.jpg"], "labels": [[1, 2]]}), folder / "numbers.parquet")
-    with pytest.raises(InputError, match=r"numbers\.parquet, row 1: the labels \[1, 2\] are no class names"):
+    with pytest.raises(InputError, match=r"numbers\.parquet, row 1: the labels '\[1, 2\]' are no class names"):
         read(folder, "numbers.parquet")
     (folder / "latin.csv").write_bytes("file,labels\na.jpg,bär\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"latin\.csv is no readable CSV file"):
