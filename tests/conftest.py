@@ -20,6 +20,11 @@ from tests.audit_project import Project  # noqa: E402
 ROOT = ws.ROOT
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Flows come last: Prefect's threads stay in this process, and what is forked from it then cannot end well."""
+    items.sort(key=lambda item: "flows" in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of real data, weights and recorded numbers; tests that need it skip where it is absent."""
