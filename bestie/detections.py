@@ -13,7 +13,7 @@ from bestie.artifacts.maps import MapReader
 from bestie.datasets.base import VOID, ImageRecord
 from bestie.inference import Instances, predict_instances
 from bestie.network import BestieNetwork, Outputs
-from bestie.params import Grouping
+from bestie.params import Evaluate, Grouping
 from bestie.prediction import PaddedBatch, padded_batches, predict_batch
 
 
@@ -68,6 +68,31 @@ def group_instances(
         min_area_px=min_area_px,
         confidence=confidence,
     )[0]
+
+
+def find_instances(
+    network: BestieNetwork,
+    records: list[ImageRecord],
+    root: Path,
+    params: Evaluate,
+    *,
+    num_classes: int,
+    device: torch.device,
+) -> Iterator[tuple[ImageRecord, Instances]]:
+    """What a network finds in each image, read as the section `evaluate` of the parameters says."""
+    predicted = predict_images(network, records, root, device=device, precision=params.precision, flip=params.flip)
+    for record, outputs in predicted:
+        yield (
+            record,
+            group_instances(
+                outputs,
+                record,
+                params.grouping,
+                num_classes=num_classes,
+                min_area_px=params.min_area_px,
+                confidence=params.confidence,
+            ),
+        )
 
 
 def table_rows(record: ImageRecord, found: Instances, *, min_score: float = 0.0) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import torch
 
 from bestie.artifacts.weights import load_weights
 from bestie.datasets.base import ImageRecord
-from bestie.detections import group_instances, predict_images, table_rows
+from bestie.detections import find_instances, table_rows
 from bestie.errors import InputError
 from bestie.network import BestieNetwork
 from bestie.params import Evaluate, Grouping
@@ -87,16 +87,7 @@ def _group(
     records: list[ImageRecord],
     root: Path,
 ) -> Found:
-    predicted = predict_images(network, records, root, device=device, precision=params.precision, flip=params.flip)
-    for record, outputs in predicted:
-        found = group_instances(
-            outputs,
-            record,
-            params.grouping,
-            num_classes=num_classes,
-            min_area_px=params.min_area_px,
-            confidence=params.confidence,
-        )
+    for record, found in find_instances(network, records, root, params, num_classes=num_classes, device=device):
         yield record, table_rows(record, found)
 
 

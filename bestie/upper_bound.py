@@ -25,11 +25,10 @@ from bestie.artifacts.tables import (
     read_instance_categories,
 )
 from bestie.datasets.base import ImageRecord
-from bestie.detections import group_instances, predict_images, table_rows
+from bestie.detections import find_instances, table_rows
 from bestie.errors import InputError
-from bestie.evaluation import mask_table, read_mask_table, score_instances
+from bestie.evaluation import mask_table, read_mask_table, rows_with_truth, score_instances
 from bestie.metrics import MaskTable
-from bestie.network import BestieNetwork
 from bestie.params import Params, TrainBestie
 from bestie.params_file import load_params
 from bestie.settings import Settings, load_settings
@@ -66,7 +65,7 @@ def train_on_truth(params: Params, settings: Settings, seed: int, *, with_detect
     """mAP of the network and the detector, each trained on the true instances of the training images."""
     every = read_images(folder("prepare") / "images.parquet")
     truth = folder("prepare") / "ground_truth.parquet"
-    labelled = {row for row, _ in iter_images(truth, INSTANCES, ["row"])}
+    labelled = rows_with_truth(truth)
     train = [r for r in every if r.split == "train" and r.row in labelled]
     validation = [r for r in every if r.split == "val" and r.row in labelled]
     if not train or not validation:
@@ -124,28 +123,11 @@ def train_network_on_truth(
             class_pixels=read_class_pixels(folder("import_wsss") / "summary.parquet"),
             description=f"upper bound, network, seed {seed}",
         )
-    return find_instances(network, validation, params, device, num_classes=num_classes)
-
-
-def find_instances(
-    network: BestieNetwork, records: list[ImageRecord], params: Params, device: torch.device, *, num_classes: int
-) -> MaskTable:
-    """What a network finds in images, as `evaluate` would have it."""
-    evaluate = params.evaluate
-    rows = []
-    root = params.dataset.image_root
-    outputs_of = predict_images(network, records, root, device=device, precision=evaluate.precision, flip=evaluate.flip)
-    for record, outputs in outputs_of:
-        found = group_instances(
-            outputs,
-            record,
-            evaluate.grouping,
-            num_classes=num_classes,
-            min_area_px=evaluate.min_area_px,
-            confidence=evaluate.confidence,
-        )
-        rows += table_rows(record, found)
-    return mask_table(rows, {record.row: record for record in records})
+    found = find_instances(
+        network, validation, params.dataset.image_root, params.evaluate, num_classes=num_classes, device=device
+    )
+    rows = [row for record, instances in found for row in table_rows(record, instances)]
+    return mask_table(rows, {record.row: record for record in validation})
 
 
 def train_detector_on_truth(

@@ -13,8 +13,8 @@ from pathlib import Path
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from bestie.process_group import ProcessGroup
 from flows.faults import InfrastructureError, StageError, describe
-from flows.processes import ProcessGroup
 from flows.progress import ProgressReporter, parse_progress
 from flows.stopping import Stop
 

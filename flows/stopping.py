@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
 from prefect.states import Cancelled, Crashed
 
+from bestie.process_group import ProcessGroup
 from flows.faults import StoppedError
-from flows.processes import ProcessGroup
 
 POLL_S = 2.0
 

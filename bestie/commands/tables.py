@@ -67,8 +67,8 @@ def _folders(texts: Iterable[str]) -> dict[str, str]:
 
 def _run(plan: "Plan", out: Path, *, with_mrcnn: bool, console: Console) -> int:
     """Run a plan, write the page after each run, and return the number of runs that failed."""
+    from bestie.stopping import stoppable
     from bestie.tables.display import Display
-    from bestie.tables.processes import stop_on_sigterm
     from bestie.tables.runner import Outcome, Runner
     from bestie.tables.workspace import Workspace
 
@@ -77,7 +77,7 @@ def _run(plan: "Plan", out: Path, *, with_mrcnn: bool, console: Console) -> int:
     display = Display(len(plan.runs), console)
     try:
         with (
-            stop_on_sigterm(),
+            stoppable(),
             Workspace(Path(), STATE / plan.profile, show=display.line) as workspace,
             display,
         ):

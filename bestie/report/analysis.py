@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bestie.artifacts.maps import MapReader
-from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import iter_images
 from bestie.datasets.base import VOID, ImageRecord
 from bestie.error_analysis import ErrorCounts, JudgedImage, best_min_score, judge_images
+from bestie.evaluation import rows_with_truth
 from bestie.metrics.errors import Verdict
 from bestie.report.sampling import BucketSample
 from bestie.report.tables import TABLES, TRUE_MAPS, TRUTH, InstanceTable
@@ -29,7 +28,7 @@ class AnalysedTable:
     counts: ErrorCounts | None
 
 
-def rows_with_truth(data: Path, records: Sequence[ImageRecord]) -> set[int]:
+def known_rows(data: Path, records: Sequence[ImageRecord]) -> set[int]:
     """The rows of the images whose true instances are known, those without any object included.
 
     Raises:
@@ -37,7 +36,7 @@ def rows_with_truth(data: Path, records: Sequence[ImageRecord]) -> set[int]:
     """
     if not (data / TRUTH).is_file():
         return set()
-    known = {row for row, _ in iter_images(data / TRUTH, INSTANCES, ["row"])}
+    known = rows_with_truth(data / TRUTH)
     maps = MapReader(data / TRUE_MAPS) if known and (data / TRUE_MAPS).is_dir() else None
     others = [] if maps is None else [record for record in records if record.row not in known]
     for record in others:
@@ -54,7 +53,7 @@ def analyse_tables(
     Args:
         data: the folder of artifacts.
         records: all images, in ascending order of row.
-        known: see `rows_with_truth`.
+        known: see `known_rows`.
         num_classes: C.
         sample: what images are offered to.
 

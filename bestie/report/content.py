@@ -14,7 +14,7 @@ from bestie.datasets.base import Category, ImageRecord
 from bestie.health import HealthWarning, read_warnings
 from bestie.params import Dataset
 from bestie.params_file import parse, read_yaml
-from bestie.report.analysis import PER_BUCKET, analyse_tables, rows_with_truth
+from bestie.report.analysis import PER_BUCKET, analyse_tables, known_rows
 from bestie.report.breakdowns import BarTable, ErrorRow, class_tables, error_rows, size_table
 from bestie.report.charts import Drawing
 from bestie.report.comparison import Setting, find_setting
@@ -80,7 +80,7 @@ def collect(repository: Path, *, state: Path, max_images: int, against: str | No
     old = {} if other is None else other.metrics
     sample, changed = _sample(records, max_images), BucketSample(PER_BUCKET)
     labels = compare_labels(setting.history, other.run, records, changed) if setting.history and other else []
-    known = rows_with_truth(data, records)
+    known = known_rows(data, records)
     tables = analyse_tables(data, records, known, num_classes=len(categories), sample=sample)
     return Content(
         dataset=dataset,

@@ -10,7 +10,7 @@ from typing import Any
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.tables import read_categories, read_images
-from bestie.detections import group_instances, predict_images, table_rows
+from bestie.detections import find_instances, table_rows
 from bestie.errors import InputError
 from bestie.evaluation import (
     mask_table,
@@ -68,25 +68,12 @@ def score_network(params: Params, settings: Settings, num_classes: int) -> dict[
         raise InputError(f"{TRUTH} has no true masks of validation images, so there is nothing to compare")
     network = load_network(folder("train_bestie") / "network.zarr").to(device)
     maps, semantic_score = MapReader(folder("prepare") / "ground_truth.zarr"), SemanticScore(num_classes)
-    predicted = predict_images(
-        network,
-        records,
-        params.dataset.image_root,
-        device=device,
-        precision=evaluate.precision,
-        flip=evaluate.flip,
+    predicted = find_instances(
+        network, records, params.dataset.image_root, evaluate, num_classes=num_classes, device=device
     )
     rows: list[dict[str, Any]] = []
     images = zip(track(records, "score", as_json=settings.json_progress), predicted, strict=True)
-    for record, (_, outputs) in images:
-        found = group_instances(
-            outputs,
-            record,
-            evaluate.grouping,
-            num_classes=num_classes,
-            min_area_px=evaluate.min_area_px,
-            confidence=evaluate.confidence,
-        )
+    for record, (_, found) in images:
         semantic_score.update(found.semantic, maps.read(record.row, "semantic", record.height, record.width))
         rows += table_rows(record, found)
     scores, _ = score_instances(

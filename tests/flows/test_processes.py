@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import guard, processes
+from bestie import process_group, process_guard
+from bestie.process_group import ProcessGroup
 from flows.locks import WorkspaceBusyError, workspace_lock
-from flows.processes import ProcessGroup
 from tests.flows.prefect_server import eventually
 
 #: A command with a child of its own; both are there when the line with the child's number is.
@@ -55,7 +55,7 @@ def test_children_end_with_the_command_and_do_not_hold_its_output_open():
 
 
 def test_what_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(processes, "GRACE_S", 0.5)
+    monkeypatch.setattr(process_group, "GRACE_S", 0.5)
     with start("bash", "-c", "trap '' TERM; echo ready; while true; do sleep 0.1; done") as group:
         assert next(group.lines()) == "ready"
     assert not alive(group.pid)
@@ -83,7 +83,7 @@ def run_in_a_process(folder: Path) -> tuple[subprocess.Popen[str], int]:
         import os, sys
         from pathlib import Path
         from flows.locks import workspace_lock
-        from flows.processes import ProcessGroup
+        from bestie.process_group import ProcessGroup
         with workspace_lock(Path(sys.argv[1]), "a run") as lock:
             with ProcessGroup({FAMILY!r}, cwd=Path(), environment=dict(os.environ), keep_open=(lock,)) as group:
                 for line in group.lines():
@@ -115,7 +115,7 @@ def test_the_guard_leaves_a_group_alone_that_has_ended_well():
     group = subprocess.Popen(["sleep", "600"], start_new_session=True)
     try:
         told = subprocess.run(
-            [sys.executable, guard.__file__, "0"], input=f"{group.pid}\ndone\n", text=True, check=True
+            [sys.executable, process_guard.__file__, "0"], input=f"{group.pid}\ndone\n", text=True, check=True
         )
         assert told.returncode == 0
         assert group.poll() is None

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
-from flows import guard
+from bestie import process_guard
 
 #: Seconds that a group has after SIGTERM: a training writes a last checkpoint in this time.
 GRACE_S = 10.0
@@ -37,7 +36,7 @@ class ProcessGroup:
         keep_open: Sequence[int] = (),
     ) -> None:
         self._guard = subprocess.Popen(
-            [sys.executable, "-S", "-E", guard.__file__, str(GRACE_S)],
+            [sys.executable, "-S", "-E", process_guard.__file__, str(GRACE_S)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -80,9 +79,9 @@ class ProcessGroup:
     def terminate(self) -> None:
         """SIGTERM to all, and SIGKILL after `GRACE_S` to those that are left."""
         if self._process.poll() is None:
-            guard.end_group(self.pid, grace_s=GRACE_S)
+            process_guard.end_group(self.pid, grace_s=GRACE_S)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProcessGroup":
         return self
 
     def __exit__(

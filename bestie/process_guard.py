@@ -1,6 +1,6 @@
-"""Kills a process group when the process that started it dies: `python flows/guard.py SECONDS`.
+"""Kills a process group when the process that started it dies: `python process_guard.py SECONDS`.
 
-Started by `flows.processes` beside each stage, in a session of its own. The first line on standard input is the
+Started by `bestie.process_group` beside each command, in a session of its own. The first line on standard input is the
 group's number. The end of the input means that the starter is gone; a line `done` before it, that all is well.
 Imports the standard library alone, so that it starts in milliseconds.
 """
