@@ -96,14 +96,15 @@ def find_instances(
 
 
 def table_rows(record: ImageRecord, found: Instances, *, min_score: float = 0.0) -> list[dict[str, Any]]:
-    """Rows of the instance table."""
-    keep = np.flatnonzero(found.score >= min_score)
+    """Rows of the instance table; a score below 0, from a centre value below 0, is written as 0."""
+    score = found.score.clip(min=0)
+    keep = np.flatnonzero(score >= min_score)
     masks = (found.instance == number + 1 for number in keep)
     return instance_rows(
         record,
         masks,
         found.category_id[keep],
-        scores=found.score[keep],
+        scores=score[keep],
         centers_yx=found.center_yx[keep].astype(np.float64),
     )
 

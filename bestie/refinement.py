@@ -86,13 +86,9 @@ def refine(
         regions = find_regions(wsss, image_labels=image_labels, components=components, min_area_px=min_area_px)
         score = center_of_class(center, regions)
         split = split_regions(score, offset.float(), regions, threshold=threshold, window_px=window_px, cluster=cluster)
-        unsure = split.peak_score < threshold
-        chosen = torch.where(unsure, centroid_pixel(regions)[split.region], split.peak)
-        trust = score.flatten()[chosen]
-        if confidence == "release" and semantic_logits is not None:
-            probability = mean_probability(semantic_logits, split, regions)
-            trust = torch.where(unsure, probability, split.peak_score * probability)
-        found = _collect(split, regions, chosen, trust.clamp(0, 1), max_per_component=max_per_component)
+        logits = semantic_logits if confidence == "release" else None
+        chosen, trust = _trusted_centers(score, split, regions, logits, threshold=threshold)
+        found = _collect(split, regions, chosen, trust, max_per_component=max_per_component)
     targets = render_targets(
         found.instance,
         found.category,
@@ -112,6 +108,24 @@ class _Found:
     category: Int[Tensor, "b n"]
     centers_yx: Integer[Tensor, "b n 2"]
     scores: Float[Tensor, "b n"]
+
+
+def _trusted_centers(
+    score: Float[Tensor, "b h w"],
+    split: Split,
+    regions: Regions,
+    semantic_logits: Float[Tensor, "b classes h w"] | None,
+    *,
+    threshold: float,
+) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"]]:
+    """The pixel that stands for each instance, and W of Eq. 2 there; with logits as the authors' release has it."""
+    unsure = split.peak_score < threshold
+    chosen = torch.where(unsure, centroid_pixel(regions)[split.region], split.peak)
+    trust = score.flatten()[chosen]
+    if semantic_logits is not None:
+        probability = mean_probability(semantic_logits, split, regions)
+        trust = torch.where(unsure, probability, split.peak_score * probability)
+    return chosen, trust.clamp(0, 1)
 
 
 def _collect(

@@ -52,6 +52,14 @@ def test_a_least_score_drops_rows_but_no_mask_moves():
     np.testing.assert_array_equal(decode_mask(rows[1]["rle"], 20, 40), found.instance == 3)
 
 
+def test_an_instance_whose_center_value_is_negative_stays_with_score_0():
+    maps = outputs()
+    maps.center[0, 1] = -0.2
+    found = group_instances(maps, RECORD, GROUPING, num_classes=2, min_area_px=16, confidence="center")
+    assert [round(row["score"], 3) for row in table_rows(RECORD, found)] == [0.8, 0.3, 0.0]
+    assert len(table_rows(RECORD, found, min_score=0.01)) == 2
+
+
 def test_image_labels_rule_out_other_classes():
     assert set(group(use_image_labels=True).category_id.tolist()) == {1}
 
