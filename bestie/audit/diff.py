@@ -208,12 +208,6 @@ def diff_images(
         )
 
 
-def sizes(counts: Mapping[Change, int]) -> tuple[int, int]:
-    """The number of instances before and after, from their numbers by what became of them."""
-    before = sum(count for change, count in counts.items() if change is not Change.APPEARED)
-    return before, before - counts[Change.VANISHED] + counts[Change.APPEARED]
-
-
 def class_names(before: Sequence[Category], after: Sequence[Category]) -> list[str]:
     """The names of the classes of both versions, without repetition."""
     return list(dict.fromkeys(category.name for category in (*before, *after)))

@@ -18,8 +18,7 @@ from bestie.audit.objects import Objects
 from bestie.audit.versions import Version
 from bestie.datasets.base import Category, ImageRecord, read_image
 from bestie.errors import InputError
-from bestie.params import GENERATED_ROOT
-from bestie.stage import folder
+from bestie.folders import GENERATED_ROOT, folder
 
 IMAGES = str(folder("prepare") / "images.parquet")
 CATEGORIES = str(folder("prepare") / "categories.parquet")

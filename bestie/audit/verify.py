@@ -21,8 +21,8 @@ from bestie.audit.sources import (
     instances_of,
 )
 from bestie.errors import InputError
+from bestie.folders import folder
 from bestie.progress import Progress
-from bestie.stage import folder
 
 POINTS = str(folder("prepare") / "points.parquet")
 TRUE_MAPS = str(folder("prepare") / "ground_truth.zarr")
