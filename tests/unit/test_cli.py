@@ -124,6 +124,16 @@ def test_the_command_is_installed_and_starts_without_large_libraries():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "modules",
+    ["bestie.audit.log, bestie.audit.printing, bestie.evaluation, bestie.metrics", "bestie.audit.diff"],
+)
+def test_log_and_diff_start_without_what_they_do_not_need(modules: str):
+    heavy = ("torch", "zarr", "dvc", "bestie.params")
+    code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_an_example_and_json(command: str):
     text = call(*command.split(), "--help")
