@@ -1,13 +1,12 @@
-"""How long `bestie audit log` and `diff` take, and how much memory: `python -m benchmarks.audit --images 1000`.
+"""How long `bestie audit log` and `diff` take, and how much memory: `python -m benchmarks.audit --images 1000 10000`.
 
-Draws two versions of pseudo labels for so many images, and for ten times as many, in a temporary project, and runs the
-commands there as a person does: the start of the interpreter counts. Wanted for 1,000 images: log under 3 s, diff under
-5 s; memory that does not grow with the number of images.
+Draws two versions of pseudo labels in a temporary project, for each number of images, and runs the commands there as a
+person does: the start of the interpreter counts. Wanted for 1,000 images: log under 3 s, diff under 5 s; memory that
+does not grow with the number of images.
 """
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,15 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from bestie.artifacts.instances import instance_rows
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, write_categories, write_images
-from bestie.audit.hashing import md5_path
-from bestie.audit.objects import CACHE
 from bestie.audit.sources import CATEGORIES, GROUND_TRUTH, IMAGES, instances_of
 from bestie.datasets.base import Category, ImageRecord
+from tests.stored_run import git, record_stages
 
 HEIGHT, WIDTH, CLASSES, OBJECTS = 375, 500, 20, 3
 #: Images that are drawn; an even number, since every other image changes.
@@ -38,12 +35,12 @@ COMMANDS = (
 
 
 def main() -> None:
-    """Measure for `--images` and ten times as many."""
+    """Measure for each of `--images`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=1000)
-    images = parser.parse_args().images
+    parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000])
+    counts = parser.parse_args().images
     print(f"{HEIGHT} x {WIDTH} px, {OBJECTS} labels an image, half of the images change")
-    for count in (images, 10 * images):
+    for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             make_project(Path(folder), count)
             for name, arguments in COMMANDS:
@@ -78,7 +75,7 @@ def make_project(folder: Path, images: int) -> None:
     git(folder, "init", "--quiet")
     for min_area_px, shift_px in ((50, 0), (80, 6)):
         write_labels(folder / LABELS, records, shift_px=shift_px)
-        write_lock(folder, min_area_px)
+        record_stages(folder, stages(min_area_px))
         git(folder, "add", "dvc.lock")
         git(folder, "commit", "--quiet", "--message", f"min_area_px = {min_area_px}")
 
@@ -110,41 +107,14 @@ def draw_ellipses(rng: np.random.Generator, shift_px: int) -> Iterator[np.ndarra
         yield ((y - center_y) / radius_y) ** 2 + ((x - center_x) / radius_x) ** 2 < 1
 
 
-def write_lock(folder: Path, min_area_px: int) -> None:
-    """Record both stages as DVC does, and put their outputs into its cache."""
+def stages(min_area_px: int) -> dict[str, dict]:
+    """What the two stages read and wrote, and with which parameter."""
     index = [IMAGES, CATEGORIES]
-    stages = {
+    params = {"params.yaml": {"make_pseudo_labels": {"min_area_px": min_area_px}}}
+    return {
         "prepare": {"outs": [*index, GROUND_TRUTH]},
-        "make_pseudo_labels": {
-            "params": {"params.yaml": {"make_pseudo_labels": {"min_area_px": min_area_px}}},
-            "deps": index,
-            "outs": [LABELS],
-        },
+        "make_pseudo_labels": {"params": params, "deps": index, "outs": [LABELS]},
     }
-    lock = {
-        name: {
-            **stage,
-            "cmd": f"python -m stages.{name}",
-            **{kind: [store(folder, path) for path in stage.get(kind, ())] for kind in ("deps", "outs")},
-        }
-        for name, stage in stages.items()
-    }
-    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}), encoding="utf-8")
-
-
-def store(folder: Path, path: str) -> dict[str, str]:
-    """Put a file into the cache; its entry in `dvc.lock`."""
-    md5 = str(md5_path(folder / path))
-    cached = folder / CACHE / md5[:2] / md5[2:]
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(folder / path, cached)
-    return {"path": path, "md5": md5}
-
-
-def git(folder: Path, *arguments: str) -> None:
-    """Run git as somebody."""
-    identity = ["-c", "user.name=Ada Example", "-c", "user.email=ada@example.org"]
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
 
 
 if __name__ == "__main__":

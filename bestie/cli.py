@@ -6,17 +6,22 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from bestie.commands import audit
+from bestie.commands.completion import (
+    WEIGHTS,
+    complete_artifact,
+    complete_labels,
+    complete_parameter,
+    complete_profile,
+)
 from bestie.commands.evaluate import evaluate
 from bestie.commands.export import export
+from bestie.commands.output import print_json
 from bestie.commands.predict import predict
 from bestie.commands.report import report
 from bestie.commands.tables import tables
 from bestie.errors import InputError
-from bestie.params_file import read_yaml
-from bestie.profiles import changes, compose, missing_folders, profile_names, write_params
 from bestie.progress import close_all
 
 app = typer.Typer(
@@ -28,56 +33,65 @@ app = typer.Typer(
 )
 console = Console()
 
-PARAMS = Path("params.yaml")
 PROFILES = Path("profiles")
 #: Exit status of bad input, as that of git and grep; that of findings is 1 (`bestie audit`).
 BAD_INPUT = 2
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
 @app.command()
 def profile(
-    name: Annotated[str | None, typer.Argument(help="A file of profiles/, without its ending.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, as often as needed.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A file of profiles/, without its ending.", autocompletion=complete_profile),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="section.key=value, as often as needed.", autocompletion=complete_parameter),
+    ] = None,
     check: Annotated[bool, typer.Option(help="Only say what would change.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write params.yaml from a profile and say what changed; without a name, list the profiles.
 
     Example: bestie profile voc_subset --set dataset.root=/data/VOC2012
     """
+    from bestie.commands.profile import list_profiles, set_profile
+
     if name is None:
-        for each in profile_names(PROFILES):
-            console.print(each)
-        return
-    values = compose(name, folder=PROFILES, overrides=set_ or ())
-    before = read_yaml(PARAMS) if PARAMS.exists() else {}
-    table = Table("parameter", "before", "after", box=None)
-    for key, old, new in changes(before, values):
-        table.add_row(key, str(old), str(new))
-    if not check:
-        write_params(PARAMS, name, values)
-    console.print(table if table.row_count else f"{PARAMS} is already profile {name}")
-    for remark in missing_folders(values):
-        console.print(remark, soft_wrap=True)
+        list_profiles(PROFILES, as_json=as_json)
+    else:
+        set_profile(name, set_ or (), profiles=PROFILES, check=check, as_json=as_json, console=console)
 
 
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Images with labels.csv or labels.parquet.")],
     name: Annotated[str | None, typer.Option(help="Of the profile; the folder's name if left out.")] = None,
-    like: Annotated[str, typer.Option(help="The profile whose networks and training are taken.")] = "voc_subset",
+    like: Annotated[
+        str,
+        typer.Option(help="The profile whose networks and training are taken.", autocompletion=complete_profile),
+    ] = "voc_subset",
     wsss: Annotated[Path | None, typer.Option(help="WSSS maps, where not in FOLDER/WSSS_maps.")] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Class names, joined by commas, in the order of their numbers on WSSS maps.")
+        str | None,
+        typer.Option(
+            help="Class names, joined by commas, in the order of their numbers on WSSS maps.",
+            autocompletion=complete_labels,
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a profile of that name.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a profile for a folder of images, and say what was found in it, class by class.
 
     Example: bestie init data/raw/photos
     """
-    from bestie.commands.init import run_init
+    from bestie.commands.init import init_json, print_init, run_init
 
-    run_init(
+    written = run_init(
         folder,
         profiles=PROFILES,
         like=like,
@@ -85,45 +99,60 @@ def init(
         wsss=wsss,
         categories=None if classes is None else [each.strip() for each in classes.split(",")],
         overwrite=overwrite,
-        console=console,
     )
+    if as_json:
+        print_json(init_json(written))
+    else:
+        print_init(console, written)
 
 
 @app.command()
 def summary(
     since: Annotated[float | None, typer.Option(help="Seconds of the epoch at which the run began.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the metrics of the last run, and where its artifacts lie.
 
     Example: bestie summary
     """
-    from bestie.summary import print_summary
+    from bestie.summary import print_summary, read_summary
 
-    print_summary(console, since=since)
+    if as_json:
+        print_json(read_summary(since=since))
+    else:
+        print_summary(console, since=since)
 
 
 @app.command("upper-bound")
 def upper_bound(
     seeds: Annotated[list[int], typer.Option("--seed", help="Seeds to train with.")] = [0],  # noqa: B006
     detector: Annotated[bool, typer.Option(help="Also Mask R-CNN on true masks.")] = True,
+    as_json: AsJson = False,
 ) -> None:
     """Train the same network and Mask R-CNN on true masks: what the labels cost.
 
     Example: bestie upper-bound --seed 0 --seed 1
     """
-    from bestie.upper_bound import run_upper_bound
+    from bestie.upper_bound import print_upper_bound, run_upper_bound
 
-    run_upper_bound(seeds, with_detector=detector, console=console)
+    rows = run_upper_bound(seeds, with_detector=detector)
+    if as_json:
+        print_json(rows)
+    else:
+        print_upper_bound(console, rows)
 
 
-weights_app = typer.Typer(help="Model weights of this pipeline.", no_args_is_help=True)
+weights_app = typer.Typer(help="Model weights of this pipeline.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(weights_app, name="weights")
 
 
 @weights_app.command("export")
 def export_weights(
-    source: Annotated[Path, typer.Argument(help="A *.zarr folder with weights.")],
+    source: Annotated[
+        Path, typer.Argument(help="A *.zarr folder with weights.", autocompletion=complete_artifact(*WEIGHTS))
+    ],
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    as_json: AsJson = False,
 ) -> None:
     """Write weights for other tools.
 
@@ -133,7 +162,10 @@ def export_weights(
 
     tensors, _ = load_weights(source)
     save_safetensors(target, tensors)
-    console.print(f"{target}: {len(tensors)} tensors")
+    if as_json:
+        print_json({"path": target, "tensors": {name: list(tensor.shape) for name, tensor in tensors.items()}})
+    else:
+        console.print(f"{target}: {len(tensors)} tensors", soft_wrap=True)
 
 
 for command in (report, tables, export, predict, evaluate):

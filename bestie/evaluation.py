@@ -8,7 +8,6 @@ import numpy as np
 
 from bestie.artifacts.schemas import EVOLUTION, INSTANCES
 from bestie.artifacts.tables import iter_rows
-from bestie.artifacts.weights import load_weights
 from bestie.datasets.base import Category, ImageRecord
 from bestie.metrics import (
     SIZE_EDGES_PX,
@@ -220,6 +219,8 @@ def score_snapshots(
         every: all images, by row.
         num_classes: number of categories.
     """
+    from bestie.artifacts.weights import load_weights  # loads torch, which no score needs
+
     _, attributes = load_weights(network)
     with_truth = rows_with_truth(truth)
     result: list[dict[str, Any]] = []

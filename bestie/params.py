@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from bestie.folders import GENERATED_ROOT
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -28,8 +30,6 @@ def _with_half(values: tuple[float, ...]) -> tuple[float, ...]:
 
 Window = Annotated[Count, AfterValidator(_odd)]
 Precision = Literal["fp32", "bf16"]
-
-GENERATED_ROOT = Path("data/raw/generated")
 
 
 class Section(BaseModel):

@@ -8,6 +8,7 @@ from typing import NoReturn, TypeVar
 
 from bestie.durations import record_duration
 from bestie.errors import InputError
+from bestie.folders import DATA, folder
 from bestie.params import Dataset, Section
 from bestie.params_file import parse, read_yaml
 from bestie.processes import launched
@@ -16,7 +17,8 @@ from bestie.settings import Settings, load_settings
 from bestie.stopping import StoppedError, stoppable
 from bestie.storage import storage_fault
 
-DATA = Path("data")
+__all__ = ["DATA", "PARAMS", "folder", "load_section", "run_stage"]
+
 PARAMS = Path("params.yaml")
 #: Statuses of a shell for a command that a signal has ended start here.
 _SHELL_SIGNALS = 128
@@ -68,8 +70,3 @@ def _end(name: str, message: str, status: int) -> NoReturn:
     close_all()
     print(f"{name}: {message}", file=sys.stderr)
     raise SystemExit(status) from None
-
-
-def folder(name: str) -> Path:
-    """The output folder of a stage."""
-    return DATA / name

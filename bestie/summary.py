@@ -1,6 +1,7 @@
 """What the last run reached, where its artifacts and its report lie, and how long it took."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.artifacts.metrics_json import read_json
+from bestie.folders import DATA, folder
 from bestie.health import read_warnings
 from bestie.report import REPORT
-from bestie.stage import DATA, folder
 
 MODELS = {
     "bestie": "BESTIE",
@@ -33,13 +34,34 @@ ARTIFACTS = {
 }
 
 
+def read_summary(*, since: float | None = None) -> dict[str, Any]:
+    """What the last run reached, as JSON values.
+
+    `metrics` is the file of `evaluate`; `warnings` has those of all stages; `artifacts` the folder of each stage;
+    `sheet` and `report` are paths, None where there is no such file; `seconds` passed since `since`, which is in
+    seconds of the epoch.
+
+    Raises:
+        InputError: there are no metrics yet.
+    """
+    return {
+        "metrics": read_json(folder("evaluate") / "metrics.json"),
+        "warnings": [{"stage": stage, **asdict(warning)} for stage, warning in read_warnings(DATA)],
+        "artifacts": {stage: f"{DATA / stage}/" for stage in ARTIFACTS},
+        "sheet": _existing(folder("evaluate") / "sheet.png"),
+        "report": _existing(REPORT),
+        "seconds": None if since is None else round(time.time() - since),
+    }
+
+
 def print_summary(console: Console, *, since: float | None = None) -> None:
     """Print metrics, warnings, artifacts and, with `since` (seconds of the epoch), the time passed.
 
     Raises:
         InputError: there are no metrics yet.
     """
-    metrics = read_json(folder("evaluate") / "metrics.json")
+    summary = read_summary(since=since)
+    metrics = summary["metrics"]
     if any(model in metrics for model in MODELS):
         console.print(_scores(metrics))
     else:
@@ -50,16 +72,18 @@ def print_summary(console: Console, *, since: float | None = None) -> None:
         console.print(f"Warning of {stage}: {warning}", soft_wrap=True, markup=False)
     table = Table("folder", "artifacts", box=None, title="Artifacts", title_justify="left")
     for stage, names in ARTIFACTS.items():
-        table.add_row(f"{DATA / stage}/", names)
+        table.add_row(summary["artifacts"][stage], names)
     console.print(table)
-    if since is not None:
-        minutes, seconds = divmod(round(time.time() - since), 60)
+    if summary["seconds"] is not None:
+        minutes, seconds = divmod(summary["seconds"], 60)
         console.print(f"Run time: {minutes} min {seconds} s")
-    sheet = folder("evaluate") / "sheet.png"
-    if sheet.exists():
-        console.print(f"Pictures: {Path(sheet).resolve()}", soft_wrap=True)
-    if REPORT.exists():
-        console.print(f"Report: {REPORT.resolve()}", soft_wrap=True)
+    for name, path in (("Pictures", summary["sheet"]), ("Report", summary["report"])):
+        if path is not None:
+            console.print(f"{name}: {path}", soft_wrap=True)
+
+
+def _existing(path: Path) -> str | None:
+    return str(path.resolve()) if path.exists() else None
 
 
 def _scores(metrics: dict[str, Any]) -> Table:

@@ -4,6 +4,7 @@ The paper states its results as parts of full supervision: 41.8 (network) and 51
 67.9 (Mask R-CNN on true masks). This is no stage: nothing depends on it, and it alone trains on the truth.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,24 +41,35 @@ from bestie.training.models import create_detector, create_network
 from bestie.training.samples import InstanceImages
 
 
-def run_upper_bound(seeds: list[int], *, with_detector: bool, console: Console) -> None:
-    """Train on true masks for each seed, print the ratios, and keep the numbers in `data/upper_bound/`.
+def run_upper_bound(seeds: list[int], *, with_detector: bool) -> list[dict[str, Any]]:
+    """Train on true masks for each seed, and keep the numbers in `data/upper_bound/`.
+
+    Returns:
+        One row a seed and model: `model`, `seed`, `true_masks` and `this_run` (mAP50 in %), and `ratio`, this run's
+        part of the bound; None where the bound is 0 or the run has no score.
 
     Raises:
         InputError: the pipeline has not run, or its data set has no true masks.
     """
     params, settings = load_params(), load_settings()
     reached = read_json(folder("evaluate") / "metrics.json")
-    results = {}
+    rows = []
     for seed in seeds:
-        results[seed] = train_on_truth(params, settings, seed, with_detector=with_detector)
-        write_json(DATA / "upper_bound" / f"seed_{seed}.json", results[seed])
-    table = Table("model", "seed", "true masks mAP50", "this run mAP50", "ratio", box=None)
-    for seed, scores in results.items():
+        scores = train_on_truth(params, settings, seed, with_detector=with_detector)
+        write_json(DATA / "upper_bound" / f"seed_{seed}.json", scores)
         for model, bound in scores.items():
             own, best = reached[model]["map50"], bound["map50"]
-            ratio = f"{own / best:.2f}" if best > 0 else "-"
-            table.add_row(model, str(seed), f"{best:.1f}", f"{own:.1f}", ratio)
+            ratio = own / best if own is not None and best else None
+            rows.append({"model": model, "seed": seed, "true_masks": best, "this_run": own, "ratio": ratio})
+    return rows
+
+
+def print_upper_bound(console: Console, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print what `run_upper_bound` found as a table."""
+    table = Table("model", "seed", "true masks mAP50", "this run mAP50", "ratio", box=None)
+    for row in rows:
+        scores = ["-" if row[name] is None else f"{row[name]:.1f}" for name in ("true_masks", "this_run")]
+        table.add_row(row["model"], str(row["seed"]), *scores, "-" if row["ratio"] is None else f"{row['ratio']:.2f}")
     console.print(table)
 
 

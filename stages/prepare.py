@@ -16,8 +16,9 @@ from bestie.datasets.base import VOID, DataSet, ImageRecord, read_image
 from bestie.datasets.opening import open_dataset
 from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes
 from bestie.errors import InputError
+from bestie.folders import GENERATED_ROOT
 from bestie.health import skipped_samples, write_warnings
-from bestie.params import GENERATED_ROOT, Dataset, Prepare
+from bestie.params import Dataset, Prepare
 from bestie.progress import Progress, track
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage

@@ -2,23 +2,17 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bestie.audit.objects import CACHE
 from tests import workspace as ws
+from tests.stored_run import git
 
-CACHE = Path(".dvc/cache/files/md5")
-IDENTITY = {
-    f"GIT_{role}_{key}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for key, value in (("NAME", "Ada Example"), ("EMAIL", "ada@example.org"))
-}
 LABELS = ("prepare", "train_pam", "extract_cues", "import_wsss", "make_pseudo_labels")
 
 
@@ -51,11 +45,7 @@ class Project:
         self.git("init", "--quiet", "--initial-branch", "main")
 
     def git(self, *arguments: str) -> str:
-        environment = {**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": os.devnull}
-        command = ["git", *arguments]
-        return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return git(self.folder, *arguments)
 
     def commit(self, message: str, *stages: str) -> str:
         """Record stages as they are on disk, and commit. Returns the commit."""

@@ -1,8 +1,6 @@
 """A small run as files: images with squares, truth, tables whose every error is known, histories, metrics."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +12,9 @@ from bestie.artifacts.instances import instance_rows
 from bestie.artifacts.metrics_json import write_csv, write_json
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_images, write_categories, write_images
-from bestie.audit.hashing import md5_path
-from bestie.audit.objects import CACHE
 from bestie.datasets.base import Category, ImageRecord, hash_file
 from tests import workspace as ws
-from tests.audit_project import IDENTITY
+from tests.stored_run import git, record_stages
 
 SIDE = 64
 NAMES = ("cat", "dog")
@@ -105,14 +101,6 @@ def write_versions(folder: Path) -> str:
     return revision
 
 
-def git(folder: Path, *arguments: str) -> str:
-    environment = {**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": os.devnull}
-    command = ["git", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
-    ).stdout.strip()
-
-
 def commit(folder: Path, *paths: str) -> str:
     """Commit files; returns the short hash."""
     git(folder, "add", *paths)
@@ -133,23 +121,7 @@ def write_label_lock(folder: Path, *, min_area_px: int) -> None:
         },
         "evaluate": {"deps": [labels], "outs": ["data/evaluate/metrics.json"]},
     }
-    lock = {
-        name: {
-            **stage,
-            "cmd": f"python -m stages.{name}",
-            **{kind: [_stored(folder, path) for path in stage.get(kind, ())] for kind in ("deps", "outs")},
-        }
-        for name, stage in stages.items()
-    }
-    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}), encoding="utf-8")
-
-
-def _stored(folder: Path, path: str) -> dict[str, object]:
-    md5 = str(md5_path(folder / path))
-    cached = folder / CACHE / md5[:2] / md5[2:]
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(folder / path, cached)
-    return {"path": path, "md5": md5, "size": cached.stat().st_size}
+    record_stages(folder, stages)
 
 
 def write_lock(folder: Path, *, seed: int = 0, epochs: int = 4) -> None:

@@ -21,6 +21,8 @@ from bestie.errors import InputError
 Columns = dict[str, np.ndarray]
 
 ROW_GROUP_ROWS = 16_384
+#: Rows that a stream holds: a thousand masks are some hundred kilobytes.
+STREAM_ROWS = 1024
 
 
 class TableWriter:
@@ -115,7 +117,7 @@ def read_table(
 def iter_rows(path: Path | Blob, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
     """Stream the rows as dictionaries of Python values. Errors as in `read_table`."""
     with _open_table(path, schema) as file:
-        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=_names(schema, columns), use_threads=False):
+        for batch in file.iter_batches(STREAM_ROWS, columns=_names(schema, columns), use_threads=False):
             _check_nulls(path, schema, batch)
             yield from batch.to_pylist()
 
@@ -132,7 +134,7 @@ def iter_images(
     with _open_table(path, schema) as file:
         held: pa.Table | None = None
         wanted = list(dict.fromkeys(["row", *names]))
-        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=wanted, use_threads=False):
+        for batch in file.iter_batches(STREAM_ROWS, columns=wanted, use_threads=False):
             _check_nulls(path, schema, batch)
             if not len(batch):
                 continue
@@ -159,19 +161,22 @@ def write_images(path: Path, records: Iterable[ImageRecord]) -> None:
 
 
 def read_images(path: Path | Blob, split: str | None = None) -> list[ImageRecord]:
-    """Read `images.parquet`, or one split of it, in row order.
+    """Read `images.parquet`, or one split of it, in row order. Errors as `iter_records`."""
+    return list(iter_records(path, split))
+
+
+def iter_records(path: Path | Blob, split: str | None = None) -> Iterator[ImageRecord]:
+    """Stream `images.parquet`, or one split of it, in row order.
 
     Raises:
         InputError: as in `read_table`; rows do not count from 0, or an image has no pixel.
     """
-    records = []
     for expected, row in enumerate(iter_rows(path, IMAGES)):
         if row["row"] != expected or min(row["height"], row["width"]) < 1:
             stands = f"{path}: image {row['image_id']} of {row['height']}x{row['width']} px is row {row['row']}"
             raise InputError(f"{stands} and stands in row {expected}. {remedy(path)}")
         if split is None or row["split"] == split:
-            records.append(ImageRecord(**{**row, "labels": tuple(row["labels"])}))
-    return records
+            yield ImageRecord(**{**row, "labels": tuple(row["labels"])})
 
 
 def write_categories(path: Path, categories: Iterable[Category]) -> None:

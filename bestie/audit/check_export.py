@@ -10,7 +10,7 @@ from bestie.artifacts.tables import iter_rows
 from bestie.audit.findings import Finding
 from bestie.audit.sources import Artifacts, instances_of
 from bestie.errors import InputError
-from bestie.stage import folder
+from bestie.folders import folder
 
 TABLE = instances_of("export_mrcnn")
 ANNOTATIONS = str(folder("export_mrcnn") / "annotations.json")

@@ -79,7 +79,6 @@ def _recall(path: Path) -> Counts | None:
 
 
 def _count(artifacts: Artifacts) -> Counts:
-    records = {record.row: record for record in artifacts.training_images}
     names = [category.name for category in artifacts.categories]
     found = np.zeros(len(names) + 1, np.int64)
     labelled = 0
@@ -92,29 +91,27 @@ def _count(artifacts: Artifacts) -> Counts:
         found += np.bincount(columns["category_id"], minlength=len(names) + 1)
         labelled += 1
     return Counts(
-        images=len(records),
+        images=sum(1 for _ in artifacts.training_images),
         labelled_images=labelled,
         instances=int(found.sum()),
         by_class=dict(zip(names, found[1:].tolist(), strict=True)),
-        **_compare_with_truth(artifacts, records, len(names)),
+        **_compare_with_truth(artifacts, len(names)),
     )
 
 
-def _compare_with_truth(artifacts: Artifacts, records: dict[int, ImageRecord], num_classes: int) -> dict[str, Any]:
+def _compare_with_truth(artifacts: Artifacts, num_classes: int) -> dict[str, Any]:
     """The true positives among the labels of images that have a truth; nothing where there is none."""
     if not artifacts.has(GROUND_TRUTH):
         return {}
     from bestie.evaluation import mask_table  # not needed for counts that are remembered, and slow to load
     from bestie.metrics import count_true_positives
 
-    labels = ImageStream(iter_images(artifacts.file(instances_of(artifacts.version.stage)), INSTANCES))
-    truth = ((row, each) for row, each in iter_images(artifacts.file(GROUND_TRUTH), INSTANCES) if row in records)
+    known = _with_truth(artifacts)
     images = right = counted = true = 0
-    while batch := list(islice(truth, BATCH_IMAGES)):
-        tables = [
-            mask_table((row for _, columns in part for row in _as_rows(columns)), records)
-            for part in (batch, [(row, labels.take(row)) for row, _ in batch])
-        ]
+    while batch := list(islice(known, BATCH_IMAGES)):
+        records = {record.row: record for record, _, _ in batch}
+        sides = zip(*((true, labels) for _, true, labels in batch), strict=True)
+        tables = [mask_table((row for each in side for row in _as_rows(each)), records) for side in sides]
         total = count_true_positives(*tables, num_classes=num_classes).total
         images += len(batch)
         right += int(total.true_positives[0])
@@ -128,6 +125,17 @@ def _compare_with_truth(artifacts: Artifacts, records: dict[int, ImageRecord], n
         "precision": round(right / counted, 6) if counted else None,
         "recall": round(right / true, 6) if true else None,
     }
+
+
+def _with_truth(artifacts: Artifacts) -> Iterator[tuple[ImageRecord, Columns, Columns]]:
+    """Each training image that has a truth, its true instances and its labels."""
+    truth, labels = (
+        ImageStream(iter_images(artifacts.file(path), INSTANCES))
+        for path in (GROUND_TRUTH, instances_of(artifacts.version.stage))
+    )
+    for record in artifacts.training_images:
+        if true := truth.take(record.row):
+            yield record, true, labels.take(record.row)
 
 
 def _as_rows(columns: Columns) -> Iterator[dict[str, Any]]:

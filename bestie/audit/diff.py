@@ -12,7 +12,7 @@ from bestie.artifacts.tables import Columns, iter_images
 from bestie.audit.causes import Cause, find_causes
 from bestie.audit.inputs import InputChanges, compare_inputs
 from bestie.audit.matching import Change, Masks, Pair, match_instances
-from bestie.audit.pairing import ImageStream, pair_images, same_order
+from bestie.audit.pairing import ImageStream, Pairing
 from bestie.audit.sources import Artifacts, instances_of
 from bestie.audit.versions import Version
 from bestie.datasets.base import Category, ImageRecord
@@ -183,15 +183,14 @@ def diff_images(
     One image at a time: memory does not grow with their number as long as both versions have them in the same order.
     """
     stage = before.version.stage
-    records = before.training_images, after.training_images
-    ordered = same_order(*records)
+    pairing = Pairing(before.training_images, after.training_images)
     streams = [
-        ImageStream(iter_images(artifacts.file(instances_of(stage)), INSTANCES, COLUMNS), ordered=ordered)
+        ImageStream(iter_images(artifacts.file(instances_of(stage)), INSTANCES, COLUMNS), ordered=pairing.ordered)
         for artifacts in (before, after)
     ]
     names = class_names(before.categories, after.categories)
     lookups = [_class_indices(artifacts.categories, names) for artifacts in (before, after)]
-    for pair in pair_images(*records):
+    for pair in pairing:
         image_id = next(record.image_id for record in pair if record is not None)
         if only is not None and image_id not in only:
             continue
@@ -206,12 +205,6 @@ def diff_images(
             instances=[_instance_diff(each, old, new, names) for each in pairs],
             changed=sum(each.changed_px for each in pairs) / largest_px,
         )
-
-
-def sizes(counts: Mapping[Change, int]) -> tuple[int, int]:
-    """The number of instances before and after, from their numbers by what became of them."""
-    before = sum(count for change, count in counts.items() if change is not Change.APPEARED)
-    return before, before - counts[Change.VANISHED] + counts[Change.APPEARED]
 
 
 def class_names(before: Sequence[Category], after: Sequence[Category]) -> list[str]:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bestie.artifacts.schemas import WSSS_SUMMARY as WSSS_SCHEMA
-from bestie.artifacts.tables import iter_rows
-from bestie.audit.pairing import pair_images
+from bestie.artifacts.tables import iter_images
+from bestie.audit.pairing import ImageStream, Pairing
 from bestie.audit.sources import CATEGORIES, IMAGES, WSSS_SUMMARY, Artifacts
+from bestie.datasets.base import ImageRecord
 
 #: Names that a sentence lists before it counts.
 LISTED = 3
@@ -54,34 +55,34 @@ class InputChanges:
 def compare_inputs(before: Artifacts, after: Artifacts) -> InputChanges:
     """Compare the index and the WSSS maps of two versions. InputError where they cannot be read."""
     changes = InputChanges()
-    if any(before.hashes.get(path) != after.hashes.get(path) for path in (IMAGES, CATEGORIES)):
-        _compare_images(before, after, changes)
-    if before.hashes.get(WSSS_SUMMARY) != after.hashes.get(WSSS_SUMMARY):
-        old, new = _wsss_hashes(before), _wsss_hashes(after)
-        changes.other_wsss.extend(image_id for image_id in old if image_id in new and old[image_id] != new[image_id])
-    return changes
-
-
-def _compare_images(before: Artifacts, after: Artifacts, changes: InputChanges) -> None:
-    names = [[category.name for category in artifacts.categories] for artifacts in (before, after)]
-    for old, new in pair_images(before.training_images, after.training_images):
+    if all(before.hashes.get(path) == after.hashes.get(path) for path in (IMAGES, CATEGORIES, WSSS_SUMMARY)):
+        return changes
+    sides = (before, after)
+    names = [[category.name for category in artifacts.categories] for artifacts in sides]
+    pairing = Pairing(before.training_images, after.training_images)
+    wsss = [_wsss_hashes(artifacts, ordered=pairing.ordered) for artifacts in sides]
+    for old, new in pairing:
         if old is None or new is None:
             (changes.added if new else changes.removed).append((old or new).image_id)  # type: ignore[union-attr]
             continue
-        labels = tuple(
-            tuple(each[label - 1] for label in record.labels) for each, record in zip(names, (old, new), strict=True)
-        )
+        labels = [_named(record, each) for record, each in zip((old, new), names, strict=True)]
         if labels[0] != labels[1]:
             changes.relabelled[old.image_id] = (labels[0], labels[1])
         if old.sha256 != new.sha256:
             changes.other_pixels.append(old.image_id)
+        maps = [stream.take(record.row).get("sha256") for stream, record in zip(wsss, (old, new), strict=True)]
+        if maps[0] is not None and maps[1] is not None and maps[0][0] != maps[1][0]:
+            changes.other_wsss.append(old.image_id)
+    return changes
 
 
-def _wsss_hashes(artifacts: Artifacts) -> dict[str, str]:
-    if not artifacts.has(WSSS_SUMMARY):
-        return {}
-    rows = iter_rows(artifacts.file(WSSS_SUMMARY), WSSS_SCHEMA, ["image_id", "sha256"])
-    return {row["image_id"]: row["sha256"] for row in rows}
+def _wsss_hashes(artifacts: Artifacts, *, ordered: bool) -> ImageStream:
+    rows = iter_images(artifacts.file(WSSS_SUMMARY), WSSS_SCHEMA, ["sha256"]) if artifacts.has(WSSS_SUMMARY) else ()
+    return ImageStream(iter(rows), ordered=ordered)
+
+
+def _named(record: ImageRecord, names: Sequence[str]) -> Labels:
+    return tuple(names[label - 1] for label in record.labels)
 
 
 def _labels(names: Labels) -> str:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bestie.audit.causes import Cause
-from bestie.audit.diff import Difference
 from bestie.audit.inputs import InputChanges
-from bestie.audit.log import LogEntry
-from bestie.audit.show import Life
 from bestie.audit.versions import Version
+
+if TYPE_CHECKING:  # what one command needs is slow to load for the others
+    from bestie.audit.diff import Difference
+    from bestie.audit.log import LogEntry
+    from bestie.audit.show import Life
 
 
 def version_json(version: Version) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def version_json(version: Version) -> dict[str, Any]:
     }
 
 
-def log_json(entry: LogEntry) -> dict[str, Any]:
+def log_json(entry: "LogEntry") -> dict[str, Any]:
     """One version."""
     return {
         **version_json(entry.version),
@@ -41,7 +43,7 @@ def log_json(entry: LogEntry) -> dict[str, Any]:
     }
 
 
-def diff_json(difference: Difference) -> dict[str, Any]:
+def diff_json(difference: "Difference") -> dict[str, Any]:
     """Two versions compared."""
     return {
         "before": version_json(difference.before),
@@ -72,7 +74,7 @@ def diff_json(difference: Difference) -> dict[str, Any]:
     }
 
 
-def life_json(life: Life) -> dict[str, Any]:
+def life_json(life: "Life") -> dict[str, Any]:
     """One image."""
     record = life.record
     return {

@@ -33,6 +33,8 @@ CELL_PX = 300
 COLUMNS = 4
 BLANK = 120
 PEAK = 0.98
+#: Components whose reason the picture tells; a noisy WSSS map has hundreds of a few pixels.
+LISTED = 30
 
 Picture = UInt8[np.ndarray, "_h _w 3"]
 Panel = tuple[str, Picture]
@@ -58,7 +60,18 @@ def draw_life(life: Life, artifacts: Artifacts) -> Picture:
         legend = [(f"offset to the centre, {reach_px:.0f} px at the rim", offset_wheel(96)), *legend]
     panels += [_panel_of_table(base, name, rows, life) for name, rows in life.instances.items()]
     title = f"{life.record.image_id} in {artifacts.version}"
-    return panel_sheet(panels, columns=COLUMNS, cell_px=CELL_PX, legend=legend, title=title)
+    return panel_sheet(panels, columns=COLUMNS, cell_px=CELL_PX, legend=legend, title=title, notes=_notes(life))
+
+
+def _notes(life: Life) -> list[str]:
+    """What became of each label of the image and of each component, and why."""
+    verdicts = [f"{name}: {verdict}" for name, verdict in life.verdicts().items()]
+    components = [
+        f"component {each.component_id}, {each.category}, {each.area_px} px: {STATUS_WORDS[each.status]}, {each.reason}"
+        for each in life.components[:LISTED]
+    ]
+    rest = len(life.components) - LISTED
+    return [*verdicts, *components, *([f"and {rest} components more"] if rest > 0 else [])]
 
 
 def _panels_of_labels(life: Life, artifacts: Artifacts, base: Picture) -> list[Panel]:

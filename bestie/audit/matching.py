@@ -1,6 +1,6 @@
 """Which instance of one version is which of another: matched by the IoU of their masks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -83,6 +83,12 @@ def match_instances(before: Masks, after: Masks, *, min_iou: float = 0.5) -> lis
     taken = set(partner.values())
     appeared = (new for new in range(len(after)) if new not in taken)
     return pairs + [Pair(Change.APPEARED, None, new, 0.0, int(area_after[new])) for new in appeared]
+
+
+def sizes(counts: Mapping[Change, int]) -> tuple[int, int]:
+    """The number of instances before and after, from their numbers by what became of them."""
+    before = sum(count for change, count in counts.items() if change is not Change.APPEARED)
+    return before, before - counts[Change.VANISHED] + counts[Change.APPEARED]
 
 
 def _partners(iou: Float64[np.ndarray, "n m"], same_class: np.ndarray, min_iou: float) -> dict[int, int]:

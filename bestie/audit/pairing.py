@@ -1,6 +1,9 @@
 """Images of two versions side by side, read as streams: memory does not grow with their number."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from jaxtyping import Int64
 
 from bestie.artifacts.tables import Columns
 from bestie.datasets.base import ImageRecord
@@ -32,28 +35,48 @@ class ImageStream:
         return self._held.pop(row, {})
 
 
-def same_order(before: Sequence[ImageRecord], after: Sequence[ImageRecord]) -> bool:
-    """Whether the images that both have follow each other in the same order in both."""
-    old, new = {record.image_id for record in before}, {record.image_id for record in after}
-    return [r.image_id for r in before if r.image_id in new] == [r.image_id for r in after if r.image_id in old]
+class Pairing:
+    """The records of each image in two versions by its image_id, None where a version lacks it.
 
+    Iterates over the pairs. Where the images that both versions have follow each other in the same order in both
+    (`ordered`), rows ascend in both, and of each image 16 bytes are held; else all records are.
 
-def pair_images(before: Sequence[ImageRecord], after: Sequence[ImageRecord]) -> Iterator[ImagePair]:
-    """The records of each image in both versions by its image_id, None where a version lacks it.
-
-    Where `same_order` holds, the rows of both versions ascend.
+    Args:
+        before: the records of the one version, which can be iterated again and again.
+        after: those of the other.
     """
-    counterpart = {record.image_id: record for record in after}
-    known = {record.image_id for record in before}
-    ordered = same_order(before, after)
-    waiting = iter(after if ordered else [record for record in after if record.image_id not in known])
-    for old in before:
-        new = counterpart.get(old.image_id)
-        if new is not None and ordered:
-            for other in waiting:
-                if other is new:
+
+    def __init__(self, before: Iterable[ImageRecord], after: Iterable[ImageRecord]) -> None:
+        self._before, self._after = before, after
+        old, new = _keys(before), _keys(after)
+        self._kept, self._known = np.isin(old, new), np.isin(new, old)
+        self.ordered = np.array_equal(old[self._kept], new[self._known])
+
+    def __iter__(self) -> Iterator[ImagePair]:
+        return self._in_order() if self.ordered else self._in_any_order()
+
+    def _in_order(self) -> Iterator[ImagePair]:
+        waiting = zip(self._after, self._known, strict=True)
+        for old, is_kept in zip(self._before, self._kept, strict=True):
+            if not is_kept:
+                yield old, None
+                continue
+            for new, is_known in waiting:
+                if is_known:
+                    yield old, new
                     break
-                yield None, other
-        yield old, new
-    for other in waiting:
-        yield None, other
+                yield None, new
+        for new, _ in waiting:
+            yield None, new
+
+    def _in_any_order(self) -> Iterator[ImagePair]:
+        counterpart = {record.image_id: record for record in self._after}
+        for old in self._before:
+            yield old, counterpart.pop(old.image_id, None)
+        for new in counterpart.values():
+            yield None, new
+
+
+def _keys(records: Iterable[ImageRecord]) -> Int64[np.ndarray, "n"]:
+    """One number an image that stands for its image_id; the next run of Python has others."""
+    return np.fromiter((hash(record.image_id) for record in records), np.int64)

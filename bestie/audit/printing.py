@@ -1,25 +1,27 @@
 """The audit's results for people, on a terminal."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bestie.audit.diff import Difference, sizes
-from bestie.audit.findings import Finding
-from bestie.audit.log import LogEntry
-from bestie.audit.matching import Change
-from bestie.audit.show import Life
+from bestie.audit.matching import Change, sizes
 from bestie.audit.versions import WORKSPACE, Version
+
+if TYPE_CHECKING:  # what one command needs is slow to load for the others
+    from bestie.audit.diff import Difference
+    from bestie.audit.findings import Finding
+    from bestie.audit.log import LogEntry
+    from bestie.audit.show import Life
 
 INDENT = 10
 NUMERIC = {"px", "cues", "before", "after", "changed px", *(change.replace("_", " ") for change in Change)}
 LINE = "{:<8}  {:<12}  {:<10}  {:>6}  {:>6}  {:>9}  {:>6}  {}"
 
 
-def print_log(console: Console, entries: Iterable[LogEntry]) -> int:
+def print_log(console: Console, entries: "Iterable[LogEntry]") -> int:
     """Print each version as a paragraph; returns their number."""
     count = 0
     for entry in entries:
@@ -40,7 +42,7 @@ def print_log(console: Console, entries: Iterable[LogEntry]) -> int:
     return count
 
 
-def print_log_lines(console: Console, entries: Iterable[LogEntry]) -> int:
+def print_log_lines(console: Console, entries: "Iterable[LogEntry]") -> int:
     """Print one line a version; returns their number."""
     count = 0
     for entry in entries:
@@ -62,7 +64,7 @@ def print_log_lines(console: Console, entries: Iterable[LogEntry]) -> int:
     return count
 
 
-def print_difference(console: Console, difference: Difference) -> None:
+def print_difference(console: Console, difference: "Difference") -> None:
     """Print why two versions differ, and how: by class and by image."""
     for name, version in (("before", difference.before), ("after", difference.after)):
         _line(console, f"{name:<{INDENT}}{version.hash} of {version.stage}, {_where(version)}")
@@ -75,7 +77,7 @@ def print_difference(console: Console, difference: Difference) -> None:
     _print_largest(console, difference)
 
 
-def print_life(console: Console, life: Life) -> None:
+def print_life(console: Console, life: "Life") -> None:
     """Print what became of each image-level label, and each component with the reason."""
     record = life.record
     labels = ", ".join(life.labels) or "none"
@@ -102,7 +104,7 @@ def print_life(console: Console, life: Life) -> None:
         _line(console, f"not shown: {problem}")
 
 
-def print_findings(console: Console, version: Version, findings: list[Finding]) -> None:
+def print_findings(console: Console, version: Version, findings: "list[Finding]") -> None:
     """Print what is wrong with a version, or that nothing is."""
     for finding in findings:
         _line(console, str(finding))
@@ -112,14 +114,14 @@ def print_findings(console: Console, version: Version, findings: list[Finding]) 
         _line(console, f"version {version} of {version.stage}: {len(findings)} findings")
 
 
-def _print_causes(console: Console, difference: Difference) -> None:
+def _print_causes(console: Console, difference: "Difference") -> None:
     for name, lines in (("why", difference.reasons), ("no effect", difference.without_effect)):
         if lines:
             _line(console, f"{name:<{INDENT}}" + ("\n" + " " * INDENT).join(lines))
     console.print()
 
 
-def _print_classes(console: Console, difference: Difference) -> None:
+def _print_classes(console: Console, difference: "Difference") -> None:
     table = _table("class", "before", "after", *map(_words, Change))
     rows = {**difference.by_class, "all": difference.total}
     for name, counts in rows.items():
@@ -128,7 +130,7 @@ def _print_classes(console: Console, difference: Difference) -> None:
     console.print(table)
 
 
-def _print_largest(console: Console, difference: Difference) -> None:
+def _print_largest(console: Console, difference: "Difference") -> None:
     if not difference.largest:
         return
     console.print()
@@ -153,7 +155,7 @@ def _words(change: Change) -> str:
     return change.replace("_", " ")
 
 
-def _changes(entry: LogEntry) -> list[str]:
+def _changes(entry: "LogEntry") -> list[str]:
     if entry.before is None:
         return ["first version"]
     return [str(cause) for cause in entry.causes if cause.effective] + (
@@ -171,7 +173,7 @@ def _where(version: Version) -> str:
     return f"{commit.sha[:7]}{f' ({names})' if names else ''}, {date}, {commit.author}{subject}"
 
 
-def _labels(entry: LogEntry) -> str:
+def _labels(entry: "LogEntry") -> str:
     counts = entry.counts
     if counts is None:
         return ""
@@ -179,7 +181,7 @@ def _labels(entry: LogEntry) -> str:
     return f"{counts.instances} in {counts.labelled_images} of {counts.images} images: {classes}"
 
 
-def _truth(entry: LogEntry) -> str:
+def _truth(entry: "LogEntry") -> str:
     counts = entry.counts
     if counts is None or counts.true_positives is None:
         return ""

@@ -18,7 +18,7 @@ from bestie.audit.sources import COMPONENTS, CUES, EVOLUTION, GROUND_TRUTH, WSSS
 from bestie.audit.versions import Version
 from bestie.datasets.base import VOID, ImageRecord
 from bestie.errors import InputError
-from bestie.stage import folder
+from bestie.folders import folder
 
 Row = dict[str, Any]
 

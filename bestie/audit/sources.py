@@ -3,6 +3,8 @@
 Nothing is checked out: files are found by the hashes of the version's `dvc.lock`.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,14 +14,13 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from bestie.artifacts.blobs import Blob, BlobFolder
-from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.tables import iter_records, read_categories, read_images
 from bestie.audit.hashing import FOLDER_SUFFIX
 from bestie.audit.objects import Objects
 from bestie.audit.versions import Version
 from bestie.datasets.base import Category, ImageRecord, read_image
 from bestie.errors import InputError
-from bestie.params import GENERATED_ROOT
-from bestie.stage import folder
+from bestie.folders import GENERATED_ROOT, folder
 
 IMAGES = str(folder("prepare") / "images.parquet")
 CATEGORIES = str(folder("prepare") / "categories.parquet")
@@ -38,6 +39,16 @@ NETWORK = str(folder("train_bestie") / "network.zarr")
 def instances_of(stage: str) -> str:
     """The path of the instance table that a label stage writes."""
     return str(folder(stage) / "instances.parquet")
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The training images of an index, which is streamed: none of them is held."""
+
+    index: Path | Blob
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        return iter_records(self.index, "train")
 
 
 class Artifacts:
@@ -97,9 +108,9 @@ class Artifacts:
         return read_images(self.file(IMAGES))
 
     @property
-    def training_images(self) -> list[ImageRecord]:
-        """The images that are labelled."""
-        return [record for record in self.images if record.split == "train"]
+    def training_images(self) -> "TrainingImages":
+        """The images that are labelled, read anew each time that they are iterated over."""
+        return TrainingImages(self.file(IMAGES))
 
     @cached_property
     def categories(self) -> list[Category]:

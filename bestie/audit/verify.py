@@ -21,8 +21,8 @@ from bestie.audit.sources import (
     instances_of,
 )
 from bestie.errors import InputError
+from bestie.folders import folder
 from bestie.progress import Progress
-from bestie.stage import folder
 
 POINTS = str(folder("prepare") / "points.parquet")
 TRUE_MAPS = str(folder("prepare") / "ground_truth.zarr")
@@ -65,7 +65,7 @@ def verify_version(artifacts: Artifacts, *, root: Path = Path(), as_json: bool =
 def _count_images(artifacts: Artifacts) -> int:
     """Training images; 0 where the index cannot be read, which is a finding of its own."""
     try:
-        return len(artifacts.training_images)
+        return sum(1 for _ in artifacts.training_images)
     except InputError:
         return 0
 

@@ -1,6 +1,5 @@
 """`bestie audit`: which labels came from what, how versions differ, one image's life, and whether files are sound."""
 
-import json
 import sys
 from itertools import islice
 from pathlib import Path
@@ -9,6 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from bestie.commands.completion import complete_image, complete_stage, complete_version
+from bestie.commands.output import FOUND, print_json
+
 app = typer.Typer(
     help="Versions of the labels: which came from what, and how they differ.",
     no_args_is_help=True,
@@ -16,39 +18,7 @@ app = typer.Typer(
 )
 console = Console()
 
-FOUND = 1
 SUBFOLDER = "audit"
-
-
-def complete_version(incomplete: str) -> list[str]:
-    """The versions that begin with what was typed, for the shell."""
-    from bestie.audit.versions import History
-    from bestie.errors import InputError
-
-    try:
-        return [name for name in History().names() if name.startswith(incomplete)]
-    except InputError:
-        return []
-
-
-def complete_stage(incomplete: str) -> list[str]:
-    """The stages that write labels, for the shell."""
-    from bestie.audit.versions import LABEL_STAGES
-
-    return [name for name in LABEL_STAGES if name.startswith(incomplete)]
-
-
-def complete_image(ctx: Any, incomplete: str) -> list[str]:
-    """The images of the version that was typed before, for the shell; typer knows `ctx` by its name."""
-    from bestie.audit.sources import Artifacts
-    from bestie.audit.versions import History
-    from bestie.errors import InputError
-
-    try:
-        images = Artifacts(History().resolve(ctx.params["version"])).images
-    except (InputError, KeyError):
-        return []
-    return [record.image_id for record in images if record.image_id.startswith(incomplete)]
 
 
 VERSION = "A branch, tag or commit, an experiment, the first digits of a version's hash, or `workspace`."
@@ -83,7 +53,7 @@ def log(
     if as_json:
         from bestie.audit.json_forms import log_json
 
-        _print_json([log_json(entry) for entry in entries])
+        print_json([log_json(entry) for entry in entries])
         return
     from bestie.audit.printing import print_log, print_log_lines
 
@@ -123,7 +93,7 @@ def diff(
     if as_json:
         from bestie.audit.json_forms import diff_json
 
-        _print_json({**diff_json(found), "picture": picture and str(picture)})
+        print_json({**diff_json(found), "picture": picture and str(picture)})
     else:
         from bestie.audit.printing import print_difference
 
@@ -161,7 +131,7 @@ def show(
     if as_json:
         from bestie.audit.json_forms import life_json
 
-        _print_json({**life_json(life), "picture": str(path)})
+        print_json({**life_json(life), "picture": str(path)})
         return
     from bestie.audit.printing import print_life
 
@@ -192,7 +162,7 @@ def verify(
     if as_json:
         from bestie.audit.json_forms import version_json
 
-        _print_json({**version_json(artifacts.version), "findings": [asdict(finding) for finding in findings]})
+        print_json({**version_json(artifacts.version), "findings": [asdict(finding) for finding in findings]})
     else:
         print_findings(console, artifacts.version, findings)
     if findings:
@@ -212,7 +182,3 @@ def _save(path: Path, picture: Any) -> None:
 
     with atomic_output(path) as partial:
         save_png(partial, picture)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,6 +1,5 @@
 """`bestie evaluate`: a model or a result file against a data set that was no part of the run."""
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -9,16 +8,27 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bestie.commands.completion import MODELS, complete_artifact, complete_classes
+from bestie.commands.output import print_json
 from bestie.errors import InputError
 
 
 def evaluate(
-    source: Annotated[Path, typer.Argument(help="A network.zarr or detector.zarr, or a COCO result file (*.json).")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A network.zarr or detector.zarr, or a COCO result file (*.json).",
+            autocompletion=complete_artifact(*MODELS),
+        ),
+    ],
     root: Annotated[Path, typer.Argument(help="The data set: a folder in VOC's or COCO's layout.")],
     list_: Annotated[str | None, typer.Option("--list", help="Its image list; default: val, or val2017.")] = None,
     categories: Annotated[
         str | None,
-        typer.Option(help="VOC's layout: names of the classes, joined by commas, or a categories.parquet."),
+        typer.Option(
+            help="VOC's layout: names of the classes, joined by commas, or a categories.parquet.",
+            autocompletion=complete_classes,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Keep instances, truth and scores in this new folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
@@ -39,7 +49,7 @@ def evaluate(
         with TemporaryDirectory() as folder_name:
             scores = _scores(source, root, list_, names, Path(folder_name))
     if as_json:
-        print(json.dumps(scores))
+        print_json(scores)
     else:
         _print(scores, Console())
 

@@ -1,6 +1,5 @@
 """`bestie export`: an instance table in the formats of other tools."""
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from bestie.commands.completion import TABLES, complete_artifact, complete_split
+from bestie.commands.output import print_json
 from bestie.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,10 +29,15 @@ class Format(StrEnum):
 
 def export(
     format_: Annotated[Format, typer.Argument(metavar="FORMAT", help="coco, coco-results, voc or yolo.")],
-    table: Annotated[Path, typer.Argument(help="An instance table, *.parquet.")],
+    table: Annotated[
+        Path, typer.Argument(help="An instance table, *.parquet.", autocompletion=complete_artifact(*TABLES))
+    ],
     out: Annotated[Path, typer.Argument(help="The JSON file (coco, coco-results) or the new folder (voc, yolo).")],
     index: Annotated[Path, typer.Option(help="Folder with the table's images.parquet and categories.parquet.")] = INDEX,
-    split: Annotated[str | None, typer.Option(help="train or val; default: those that the table has.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="train or val; default: those that the table has.", autocompletion=complete_split),
+    ] = None,
     min_score: Annotated[float, typer.Option(help="Leave out instances below this score.")] = 0.0,
     with_images: Annotated[bool, typer.Option("--with-images", help="voc, yolo: link the images too.")] = False,
     root: Annotated[Path | None, typer.Option(help="Where the images are; default: that of params.yaml.")] = None,
@@ -51,8 +57,8 @@ def export(
     source = open_source(table, index, split=split, min_score=min_score)
     written = _write(format_, out, source, root=_image_root(root) if with_images else None)
     if as_json:
-        said = {"path": str(out), "format": format_.value, "images": written.images, "instances": written.instances}
-        print(json.dumps({**said, "left_out": written.left_out}))
+        said = {"path": out, "format": format_.value, "images": written.images, "instances": written.instances}
+        print_json({**said, "left_out": written.left_out})
         return
     rest = f", {written.left_out} left out" if written.left_out else ""
     Console().print(

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ HEADER = """\
 """
 
 
+@dataclass(frozen=True)
+class Written:
+    """The profile that was written, what the folder holds, and in sentences what is missing or unusual."""
+
+    name: str
+    path: Path
+    layout: FolderLayout
+    survey: Survey
+    remarks: tuple[str, ...]
+
+
 def run_init(
     root: Path,
     *,
@@ -41,9 +53,8 @@ def run_init(
     wsss: Path | None,
     categories: Sequence[str] | None,
     overwrite: bool,
-    console: Console,
-) -> None:
-    """Look through a folder of images, write its profile, and say what was found.
+) -> Written:
+    """Look through a folder of images, and write its profile.
 
     Args:
         root: the folder with images and `labels.csv` or `labels.parquet`.
@@ -53,7 +64,6 @@ def run_init(
         wsss: the folder of WSSS maps, where it is not `WSSS_maps` below `root`.
         categories: class names in the order of their numbers on the WSSS maps; None: sorted.
         overwrite: replace a profile of that name.
-        console: where to say what was found.
 
     Raises:
         InputError: the folder lacks its label table or something in it is wrong, there is no profile `like`, or
@@ -74,10 +84,29 @@ def run_init(
     with atomic_output(path) as partial:
         text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
         partial.write_text(header + text, encoding="utf-8")
-    _print(console, layout, survey)
+    remarks = _remarks(layout, survey)
     if DOWNLOAD in text:
-        console.print("weights of the backbone: downloaded by the first run", soft_wrap=True)
-    console.print(f"wrote {path}; now: bestie profile {name} && dvc repro", soft_wrap=True)
+        remarks.append("weights of the backbone: downloaded by the first run")
+    return Written(name, path, layout, survey, tuple(remarks))
+
+
+def print_init(console: Console, written: Written) -> None:
+    """Say class by class what is in the folder, what is missing, and what to do next."""
+    console.print(_class_table(written.layout, written.survey))
+    for line in written.remarks:
+        console.print(line, soft_wrap=True)
+    console.print(f"wrote {written.path}; now: bestie profile {written.name} && dvc repro", soft_wrap=True)
+
+
+def init_json(written: Written) -> dict[str, Any]:
+    """The same as JSON values."""
+    return {
+        "profile": written.name,
+        "path": str(written.path),
+        **asdict(written.survey),
+        "layout": {key: value and str(value) for key, value in asdict(written.layout).items()},
+        "remarks": list(written.remarks),
+    }
 
 
 def _profile_name(root: Path, name: str | None) -> str:
@@ -143,12 +172,6 @@ def _data_sections(name: str, layout: FolderLayout, survey: Survey) -> dict[str,
         },
         "import_wsss": {"source": (layout.wsss or layout.root / "WSSS_maps").as_posix()},
     }
-
-
-def _print(console: Console, layout: FolderLayout, survey: Survey) -> None:
-    console.print(_class_table(layout, survey))
-    for line in _remarks(layout, survey):
-        console.print(line, soft_wrap=True)
 
 
 def _class_table(layout: FolderLayout, survey: Survey) -> Table:

@@ -1,12 +1,13 @@
 """`bestie predict`: a trained model on new images."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from bestie.commands.completion import MODELS, complete_artifact
+from bestie.commands.output import print_json
 from bestie.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ CATEGORIES = Path("data/prepare/categories.parquet")
 
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, and folders of them.")],
-    model: Annotated[Path, typer.Option(help="A trained network.zarr or detector.zarr.")] = MODEL,
+    model: Annotated[
+        Path,
+        typer.Option(help="A trained network.zarr or detector.zarr.", autocompletion=complete_artifact(*MODELS)),
+    ] = MODEL,
     out: Annotated[Path, typer.Option(help="The new folder to write.")] = Path("predictions"),
     min_score: Annotated[
         float | None,
@@ -43,7 +47,7 @@ def predict(
     named = category_names(categories, predictor.num_classes)
     count = predict_files(predictor, records, out, categories=named, min_score=min_score)
     if as_json:
-        print(json.dumps({"path": str(out), "model": predictor.kind, "images": len(records), "instances": count}))
+        print_json({"path": out, "model": predictor.kind, "images": len(records), "instances": count})
         return
     Console().print(
         f"{out}: {count} instances of {predictor.kind} on {len(records)} images: instances.parquet, masks/, overlays/",

@@ -1,13 +1,13 @@
 """`bestie report`: the run as one HTML file."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from bestie.commands.audit import complete_version
+from bestie.commands.completion import complete_version
+from bestie.commands.output import print_json
 from bestie.report import REPORT
 
 
@@ -40,13 +40,13 @@ def report(
     gallery = content.gallery
     if as_json:
         said = {
-            "path": str(out),
+            "path": out,
             "bytes": out.stat().st_size,
             "images": gallery.shown,
             "of_images": gallery.total,
             "against": content.setting.other and content.setting.other.revision,
         }
-        print(json.dumps(said))
+        print_json(said)
         return
     size = format_bytes(out.stat().st_size)
     Console().print(f"{out}: {gallery.shown} of {gallery.total} images, {size}", highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """`bestie tables`: the tables and curves of the paper, rerun on a profile."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,28 +9,39 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from bestie.commands.completion import complete_parameter, complete_profile, complete_table
+from bestie.commands.output import FOUND, print_json
 from bestie.errors import InputError
 
 if TYPE_CHECKING:
     from bestie.tables.plan import Plan
+    from bestie.tables.runner import Outcome
 
 OUT = Path("data/tables")
 STATE = Path(".bestie/tables")
 PROFILES = Path("profiles")
+PAGE, NUMBERS = "tables.html", "tables.json"
 
 
 def tables(
-    profile: Annotated[str, typer.Argument(help="A file of profiles/, without its ending.")],
+    profile: Annotated[
+        str, typer.Argument(help="A file of profiles/, without its ending.", autocompletion=complete_profile)
+    ],
     seeds: Annotated[list[int], typer.Option("--seed", help="Seeds of the trainings.")] = [0],  # noqa: B006
     only: Annotated[
-        list[str] | None, typer.Option("--table", help="Tables or figures by key; all if left out.")
+        list[str] | None,
+        typer.Option("--table", help="Tables or figures by key; all if left out.", autocompletion=complete_table),
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value under every row.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="section.key=value under every row.", autocompletion=complete_parameter),
+    ] = None,
     wsss: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER: WSSS maps for Table 4.")] = None,
     with_mrcnn: Annotated[bool, typer.Option("--with-mrcnn", help="Also Mask R-CNN, in every row.")] = False,
     definition: Annotated[Path | None, typer.Option(help="A file in the form of bestie/tables/tables.yaml.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the page; data/tables/PROFILE if left out.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Only say what would be run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Say what was run and written as JSON.")] = False,
 ) -> None:
     """Rerun the paper's tables and write one page with ours beside the paper's.
 
@@ -42,16 +54,28 @@ def tables(
 
     chosen = with_wsss(read_definition(definition or DEFINITION, keys=only or ()), _folders(wsss or []))
     plan = make_plan(chosen, profile, folder=PROFILES, seeds=seeds, overrides=set_ or ())
-    console = Console(stderr=True, highlight=False)
     if list_:
-        used = Counter(run.identity for runs in plan.runs_of.values() for run in runs)
-        for run in plan.runs:
-            console.print(f"{run.name}, seed {run.seed}; rows: {used[run.identity]}", soft_wrap=True, markup=False)
-        console.print(f"{len(plan.runs)} runs")
+        _print_plan(plan, as_json=as_json)
         return
-    failed = _run(plan, out or OUT / profile, with_mrcnn=with_mrcnn, console=console)
+    folder = out or OUT / profile
+    failed = _run(plan, folder, with_mrcnn=with_mrcnn, console=Console(stderr=True, highlight=False))
+    if as_json:
+        errors = [{"run": each.run.name, "seed": each.run.seed, "error": each.error} for each in failed]
+        print_json({"page": folder / PAGE, "numbers": folder / NUMBERS, "runs": len(plan.runs), "failed": errors})
     if failed:
-        raise InputError(f"{failed} of {len(plan.runs)} runs failed; the page says why")
+        print(f"bestie: {len(failed)} of {len(plan.runs)} runs failed; the page says why", file=sys.stderr)
+        raise typer.Exit(FOUND)
+
+
+def _print_plan(plan: "Plan", *, as_json: bool) -> None:
+    """Each run, with the number of rows that it serves."""
+    used = Counter(run.identity for runs in plan.runs_of.values() for run in runs)
+    if as_json:
+        print_json([{"run": run.name, "seed": run.seed, "rows": used[run.identity]} for run in plan.runs])
+        return
+    for run in plan.runs:
+        print(f"{run.name}, seed {run.seed}; rows: {used[run.identity]}")
+    print(f"{len(plan.runs)} runs")
 
 
 def _folders(texts: Iterable[str]) -> dict[str, str]:
@@ -65,15 +89,15 @@ def _folders(texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _run(plan: "Plan", out: Path, *, with_mrcnn: bool, console: Console) -> int:
-    """Run a plan, write the page after each run, and return the number of runs that failed."""
+def _run(plan: "Plan", out: Path, *, with_mrcnn: bool, console: Console) -> "list[Outcome]":
+    """Run a plan, write the page after each run, and return the runs that failed."""
     from bestie.stopping import stoppable
     from bestie.tables.display import Display
-    from bestie.tables.runner import Outcome, Runner
+    from bestie.tables.runner import Runner
     from bestie.tables.workspace import Workspace
 
     outcomes: dict[str, Outcome] = {}
-    page, numbers = out / "tables.html", out / "tables.json"
+    page, numbers = out / PAGE, out / NUMBERS
     display = Display(len(plan.runs), console)
     try:
         with (
@@ -90,7 +114,7 @@ def _run(plan: "Plan", out: Path, *, with_mrcnn: bool, console: Console) -> int:
         console.print("stopped; the same command continues", soft_wrap=True)
         raise SystemExit(130) from None
     console.print(f"{page}, {numbers}", soft_wrap=True)
-    return sum(outcome.scores is None for outcome in outcomes.values())
+    return [outcome for outcome in outcomes.values() if outcome.scores is None]
 
 
 def _write(plan: "Plan", outcomes: dict, page: Path, numbers: Path, *, with_mrcnn: bool) -> None:

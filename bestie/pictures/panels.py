@@ -4,8 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image, ImageDraw
 
-from bestie.pictures.sheet import PAPER, Picture, contact_sheet
+from bestie.pictures.sheet import CAPTION_PX, INK, MARGIN_PX, PAPER, Picture, contact_sheet
+from bestie.pictures.text import shorten, write
+
+#: From one line of the notes to the next.
+NOTE_PX = 18
 
 
 def panel_sheet(
@@ -15,10 +20,12 @@ def panel_sheet(
     cell_px: int,
     legend: Sequence[tuple[str, Picture]] = (),
     title: str | None = None,
+    notes: Sequence[str] = (),
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Lay out (title, picture) in rows of `columns` on white paper, as `contact_sheet` does with one row each.
 
-    A title that is wider than its picture ends in dots.
+    A title that is wider than its picture ends in dots, a note that is wider than the paper too. Notes stand at the
+    bottom, one a line.
     """
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)] or [[]]
     sheets: list[np.ndarray] = []
@@ -33,7 +40,17 @@ def panel_sheet(
         )
         sheets.append(sheet)
     width = max(sheet.shape[1] for sheet in sheets)
+    sheets += [_written(notes, width)] if notes else []
     return np.concatenate([_widened(sheet, width) for sheet in sheets])
+
+
+def _written(lines: Sequence[str], width: int) -> UInt8[np.ndarray, "h {width} 3"]:
+    canvas = Image.new("RGB", (width, len(lines) * NOTE_PX + MARGIN_PX), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for number, line in enumerate(lines):
+        fitting = shorten(line, CAPTION_PX, width_px=width - 2 * MARGIN_PX)
+        write(draw, (MARGIN_PX, number * NOTE_PX + NOTE_PX // 2), fitting, CAPTION_PX, color=INK)
+    return np.array(canvas)
 
 
 def _widened(sheet: UInt8[np.ndarray, "h w 3"], width: int) -> UInt8[np.ndarray, "h {width} 3"]:

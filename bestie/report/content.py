@@ -14,7 +14,7 @@ from bestie.datasets.base import Category, ImageRecord
 from bestie.health import HealthWarning, read_warnings
 from bestie.params import Dataset
 from bestie.params_file import parse, read_yaml
-from bestie.report.analysis import PER_BUCKET, analyse_tables, known_rows
+from bestie.report.analysis import PER_BUCKET, AnalysedTable, analyse_tables, known_rows
 from bestie.report.breakdowns import BarTable, ErrorRow, class_tables, error_rows, size_table
 from bestie.report.charts import Drawing
 from bestie.report.comparison import Setting, find_setting
@@ -75,44 +75,72 @@ def collect(repository: Path, *, state: Path, max_images: int, against: str | No
     params = repository / "params.yaml"
     dataset = parse(Dataset, read_yaml(params).get("dataset"), source=f"{params}: dataset")
     setting = find_setting(repository, against)
-    other = setting.other
-    metrics, classifier = _json(data / METRICS), _json(data / CLASSIFIER_METRICS)
-    old = {} if other is None else other.metrics
-    sample, changed = _sample(records, max_images), BucketSample(PER_BUCKET)
-    labels = compare_labels(setting.history, other.run, records, changed) if setting.history and other else []
-    known = known_rows(data, records)
-    tables = analyse_tables(data, records, known, num_classes=len(categories), sample=sample)
+    looked = _look_at_images(data, records, setting, num_classes=len(categories), max_images=max_images)
     return Content(
         dataset=dataset,
         split_sizes={split: sum(r.split == split for r in records) for split in ("train", "val")},
         categories=tuple(categories),
         setting=setting,
         warnings=read_warnings(data),
-        tiles=score_tiles(
-            metrics, classifier, old.get(f"data/{METRICS}", {}), old.get(f"data/{CLASSIFIER_METRICS}", {})
-        ),
-        scores=score_table(metrics, old.get(f"data/{METRICS}", {})),
-        pipeline=read_pipeline(repository, state, None if other is None else other.run.lock),
+        **_scores(data, setting),
+        pipeline=read_pipeline(repository, state, None if setting.other is None else setting.other.run.lock),
         parameters=params.read_text(encoding="utf-8"),
         training=training_curves(data),
-        evolution=evolution_curves(data, metrics),
         precision_recall=precision_recall_curves(data),
         by_class=class_tables(data),
         by_size=size_table(data),
-        errors=error_rows(tables),
-        labels=labels,
+        errors=error_rows(looked.tables),
+        labels=looked.labels,
         gallery=build_gallery(
             data,
             repository / dataset.image_root,
             records,
-            chosen=sample.choose(max_images, _changed_first(labels, records, changed, max_images)),
-            known=known,
-            tables=tables,
-            labels=labels,
-            categories=class_names(labels, [category.name for category in categories]),
+            chosen=looked.chosen,
+            known=looked.known,
+            tables=looked.tables,
+            labels=looked.labels,
+            categories=class_names(looked.labels, [category.name for category in categories]),
         ),
         sheet=_sheet(data / SHEET),
     )
+
+
+def _scores(data: Path, setting: Setting) -> dict[str, Any]:
+    """The fields of `Content` that come from metrics: tiles, scores and evolution."""
+    metrics, classifier = _json(data / METRICS), _json(data / CLASSIFIER_METRICS)
+    old = {} if setting.other is None else setting.other.metrics
+    old_metrics, old_classifier = (old.get(f"data/{path}", {}) for path in (METRICS, CLASSIFIER_METRICS))
+    return {
+        "tiles": score_tiles(metrics, classifier, old_metrics, old_classifier),
+        "scores": score_table(metrics, old_metrics),
+        "evolution": evolution_curves(data, metrics),
+    }
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What is wrong and what changed over all images: `chosen` are the rows to show, `known` have a truth."""
+
+    known: set[int]
+    tables: list[AnalysedTable]
+    labels: list[LabelChanges]
+    chosen: list[int]
+
+
+def _look_at_images(
+    data: Path, records: list[ImageRecord], setting: Setting, *, num_classes: int, max_images: int
+) -> _Looked:
+    """Judge every image, compare its labels, and choose those to show."""
+    sample, changed = _sample(records, max_images), BucketSample(PER_BUCKET)
+    labels = (
+        compare_labels(setting.history, setting.other.run, records, changed)
+        if setting.history and setting.other
+        else []
+    )
+    known = known_rows(data, records)
+    tables = analyse_tables(data, records, known, num_classes=num_classes, sample=sample)
+    chosen = sample.choose(max_images, _changed_first(labels, records, changed, max_images))
+    return _Looked(known, tables, labels, chosen)
 
 
 def _sample(records: list[ImageRecord], max_images: int) -> BucketSample:

@@ -19,6 +19,8 @@ from bestie.report.tables import TRUTH
 
 Entry = dict[str, Any]
 
+SPLITS = ("train", "val")
+
 
 @dataclass(frozen=True)
 class Gallery:
@@ -62,38 +64,61 @@ def build_gallery(
         InputError: an image is missing or is not the one indexed.
     """
     shown = [records[row] for row in chosen]
-    truth = read_images_of(data / TRUTH, [record for record in shown if record.row in known]) if known else {}
-    found = {
-        each.table.key: read_images_of(
-            data / each.table.path, [r for r in shown if r.split == each.table.split], min_score=each.min_score
-        )
-        for each in tables
-    }
-    changes = {
-        each.table.key: read_changes(each, [r for r in shown if r.split == each.table.split], categories)
-        for each in labels
-        if each.difference is not None
-    }
-    images = [
-        {
-            **_picture(root, record),
-            "truth": [] if (true_masks := truth.get(record.row)) is None else _true_entries(true_masks),
-            "tables": {
-                key: _table_entry(masks[record.row], true_masks, changes.get(key, {}).get(record.row))
-                for key, masks in found.items()
-                if record.row in masks
-            },
-        }
-        for record in track(shown, "report: images")
-    ]
+    masks = _read_masks(data, shown, known, tables, labels, categories)
     content = {
         "categories": list(categories),
-        "tables": [{**_describe(each), "compared": each.table.key in changes} for each in tables],
+        "tables": [{**_describe(each), "compared": each.table.key in masks.changes} for each in tables],
         "changes": [(change.value, name) for change, name in CHANGE_NAMES.items()],
-        "images": images,
+        "images": [_image_entry(root, record, masks) for record in track(shown, "report: images")],
     }
-    changed = {key: sum(image.is_changed for image in each.values()) for key, each in changes.items()}
+    changed = {key: sum(image.is_changed for image in each.values()) for key, each in masks.changes.items()}
     return Gallery(content, len(shown), len(records), changed)
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """What lies on the images shown, by row: the truth where it is known, and by table what was found and changed."""
+
+    truth: dict[int, MaskTable]
+    found: dict[str, dict[int, MaskTable]]
+    changes: dict[str, dict[int, ImageChanges]]
+
+
+def _read_masks(
+    data: Path,
+    shown: Sequence[ImageRecord],
+    known: set[int],
+    tables: Sequence[AnalysedTable],
+    labels: Sequence[LabelChanges],
+    categories: Sequence[str],
+) -> _Masks:
+    of_split = {split: [record for record in shown if record.split == split] for split in SPLITS}
+    return _Masks(
+        truth=read_images_of(data / TRUTH, [record for record in shown if record.row in known]) if known else {},
+        found={
+            each.table.key: read_images_of(data / each.table.path, of_split[each.table.split], min_score=each.min_score)
+            for each in tables
+        },
+        changes={
+            each.table.key: read_changes(each, of_split[each.table.split], categories)
+            for each in labels
+            if each.difference is not None
+        },
+    )
+
+
+def _image_entry(root: Path, record: ImageRecord, masks: _Masks) -> Entry:
+    """One image: its picture, its true instances, and what each table has on it."""
+    truth = masks.truth.get(record.row)
+    return {
+        **_picture(root, record),
+        "truth": [] if truth is None else _true_entries(truth),
+        "tables": {
+            key: _table_entry(found[record.row], truth, masks.changes.get(key, {}).get(record.row))
+            for key, found in masks.found.items()
+            if record.row in found
+        },
+    }
 
 
 def _describe(each: AnalysedTable) -> Entry:

@@ -7,8 +7,8 @@ from typing import Any
 from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import Columns, read_table
-from bestie.audit.diff import Difference, ImageDiff, InstanceDiff, diff_images, diff_versions, sizes
-from bestie.audit.matching import Change
+from bestie.audit.diff import Difference, ImageDiff, InstanceDiff, diff_images, diff_versions
+from bestie.audit.matching import Change, sizes
 from bestie.audit.sources import Artifacts, instances_of
 from bestie.audit.versions import History, Run
 from bestie.datasets.base import ImageRecord

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from bestie.errors import InputError
-from bestie.params import GENERATED_ROOT
+from bestie.folders import GENERATED_ROOT
 from bestie.params_file import read_yaml
 from bestie.profiles import write_params
 from bestie.tables.processes import run_lines

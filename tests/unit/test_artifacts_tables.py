@@ -107,7 +107,8 @@ def test_where_selects_by_value_and_by_membership(tmp_path: Path) -> None:
 
 
 def test_images_are_streamed_whole_across_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "ROW_GROUP_ROWS", 2)
+    monkeypatch.setattr(tables, "ROW_GROUP_ROWS", 4)
+    monkeypatch.setattr(tables, "STREAM_ROWS", 2)
     rows = [0, 1, 1, 1, 1, 1, 4, 7, 7]
     path = write_cues(tmp_path / "t.parquet", rows)
     found = [(row, columns["row"].tolist()) for row, columns in iter_images(path, CUES)]

@@ -189,8 +189,9 @@ def test_an_unknown_class_is_one_message(project: Project):
 
 
 def test_labels_of_all_images_are_never_held_at_once(project: Project, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("bestie.artifacts.tables.ROW_GROUP_ROWS", 40)
-    records = Artifacts(History().resolve("HEAD")).training_images
+    for name in ("ROW_GROUP_ROWS", "STREAM_ROWS"):
+        monkeypatch.setattr(f"bestie.artifacts.tables.{name}", 40)
+    records = list(Artifacts(History().resolve("HEAD")).training_images)
     rng = np.random.default_rng(0)
     for noise in (0.4, 0.6):
         with TableWriter(TABLE, INSTANCES) as writer:

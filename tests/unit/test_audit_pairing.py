@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bestie.artifacts.tables import Columns
-from bestie.audit.pairing import ImageStream, pair_images, same_order
+from bestie.audit.pairing import ImageStream, Pairing
 from bestie.datasets.base import ImageRecord
 
 
@@ -21,7 +21,7 @@ def stream(rows: list[int]) -> Iterator[tuple[int, Columns]]:
 
 
 def names(before: list[str], after: list[str]) -> list[tuple[str | None, str | None]]:
-    pairs = pair_images(records(before), records(after))
+    pairs = Pairing(records(before), records(after))
     return [tuple(None if record is None else record.image_id for record in pair) for pair in pairs]
 
 
@@ -37,7 +37,7 @@ def test_images_are_paired_by_their_id_and_rows_ascend_in_both():
 
 
 def test_images_in_another_order_are_paired_all_the_same():
-    assert not same_order(records(["a", "b"]), records(["b", "a"]))
+    assert not Pairing(records(["a", "b"]), records(["b", "a"])).ordered
     assert names(["a", "b"], ["b", "c", "a"]) == [("a", "a"), ("b", "b"), (None, "c")]
 
 
@@ -47,7 +47,7 @@ def test_every_image_comes_once(before: list[str], after: list[str]):
     assert sorted(old for old, _ in pairs if old) == sorted(before)
     assert sorted(new for _, new in pairs if new) == sorted(after)
     assert {old for old, new in pairs if old and new} == set(before) & set(after)
-    if same_order(records(before), records(after)):
+    if Pairing(records(before), records(after)).ordered:
         assert [old for old, _ in pairs if old] == before
         assert [new for _, new in pairs if new] == after
 

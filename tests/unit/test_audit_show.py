@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from bestie.artifacts.schemas import CUES as CUES_SCHEMA
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_rows, read_table
 from bestie.audit.components import component_masks, reason
-from bestie.audit.life_picture import CELL_PX, draw_life
+from bestie.audit.life_picture import CELL_PX, LISTED, draw_life
 from bestie.audit.show import Life, trace_image
 from bestie.audit.sources import COMPONENTS, CUES, WSSS_MAPS, Artifacts, instances_of
 from bestie.audit.versions import History
+from bestie.pictures.panels import NOTE_PX
 from tests.audit_project import Project
 
 
@@ -86,7 +88,8 @@ def test_cues_lie_on_the_components_that_count_them(project: Project):
 
 
 def test_refined_labels_are_those_of_the_last_snapshot(project: Project):
-    lives = [life_of(record.image_id)[0] for record in Artifacts(History().resolve("HEAD")).training_images[:8]]
+    shown = islice(Artifacts(History().resolve("HEAD")).training_images, 8)
+    lives = [life_of(record.image_id)[0] for record in shown]
     for life in lives:
         if life.epoch is None:
             assert any("no refined labels of this image" in text for text in life.missing)
@@ -102,6 +105,17 @@ def test_a_validation_image_has_detections_and_no_labels(project: Project):
     assert list(life.instances) == ["BESTIE", "Mask R-CNN", "truth"]
     assert (life.components, life.cues, life.verdicts(), life.missing) == ([], [], {}, [])
     assert draw_life(life, artifacts).shape[1] > 4 * CELL_PX / 2
+
+
+def test_the_picture_tells_the_reason_of_every_component(project: Project):
+    life, artifacts = life_of(images_with("accepted")[0])
+    whole = draw_life(life, artifacts)
+    lines = len(life.components)
+    life.components, life.masks = life.components[:1] * 2, life.masks[:1] * 2
+    two = draw_life(life, artifacts)
+    assert whole.shape[0] - two.shape[0] == (lines - 2) * NOTE_PX
+    life.components, life.masks = life.components * 50, life.masks * 50
+    assert draw_life(life, artifacts).shape[0] - two.shape[0] == (LISTED + 1 - 2) * NOTE_PX
 
 
 def rewrite_cues(image_id: str, keep: bool) -> None:

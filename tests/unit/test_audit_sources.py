@@ -36,7 +36,7 @@ def test_a_committed_version_is_read_from_the_cache_after_the_workspace_has_chan
     shutil.rmtree("data")
     found = artifacts()
     assert read_table(found.file(TABLE), INSTANCES)["rle"].tolist() == before["rle"].tolist()
-    record = found.training_images[0]
+    record = next(iter(found.training_images))
     maps = MapReader(found.folder(PSEUDO_MAPS))
     assert maps.read(record.row, "instance", record.height, record.width).dtype == np.uint16
     assert not Path("data").exists()
@@ -117,7 +117,7 @@ def test_what_was_made_from_other_labels_does_not_belong_to_a_version(project: P
 
 def test_an_image_comes_from_the_workspace_or_the_cache_and_must_be_the_indexed_one(project: Project):
     found = artifacts()
-    record = found.training_images[0]
+    record = next(iter(found.training_images))
     picture = found.picture(record)
     assert picture is not None
     assert picture.shape == (record.height, record.width, 3)
@@ -129,7 +129,7 @@ def test_an_image_comes_from_the_workspace_or_the_cache_and_must_be_the_indexed_
 
 
 def test_an_unknown_image_is_one_message_with_similar_names(project: Project):
-    name = artifacts().training_images[0].image_id
+    name = next(iter(artifacts().training_images)).image_id
     with pytest.raises(InputError, match=rf"has no image '{name}x'\. Did you mean {name}"):
         artifacts().record(f"{name}x")
     with pytest.raises(InputError, match=r"Its column image_id has the names\."):

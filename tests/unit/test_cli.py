@@ -1,5 +1,6 @@
 """The `bestie` command."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,25 @@ from typer.testing import CliRunner
 
 from bestie import cli
 from bestie.artifacts.weights import load_weights
+from bestie.commands import audit
 from tests import workspace as ws
 
-COMMANDS = ("profile", "init", "summary", "upper-bound", "weights", "report", "export", "predict", "evaluate")
+COMMANDS = (
+    "profile",
+    "init",
+    "summary",
+    "upper-bound",
+    "weights export",
+    "report",
+    "tables",
+    "export",
+    "predict",
+    "evaluate",
+    "audit log",
+    "audit diff",
+    "audit show",
+    "audit verify",
+)
 
 
 @pytest.fixture
@@ -102,12 +119,114 @@ def test_bad_input_is_one_message(
 def test_the_command_is_installed_and_starts_without_large_libraries():
     command = Path(sys.executable).with_name("bestie")
     ended = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
-    assert all(name in ended.stdout for name in COMMANDS)
+    assert all(name.split()[0] in ended.stdout for name in COMMANDS)
     code = "import sys, bestie.cli; sys.exit(any(each in sys.modules for each in ('torch', 'numpy', 'pyarrow', 'dvc')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "weights"])
-def test_every_help_ends_with_an_example(command: str):
-    text = call(command, "--help")
+@pytest.mark.parametrize(
+    "modules",
+    ["bestie.audit.log, bestie.audit.printing, bestie.evaluation, bestie.metrics", "bestie.audit.diff"],
+)
+def test_log_and_diff_start_without_what_they_do_not_need(modules: str):
+    heavy = ("torch", "zarr", "dvc", "bestie.params")
+    code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example_and_json(command: str):
+    text = call(*command.split(), "--help")
     assert f"Example: bestie {command}" in text
+    assert "--json" in text
+
+
+def test_every_command_is_among_those_that_are_looked_at():
+    found = []
+    for group, prefix in ((cli.app, ""), (cli.weights_app, "weights "), (audit.app, "audit ")):
+        functions = [(each.name, each.callback) for each in group.registered_commands]
+        found += [prefix + (name or function.__name__) for name, function in functions if function is not None]
+    assert sorted(found) == sorted(COMMANDS)
+
+
+def test_profiles_are_listed_and_their_changes_said_as_json(folder: Path):
+    assert json.loads(call("profile", "--json"))[0] == "shapes"
+    call("profile", "shapes")
+    found = json.loads(call("profile", "smoke", "--set", "train_bestie.epochs=3", "--check", "--json"))
+    assert (found["profile"], found["written"], found["remarks"]) == ("smoke", None, [])
+    assert {"parameter": "dataset.name", "before": "shapes", "after": "smoke"} in found["changes"]
+    assert json.loads(call("profile", "voc2012", "--json"))["written"] == "params.yaml"
+    assert json.loads(call("profile", "voc2012", "--json"))["changes"] == []
+
+
+def test_the_summary_as_json_has_scores_warnings_and_paths(finished_run: Path):
+    found = json.loads(call("summary", "--since", "0", "--json"))
+    assert found["metrics"]["bestie"].keys() >= {"map50", "coco_ap"}
+    assert found["artifacts"]["evaluate"] == "data/evaluate/"
+    assert Path(found["sheet"]).is_file()
+    assert found["seconds"] > 0
+    assert all(warning.keys() == {"stage", "what", "cause", "look_at"} for warning in found["warnings"])
+
+
+def test_exported_weights_are_said_as_json(finished_run: Path, tmp_path: Path):
+    target = tmp_path / "network.safetensors"
+    found = json.loads(call("weights", "export", "data/train_bestie/network.zarr", str(target), "--json"))
+    assert found["path"] == str(target)
+    assert found["tensors"] == {name: list(tensor.shape) for name, tensor in load_file(target).items()}
+
+
+def test_runs_of_tables_are_listed_without_running_them(folder: Path):
+    rows = call("tables", "shapes", "--table", "figure7", "--list").splitlines()
+    found = json.loads(call("tables", "shapes", "--table", "figure7", "--list", "--json"))
+    assert rows[-1] == f"{len(found)} runs"
+    assert rows[0] == f"{found[0]['run']}, seed 0; rows: {found[0]['rows']}"
+    assert not Path("data").exists()
+
+
+def offered(typed: str) -> list[str]:
+    """What a shell offers after what was typed."""
+    words = f"bestie {typed}"
+    place = len(words.split()) - (not words.endswith(" "))
+    environment = {"_BESTIE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(place)}
+    return CliRunner().invoke(cli.app, [], prog_name="bestie", env=environment).stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("profile sm", ["smoke"]),
+        ("profile shapes --set train_pam.bat", ["train_pam.batch_size="]),
+        ("init photos --like voc2", ["voc2012"]),
+        ("tables voc_", ["voc_subset"]),
+        ("tables shapes --table figure7", ["figure7"]),
+        ("export co", ["coco", "coco-results"]),
+        ("export voc data/export_", ["data/export_mrcnn/instances.parquet"]),
+        ("export voc a b --split v", ["val"]),
+        ("weights export data/train_p", ["data/train_pam/classifier.zarr"]),
+        ("predict --model data/", ["data/train_bestie/network.zarr", "data/train_mrcnn/detector.zarr"]),
+        ("evaluate data/train_m", ["data/train_mrcnn/detector.zarr"]),
+        ("evaluate a b --categories kite,mi", ["kite,mill"]),
+        ("predict photos/", []),  # the shell's own files
+    ],
+)
+def test_the_shell_completes_names_of_the_project(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, expected: list[str]
+):
+    monkeypatch.chdir(tmp_path)
+    Path("profiles").symlink_to(ws.ROOT / "profiles")
+    Path("data").symlink_to(finished_run / "data")
+    assert offered(typed) == expected
+
+
+def test_classes_of_a_label_table_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Path("photos/labels.csv").write_text("file,labels\na.jpg,cat;dog\nb.jpg,cow\n", encoding="utf-8")
+    assert offered("init photos --classes dog,c") == ["dog,cat", "dog,cow"]
+    assert offered("init nowhere --classes c") == []
+
+
+@pytest.mark.parametrize("typed", ["profile ", "profile a --set ", "export coco ", "evaluate a b --categories "])
+def test_outside_of_a_project_nothing_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str):
+    monkeypatch.chdir(tmp_path)
+    assert offered(typed) == []

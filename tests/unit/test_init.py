@@ -55,6 +55,16 @@ def test_it_says_class_by_class_what_there_is(photos: Path):
     assert "wrote profiles/photos.yaml; now: bestie profile photos && dvc repro" in output
 
 
+def test_what_it_found_is_said_as_json(photos: Path):
+    found = CliRunner().invoke(cli.app, ["init", "photos", "--like", "smoke", "--json"], catch_exceptions=False)
+    said = json.loads(found.stdout)
+    assert (said["profile"], said["path"]) == ("photos", "profiles/photos.yaml")
+    assert [each["name"] for each in said["classes"]] == ["cat", "dog"]
+    assert (said["train"], said["val"], said["without_wsss"]) == (3, 1, ["c"])
+    assert (said["layout"]["labels"], said["layout"]["points"]) == ("photos/labels.csv", None)
+    assert "1 training images have no label" in said["remarks"]
+
+
 def test_points_and_true_masks_are_counted_too(photos: Path):
     (photos / "points.csv").write_text("file,x,y,label\na.jpg,1,1,cat\na.jpg,2,2,dog\na.jpg,3,3,dog\n")
     content = {

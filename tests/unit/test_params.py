@@ -7,7 +7,8 @@ import yaml
 from pydantic import ValidationError
 
 from bestie.errors import InputError
-from bestie.params import GENERATED_ROOT, Dataset, Evaluate, Params, TrainPam
+from bestie.folders import GENERATED_ROOT
+from bestie.params import Dataset, Evaluate, Params, TrainPam
 from bestie.params_file import load_params, parse, read_yaml
 from tests import workspace as ws
 

@@ -17,7 +17,8 @@ from bestie.audit.objects import CACHE
 from bestie.errors import InputError
 from bestie.report.content import collect
 from bestie.report.page import render
-from tests.report_run import FOUND, commit, git, write_label_lock, write_lock, write_run, write_versions
+from tests.report_run import FOUND, commit, write_label_lock, write_lock, write_run, write_versions
+from tests.stored_run import git
 
 EVIL = "<script>alert(1)</script>"
 QUOTES = "\"'><img src=x onerror=alert(2)>"

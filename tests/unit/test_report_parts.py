@@ -14,7 +14,8 @@ from bestie.report.page import format_bytes, format_seconds
 from bestie.report.pipeline import read_pipeline
 from bestie.report.sampling import BucketSample
 from bestie.report.scores import Score, score_table, score_tiles
-from tests.report_run import commit, git, write_label_lock, write_lock, write_run
+from tests.report_run import commit, write_label_lock, write_lock, write_run
+from tests.stored_run import git
 
 
 @pytest.fixture

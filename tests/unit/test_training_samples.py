@@ -7,7 +7,8 @@ import torch
 
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.tables import read_images, read_instance_categories, read_points
-from bestie.params import GENERATED_ROOT, Augmentation
+from bestie.folders import GENERATED_ROOT
+from bestie.params import Augmentation
 from bestie.regions import label_components
 from bestie.training.samples import InstanceImages, LabelledImages
 

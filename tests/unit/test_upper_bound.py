@@ -13,14 +13,16 @@ from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_rows, read_images
 from bestie.errors import InputError
-from bestie.upper_bound import run_upper_bound, write_instance_maps
+from bestie.upper_bound import print_upper_bound, run_upper_bound, write_instance_maps
 from tests import workspace as ws
 
 
 def test_models_trained_on_true_masks_are_scored_beside_the_run(workspace: Path):
     ws.set_params("train_bestie.epochs=2", "train_mrcnn.epochs=1")
+    rows = run_upper_bound([0, 1], with_detector=True)
+    assert [(row["model"], row["seed"]) for row in rows] == [(m, s) for s in (0, 1) for m in ("bestie", "mrcnn")]
     console = Console(file=io.StringIO(), width=120)
-    run_upper_bound([0, 1], with_detector=True, console=console)
+    print_upper_bound(console, rows)
 
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert text.count("bestie") == text.count("mrcnn") == 2
@@ -52,4 +54,4 @@ def test_without_true_masks_there_is_no_bound(workspace: Path):
     with TableWriter(Path("data/prepare/ground_truth.parquet"), INSTANCES):
         pass
     with pytest.raises(InputError, match="there is no upper bound"):
-        run_upper_bound([0], with_detector=False, console=Console(file=io.StringIO()))
+        run_upper_bound([0], with_detector=False)

@@ -1,0 +1,55 @@
+"""`bestie profile`: `params.yaml` from a profile, and what that changes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bestie.commands.output import print_json
+from bestie.params_file import read_yaml
+from bestie.profiles import changes, compose, missing_folders, profile_names, write_params
+
+PARAMS = Path("params.yaml")
+
+
+def list_profiles(profiles: Path, *, as_json: bool) -> None:
+    """Print the names of the profiles, the default first."""
+    names = profile_names(profiles)
+    if as_json:
+        print_json(names)
+    else:
+        print("\n".join(names))
+
+
+def set_profile(
+    name: str, overrides: Iterable[str], *, profiles: Path, check: bool, as_json: bool, console: Console
+) -> None:
+    """Write `params.yaml`, and print what changed and which folders are not there yet.
+
+    Args:
+        name: of the profile.
+        overrides: `section.key=value` texts over it.
+        profiles: the folder of the profiles.
+        check: write nothing.
+        as_json: print JSON.
+        console: where to print the table.
+
+    Raises:
+        InputError: as `compose`, or the present `params.yaml` is no YAML.
+    """
+    values = compose(name, folder=profiles, overrides=overrides)
+    changed = changes(read_yaml(PARAMS) if PARAMS.exists() else {}, values)
+    if not check:
+        write_params(PARAMS, name, values)
+    remarks = missing_folders(values)
+    if as_json:
+        listed = [{"parameter": key, "before": old, "after": new} for key, old, new in changed]
+        print_json({"profile": name, "written": None if check else PARAMS, "changes": listed, "remarks": remarks})
+        return
+    table = Table("parameter", "before", "after", box=None)
+    for key, old, new in changed:
+        table.add_row(key, str(old), str(new))
+    console.print(table if changed else f"{PARAMS} is already profile {name}")
+    for remark in remarks:
+        console.print(remark, soft_wrap=True)
