@@ -55,6 +55,7 @@ class Harness:
                 process.wait(self.rng.uniform(0, longest_s))
             except subprocess.TimeoutExpired:
                 self.killed_in.append(kill_tree(process))
+                print(f"kill {len(self.killed_in)} in {self.killed_in[-1]}, round {self.rounds + 1}", flush=True)
                 self.check_complete()
             else:
                 assert process.returncode == 0, (self.clone.folder / "repro.log").read_text(encoding="utf-8")
