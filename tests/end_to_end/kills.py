@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from contextlib import chdir, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,12 @@ from pathlib import Path
 import psutil
 import yaml
 
+from bestie.durations import read_durations
 from tests import workspace as ws
 from tests.clones import Clone
 
+#: About how long DVC takes to start, and a stage to import what it needs.
+START_S = 3.0
 #: What a run leaves; without it a clone is as before its first run.
 LEFT_BY_A_RUN = (
     "data/raw/generated",
@@ -47,12 +51,20 @@ class Harness:
     killed_in: list[str] = field(default_factory=list)
     rounds: int = 0
 
-    def kill(self, times: int, *, longest_s: float) -> None:
-        """Kill `times` runs, each after at most `longest_s`; one that ends before is checked, and begins anew."""
+    def kill(self, times: int) -> None:
+        """Kill `times` runs, each at a moment of its own; one that ends before is checked, and begins anew.
+
+        One moment in four lies in DVC's start, the others in the first stage that runs, or soon after its end: so
+        each stage is killed a few times before one run gets past it, however fast the machine is.
+        """
         while len(self.killed_in) < times:
             process = self._start()
             try:
-                process.wait(self.rng.uniform(0, longest_s))
+                if self.rng.random() < 0.25:
+                    process.wait(self.rng.uniform(0, START_S))
+                else:
+                    stage = wait_for_stage(process)
+                    process.wait(self.rng.uniform(0, 1.3 * self._lasts(stage)))
             except subprocess.TimeoutExpired:
                 self.killed_in.append(kill_tree(process))
                 print(f"kill {len(self.killed_in)} in {self.killed_in[-1]}, round {self.rounds + 1}", flush=True)
@@ -81,6 +93,11 @@ class Harness:
         assert self.target in own
         assert {name: expected[name] for name in own} == own
         self.rounds += 1
+
+    def _lasts(self, stage: str | None) -> float:
+        """About how long a stage takes here, the start of its interpreter included."""
+        state = self.reference.folder / ".bestie"
+        return START_S + (read_durations(state, [stage])[stage].seconds if stage else 0.0)
 
     def _start(self) -> subprocess.Popen:
         with (self.clone.folder / "repro.log").open("w", encoding="utf-8") as log:
@@ -112,7 +129,23 @@ def kill_tree(process: subprocess.Popen) -> str:
     process.wait()
     while any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in tree):
         time.sleep(0.05)
-    return next((word.removeprefix("stages.") for word in words if word.startswith("stages.")), "dvc")
+    return stage_in(words) or "dvc"
+
+
+def wait_for_stage(process: subprocess.Popen) -> str | None:
+    """Wait until a run of DVC starts a stage; returns its name, None if the run ends before."""
+    with suppress(psutil.NoSuchProcess):
+        while process.poll() is None:
+            children = psutil.Process(process.pid).children(recursive=True)
+            if stage := stage_in(word for each in children for word in _command(each)):
+                return stage
+            time.sleep(0.1)
+    return None
+
+
+def stage_in(words: Iterable[str]) -> str | None:
+    """The stage that the words of some command lines name."""
+    return next((word.removeprefix("stages.") for word in words if word.startswith("stages.")), None)
 
 
 def locked_outputs(clone: Clone) -> dict[str, dict[str, str]]:

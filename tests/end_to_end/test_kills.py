@@ -14,8 +14,6 @@ from tests.clones import Clone, make_clone
 from tests.end_to_end.kills import Harness
 
 SEED = 6
-#: Longer than a stage of the smoke profile takes on an idle machine with two cores.
-LONGEST_S = 15.0
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def killed(tmp_path: Path) -> Clone:
 
 def test_a_run_that_was_killed_comes_to_the_same_bytes(reproduced: Clone, killed: Clone):
     harness = Harness(killed, reproduced, "make_pseudo_labels", random.Random(SEED))
-    harness.kill(2, longest_s=8.0)
+    harness.kill(2)
     harness.finish()
     assert len(harness.killed_in) == 2
 
@@ -35,7 +33,7 @@ def test_a_run_that_was_killed_comes_to_the_same_bytes(reproduced: Clone, killed
 def test_two_hundred_kills_lose_nothing(reproduced: Clone, killed: Clone):
     times = int(os.environ.get("KILLS", "200"))
     harness = Harness(killed, reproduced, "evaluate", random.Random(SEED))
-    harness.kill(times, longest_s=LONGEST_S)
+    harness.kill(times)
     harness.finish()
     print(f"{times} kills in {dict(Counter(harness.killed_in))}, {harness.rounds} runs came to their end")
 
