@@ -20,7 +20,7 @@ from typing import Any
 class PatchFinder:
     """Finds the modules of `patches` as Python does, and patches each after it was executed."""
 
-    def __init__(self, patches: dict[str, Callable[[ModuleType], None]]) -> None:
+    def __init__(self, patches: dict[str, Callable[[Any], None]]) -> None:
         self.patches = patches
 
     def find_spec(self, name: str, path: Any, _target: ModuleType | None = None) -> ModuleSpec | None:
@@ -39,7 +39,7 @@ class PatchFinder:
         return spec
 
 
-def write_whole(serialize: ModuleType) -> None:
+def write_whole(serialize: Any) -> None:
     """`dvc.utils.serialize._common`: YAML, JSON and TOML are written beside their file, synced and renamed."""
     dump = serialize._dump_data
 
@@ -53,7 +53,7 @@ def write_whole(serialize: ModuleType) -> None:
     serialize._dump_data = dump_whole
 
 
-def forget_the_dead(rwlock: ModuleType) -> None:
+def forget_the_dead(rwlock: Any) -> None:
     """`dvc.rwlock`: its file is written whole, and who is gone holds no lock."""
     edit = rwlock._edit_rwlock
     edited: set[tuple[int, str]] = set()
@@ -138,4 +138,4 @@ def _is_local(fs: Any) -> bool:
     return fs is None or getattr(fs, "protocol", None) == "local"
 
 
-sys.meta_path.insert(0, PatchFinder({"dvc.utils.serialize._common": write_whole, "dvc.rwlock": forget_the_dead}))  # type: ignore[arg-type]
+sys.meta_path.insert(0, PatchFinder({"dvc.utils.serialize._common": write_whole, "dvc.rwlock": forget_the_dead}))

@@ -14,11 +14,10 @@ from pathlib import Path
 import psutil
 import yaml
 
-from bestie.durations import read_durations
 from tests import workspace as ws
 from tests.clones import Clone
 
-#: About how long DVC takes to start, and a stage to import what it needs.
+#: The longest wait for a moment to kill, at first: DVC takes about as long to start.
 START_S = 3.0
 #: What a run leaves; without it a clone is as before its first run.
 LEFT_BY_A_RUN = (
@@ -54,9 +53,11 @@ class Harness:
     def kill(self, times: int) -> None:
         """Kill `times` runs, each at a moment of its own; one that ends before is checked, and begins anew.
 
-        One moment in four lies in DVC's start, the others in the first stage that runs, or soon after its end: so
-        each stage is killed a few times before one run gets past it, however fast the machine is.
+        One moment in four lies in DVC's start, the others in the first stage that runs, or soon after its end. The
+        longest wait grows with every kill in a stage: so each is killed a few times and then gets past, however
+        slow the machine is.
         """
+        waits = dict.fromkeys((None, *ws.STAGES), START_S)
         while len(self.killed_in) < times:
             process = self._start()
             try:
@@ -64,7 +65,8 @@ class Harness:
                     process.wait(self.rng.uniform(0, START_S))
                 else:
                     stage = wait_for_stage(process)
-                    process.wait(self.rng.uniform(0, 1.3 * self._lasts(stage)))
+                    waits[stage] *= 1.3
+                    process.wait(self.rng.uniform(0, waits[stage]))
             except subprocess.TimeoutExpired:
                 self.killed_in.append(kill_tree(process))
                 print(f"kill {len(self.killed_in)} in {self.killed_in[-1]}, round {self.rounds + 1}", flush=True)
@@ -73,6 +75,7 @@ class Harness:
                 assert process.returncode == 0, (self.clone.folder / "repro.log").read_text(encoding="utf-8")
                 self.check_equal()
                 self._wipe()
+                waits = dict.fromkeys(waits, START_S)
 
     def finish(self) -> None:
         """Let the run come to its end, without clearing anything first."""
@@ -93,11 +96,6 @@ class Harness:
         assert self.target in own
         assert {name: expected[name] for name in own} == own
         self.rounds += 1
-
-    def _lasts(self, stage: str | None) -> float:
-        """About how long a stage takes here, the start of its interpreter included."""
-        state = self.reference.folder / ".bestie"
-        return START_S + (read_durations(state, [stage])[stage].seconds if stage else 0.0)
 
     def _start(self) -> subprocess.Popen:
         with (self.clone.folder / "repro.log").open("w", encoding="utf-8") as log:

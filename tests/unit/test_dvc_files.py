@@ -101,7 +101,7 @@ def test_a_lock_of_a_process_that_runs_holds_until_it_is_killed(tmp_path: Path):
     with subprocess.Popen([sys.executable, "-c", "input()", "repro", "--force"], stdin=subprocess.PIPE) as holder:
         taken = {"pid": holder.pid, "cmd": "/bin/dvc repro --force"}
         assert is_held(taken, first=True)
-        write_lock(tmp_path, "write", **{"pid": taken["pid"], "command": taken["cmd"]})
+        write_lock(tmp_path, "write", pid=taken["pid"], command=taken["cmd"])
         with pytest.raises(LockError, match="is busy"), locking(tmp_path):
             pass
         holder.kill()
