@@ -2,10 +2,9 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from bestie.commands import audit
@@ -14,10 +13,12 @@ from bestie.commands.export import export
 from bestie.commands.predict import predict
 from bestie.commands.report import report
 from bestie.commands.tables import tables
+from bestie.console import plain_console
 from bestie.errors import InputError
 from bestie.params_file import read_yaml
 from bestie.profiles import changes, compose, missing_folders, profile_names, write_params
 from bestie.progress import close_all
+from bestie.storage import storage_fault
 
 app = typer.Typer(
     name="bestie",
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = plain_console()
 
 PARAMS = Path("params.yaml")
 PROFILES = Path("profiles")
@@ -129,10 +130,11 @@ def export_weights(
 
     Example: bestie weights export data/train_bestie/network.zarr network.safetensors
     """
+    from bestie.artifacts.atomic import as_file
     from bestie.artifacts.weights import load_weights, save_safetensors
 
     tensors, _ = load_weights(source)
-    save_safetensors(target, tensors)
+    save_safetensors(as_file(target), tensors)
     console.print(f"{target}: {len(tensors)} tensors")
 
 
@@ -142,10 +144,21 @@ app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:
-    """Run the command; bad input is one message and exit status 2. With 1 a command says that it found something."""
+    """Run the command; bad input is one message and exit status 2. With 1 a command says that it found something.
+
+    A disk that is full or cannot be written to is one message, too.
+    """
     try:
         app()
     except InputError as error:
-        close_all()
-        print(f"bestie: {error}", file=sys.stderr)
-        raise SystemExit(BAD_INPUT) from None
+        _end(str(error))
+    except Exception as error:
+        if (reason := storage_fault(error)) is None:
+            raise
+        _end(reason)
+
+
+def _end(message: str) -> NoReturn:
+    close_all()
+    print(f"bestie: {message}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT) from None

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from bestie.console import plain_console
 
 app = typer.Typer(
     help="Versions of the labels: which came from what, and how they differ.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-console = Console()
+console = plain_console()
 
 FOUND = 1
 SUBFOLDER = "audit"

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bestie.console import plain_console
 from bestie.errors import InputError
 
 
@@ -41,7 +42,7 @@ def evaluate(
     if as_json:
         print(json.dumps(scores))
     else:
-        _print(scores, Console())
+        _print(scores, plain_console())
 
 
 def _scores(source: Path, root: Path, list_: str | None, names: list[str] | None, folder: Path) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from bestie.console import plain_console
 from bestie.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def predict(
     if as_json:
         print(json.dumps({"path": str(out), "model": predictor.kind, "images": len(records), "instances": count}))
         return
-    Console().print(
+    plain_console().print(
         f"{out}: {count} instances of {predictor.kind} on {len(records)} images: instances.parquet, masks/, overlays/",
         highlight=False,
         soft_wrap=True,

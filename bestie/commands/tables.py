@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from bestie.console import plain_console
 from bestie.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def tables(
 
     chosen = with_wsss(read_definition(definition or DEFINITION, keys=only or ()), _folders(wsss or []))
     plan = make_plan(chosen, profile, folder=PROFILES, seeds=seeds, overrides=set_ or ())
-    console = Console(stderr=True, highlight=False)
+    console = plain_console(stderr=True, highlight=False)
     if list_:
         used = Counter(run.identity for runs in plan.runs_of.values() for run in runs)
         for run in plan.runs:
