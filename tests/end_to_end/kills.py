@@ -1,5 +1,6 @@
 """Kill `dvc repro` at random moments, start it again, and compare what comes of it with an undisturbed run."""
 
+import math
 import os
 import random
 import shutil
@@ -53,11 +54,11 @@ class Harness:
     def kill(self, times: int) -> None:
         """Kill `times` runs, each at a moment of its own; one that ends before is checked, and begins anew.
 
-        One moment in four lies in DVC's start, the others in the first stage that runs, or soon after its end. The
-        longest wait grows with every kill in a stage: so each is killed a few times and then gets past, however
-        slow the machine is.
+        One moment in four lies in DVC's start, the others in a stage, or soon after its end. The longest wait in a
+        stage grows with every kill in it: so each is killed a few times and then gets past, however slow the machine
+        is.
         """
-        waits = dict.fromkeys((None, *ws.STAGES), START_S)
+        waits = dict.fromkeys(ws.STAGES, START_S)
         while len(self.killed_in) < times:
             process = self._start()
             try:
@@ -65,8 +66,9 @@ class Harness:
                     process.wait(self.rng.uniform(0, START_S))
                 else:
                     stage = wait_for_stage(process)
-                    waits[stage] *= 1.3
-                    process.wait(self.rng.uniform(0, waits[stage]))
+                    while stage:
+                        waits[stage] *= 1.3
+                        stage = wait_for_stage(process, after=stage, seconds=self.rng.uniform(0, waits[stage]))
             except subprocess.TimeoutExpired:
                 self.killed_in.append(kill_tree(process))
                 print(f"kill {len(self.killed_in)} in {self.killed_in[-1]}, round {self.rounds + 1}", flush=True)
@@ -130,14 +132,25 @@ def kill_tree(process: subprocess.Popen) -> str:
     return stage_in(words) or "dvc"
 
 
-def wait_for_stage(process: subprocess.Popen) -> str | None:
-    """Wait until a run of DVC starts a stage; returns its name, None if the run ends before."""
-    with suppress(psutil.NoSuchProcess):
-        while process.poll() is None:
+def wait_for_stage(process: subprocess.Popen, *, after: str = "", seconds: float = math.inf) -> str | None:
+    """Wait until a run of DVC starts a stage, another one than `after`.
+
+    Returns:
+        Its name; None when the run has ended.
+
+    Raises:
+        TimeoutExpired: neither has happened for `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            raise subprocess.TimeoutExpired(process.args, seconds)
+        with suppress(psutil.NoSuchProcess):
             children = psutil.Process(process.pid).children(recursive=True)
-            if stage := stage_in(word for each in children for word in _command(each)):
+            stage = stage_in(word for each in children for word in _command(each))
+            if stage and stage != after:
                 return stage
-            time.sleep(0.1)
+        time.sleep(0.1)
     return None
 
 
