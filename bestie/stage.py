@@ -15,7 +15,7 @@ from bestie.params_file import parse, read_value, read_yaml
 from bestie.processes import launched
 from bestie.progress import close_all
 from bestie.settings import Settings, load_settings
-from bestie.stopping import StoppedError, end_with_parent, stoppable
+from bestie.stopping import StoppedError, end_with_parent, stop_behind, stoppable
 from bestie.storage import storage_fault
 
 DATA = Path("data")
@@ -88,9 +88,9 @@ def run_stage(
             record_duration(settings.state, name, seconds)
     except InputError as error:
         _end(name, str(error), 1)
-    except StoppedError as error:
-        _end(name, f"{error}; start again to continue", _SHELL_SIGNALS + error.number)
-    except Exception as error:
+    except (StoppedError, Exception) as error:
+        if stop := stop_behind(error):
+            _end(name, f"{stop}; start again to continue", _SHELL_SIGNALS + stop.number)
         if (reason := storage_fault(error)) is None:
             raise
         _end(name, reason, 1)

@@ -26,6 +26,13 @@ class StoppedError(KeyboardInterrupt):
         super().__init__(f"stopped by {signal.Signals(number).name}")
 
 
+def stop_behind(error: BaseException | None) -> StoppedError | None:
+    """The signal that an error came of: what is interrupted while it tidies up may fail in a way of its own."""
+    while error is not None and not isinstance(error, StoppedError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
     """In this context SIGTERM and SIGINT raise `StoppedError` in the main thread, so that half files are removed."""
