@@ -2,10 +2,9 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from bestie.commands import audit
 from bestie.commands.completion import (
@@ -21,8 +20,10 @@ from bestie.commands.output import print_json
 from bestie.commands.predict import predict
 from bestie.commands.report import report
 from bestie.commands.tables import tables
+from bestie.console import plain_console
 from bestie.errors import InputError
 from bestie.progress import close_all
+from bestie.storage import storage_fault
 
 app = typer.Typer(
     name="bestie",
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = plain_console()
 
 PROFILES = Path("profiles")
 #: Exit status of bad input, as that of git and grep; that of findings is 1 (`bestie audit`).
@@ -158,10 +159,11 @@ def export_weights(
 
     Example: bestie weights export data/train_bestie/network.zarr network.safetensors
     """
+    from bestie.artifacts.atomic import as_file
     from bestie.artifacts.weights import load_weights, save_safetensors
 
     tensors, _ = load_weights(source)
-    save_safetensors(target, tensors)
+    save_safetensors(as_file(target), tensors)
     if as_json:
         print_json({"path": target, "tensors": {name: list(tensor.shape) for name, tensor in tensors.items()}})
     else:
@@ -174,10 +176,21 @@ app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:
-    """Run the command; bad input is one message and exit status 2. With 1 a command says that it found something."""
+    """Run the command; bad input is one message and exit status 2. With 1 a command says that it found something.
+
+    A disk that is full or cannot be written to is one message, too.
+    """
     try:
         app()
     except InputError as error:
-        close_all()
-        print(f"bestie: {error}", file=sys.stderr)
-        raise SystemExit(BAD_INPUT) from None
+        _end(str(error))
+    except Exception as error:
+        if (reason := storage_fault(error)) is None:
+            raise
+        _end(reason)
+
+
+def _end(message: str) -> NoReturn:
+    close_all()
+    print(f"bestie: {message}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT) from None

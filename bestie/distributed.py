@@ -4,7 +4,6 @@
 as `torchrun` does. `bestie.processes` says in each of them which it is.
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -28,12 +27,12 @@ from bestie import processes
 from bestie.errors import InputError
 from bestie.params import Dataset, Section
 from bestie.settings import Settings
+from bestie.stopping import end_with_parent
 
 #: Processes wait this long for each other: a snapshot or a last join of files is one process's work.
 PATIENCE = timedelta(hours=2)
 #: An error that the first process sees too is said by it alone, and ends the others within this time.
 FIRST_SPEAKS_S = 10.0
-PR_SET_PDEATHSIG = 1
 
 T = TypeVar("T", bound=Section)
 Main = Callable[[Dataset, T, Settings], None]
@@ -127,7 +126,7 @@ def _launch(number: int) -> None:
 @contextmanager
 def _joined(*, on_gpus: bool) -> Iterator[None]:
     """Be a process of the group in the block; `HelperEnd` ends the block quietly."""
-    _end_with_launcher()
+    end_with_parent(signal.SIGKILL)  # it has a session of its own
     if on_gpus:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
@@ -143,9 +142,3 @@ def _joined(*, on_gpus: bool) -> Iterator[None]:
             time.sleep(FIRST_SPEAKS_S)
         raise
     distributed.destroy_process_group()  # after an error the other processes may be gone, and the group is left alone
-
-
-def _end_with_launcher() -> None:
-    """Have the kernel kill this process when the one that started it is gone: it has a session of its own."""
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -61,6 +61,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_value(text: str, *, source: str) -> Any:
+    """One value as YAML has it. InputError, which names `source`, for what is none."""
+    try:
+        return yaml.load(text, Loader=LOADER)
+    except yaml.YAMLError:
+        raise InputError(f"{source}: {text!r} is no YAML value; write one as in params.yaml") from None
+
+
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """All sections of a parameter file, checked.
 

@@ -49,7 +49,8 @@ def load_predictor(path: Path, *, device: str, params: Path = PARAMS) -> Predict
         InputError: the weights are missing or damaged, or are those of a classifier; or the parameters are wrong.
     """
     _, attributes = load_weights(path)
-    trained = attributes.get("params", {})
+    described = attributes.get("params")
+    trained = described if isinstance(described, Mapping) else {}
     evaluate = evaluate_params(params, trained)
     prepare_process(0)
     target = pick_device(device)
@@ -76,7 +77,8 @@ def evaluate_params(path: Path = PARAMS, trained: Mapping[str, Any] | None = Non
     values = read_yaml(path) if path.is_file() else {}
     if "evaluate" in values:
         return parse(Evaluate, values["evaluate"], source=f"{path}: evaluate")
-    return Evaluate(grouping=Grouping.model_validate((trained or {}).get("snapshot_grouping", {})))
+    grouping = (trained or {}).get("snapshot_grouping", {})
+    return Evaluate(grouping=parse(Grouping, grouping, source="the model's snapshot_grouping"))
 
 
 def _group(

@@ -9,7 +9,7 @@ import yaml
 from bestie.artifacts.atomic import atomic_output
 from bestie.errors import InputError
 from bestie.params import Params
-from bestie.params_file import parse, read_yaml
+from bestie.params_file import parse, read_value, read_yaml
 
 DEFAULT = "shapes"
 INPUT_FOLDERS = ("dataset.root", "import_wsss.source")
@@ -98,10 +98,7 @@ def _assignment(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise InputError(f"override {text!r}: write section.key=value, for example train_bestie.epochs=10")
-    try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"override {text!r}: {value!r} is no YAML value; write section.key=value") from None
+    nested = read_value(value, source=f"override {text!r}")
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return nested

@@ -1,20 +1,22 @@
 """What every stage module has in common: parameters in, one clear error out."""
 
+import os
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from bestie.durations import record_duration
 from bestie.errors import InputError
 from bestie.folders import DATA, folder
 from bestie.params import Dataset, Section
-from bestie.params_file import parse, read_yaml
+from bestie.params_file import parse, read_value, read_yaml
 from bestie.processes import launched
 from bestie.progress import close_all
 from bestie.settings import Settings, load_settings
-from bestie.stopping import StoppedError, stoppable
+from bestie.stopping import StoppedError, end_with_parent, stop_behind, stoppable
 from bestie.storage import storage_fault
 
 __all__ = ["DATA", "PARAMS", "folder", "load_section", "run_stage"]
@@ -26,40 +28,71 @@ _SHELL_SIGNALS = 128
 T = TypeVar("T", bound=Section)
 
 
-def load_section(name: str, model: type[T], path: Path = PARAMS) -> tuple[Dataset, T]:
+def load_section(name: str, model: type[T], path: Path = PARAMS, arguments: Sequence[str] = ()) -> tuple[Dataset, T]:
     """`dataset` and one stage's section of the parameter file; a stage sees no other.
 
+    Args:
+        name: of the stage and its section.
+        model: of the section.
+        path: the parameter file.
+        arguments: values of the section for this run alone, as `--on-error skip`.
+
     Raises:
-        InputError: the file or a section is missing, or a key or value is wrong.
+        InputError: the file or a section is missing, or a key, value or argument is wrong.
     """
     values = read_yaml(path)
     for section in ("dataset", name):
         if section not in values:
             raise InputError(f"{path}: missing section {section!r}; `bestie profile shapes` writes the default")
     dataset = parse(Dataset, values["dataset"], source=f"{path}: dataset")
-    return dataset, parse(model, values[name], source=f"{path}: {name}")
+    if not arguments:
+        return dataset, parse(model, values[name], source=f"{path}: {name}")
+    return dataset, parse(model, {**values[name], **_options(arguments)}, source=" ".join((name, *arguments)))
 
 
-def run_stage(name: str, model: type[T], main: Callable[[Dataset, T, Settings], None]) -> None:
+def _options(arguments: Sequence[str]) -> dict[str, Any]:
+    """The values of `--some-key value` or `--some-key=value` by key, here `some_key`."""
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
+        raise InputError(
+            f"{' '.join(arguments)}: a stage takes keys of its section in {PARAMS} alone, as `--on-error skip`"
+        )
+    return {
+        option.removeprefix("--").replace("-", "_"): read_value(text, source=option)
+        for option, text in zip(words[::2], words[1::2], strict=True)
+    }
+
+
+def run_stage(
+    name: str, model: type[T], main: Callable[[Dataset, T, Settings], None], arguments: Sequence[str] = ()
+) -> None:
     """Run a stage as a program: exit 0, or print one message and exit 1. Its duration is kept.
 
-    After SIGTERM or Ctrl-C it says so and exits with 128 and the signal's number, as shells do. A disk that is full
-    or cannot be written to is one message, too.
+    After SIGTERM or Ctrl-C it says so and exits with 128 and the signal's number, as shells do; where DVC started it,
+    the same when DVC is gone. A disk that is full or cannot be written to is one message, too.
+
+    Args:
+        name: of the stage.
+        model: of its section in the parameter file.
+        main: its work.
+        arguments: see `load_section`.
     """
     started = time.monotonic()
+    if "DVC_STAGE" in os.environ:
+        end_with_parent(signal.SIGTERM)
     try:
         with stoppable():
             settings = load_settings()
-            main(*load_section(name, model), settings)
+            main(*load_section(name, model, arguments=arguments), settings)
             if launched():  # the process that started this one speaks for all
                 return
             seconds = time.monotonic() - started
             record_duration(settings.state, name, seconds)
     except InputError as error:
         _end(name, str(error), 1)
-    except StoppedError as error:
-        _end(name, f"{error}; start again to continue", _SHELL_SIGNALS + error.number)
-    except Exception as error:
+    except (StoppedError, Exception) as error:
+        if stop := stop_behind(error):
+            _end(name, f"{stop}; start again to continue", _SHELL_SIGNALS + stop.number)
         if (reason := storage_fault(error)) is None:
             raise
         _end(name, reason, 1)

@@ -1,6 +1,8 @@
 """SIGTERM and Ctrl-C: a stage ends soon, says so, and a training writes a checkpoint first."""
 
+import ctypes
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: A step of a training that takes longer after the signal is not waited for; the checkpoint before it stays.
 PATIENCE_S = 3.0
+_PR_SET_PDEATHSIG = 1
 
 
 class StoppedError(KeyboardInterrupt):
@@ -23,11 +26,24 @@ class StoppedError(KeyboardInterrupt):
         super().__init__(f"stopped by {signal.Signals(number).name}")
 
 
+def stop_behind(error: BaseException | None) -> StoppedError | None:
+    """The signal that an error came of: what is interrupted while it tidies up may fail in a way of its own."""
+    while error is not None and not isinstance(error, StoppedError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
     """In this context SIGTERM and SIGINT raise `StoppedError` in the main thread, so that half files are removed."""
     with _handled(_raise):
         yield
+
+
+def end_with_parent(number: int) -> None:
+    """Have the kernel send this process a signal when the one that started it is gone, however it ended (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, number)
 
 
 class Request:

@@ -5,6 +5,7 @@ offsets learned), and against the baseline that takes the components of either m
 needs a truth that the data set does not have is absent from the metrics.
 """
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -190,4 +191,4 @@ def evolution(num_classes: int) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    run_stage("evaluate", Evaluate, main)
+    run_stage("evaluate", Evaluate, main, sys.argv[1:])

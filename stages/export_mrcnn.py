@@ -3,6 +3,8 @@
 `instances.parquet` has the pipeline's own schema; `annotations.json` is the same in COCO's format.
 """
 
+import sys
+
 from bestie.artifacts.coco_json import write_coco
 from bestie.artifacts.parts import own_rows, written_together
 from bestie.artifacts.schemas import INSTANCES
@@ -50,4 +52,4 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("export_mrcnn", ExportMrcnn, spread(main))
+    run_stage("export_mrcnn", ExportMrcnn, spread(main), sys.argv[1:])

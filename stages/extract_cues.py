@@ -4,6 +4,7 @@ With point supervision (Section 4.3) the labelled points are the cues; the maps 
 people to look at.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,4 +134,4 @@ def cues_of(
 
 
 if __name__ == "__main__":
-    run_stage("extract_cues", ExtractCues, spread(main))
+    run_stage("extract_cues", ExtractCues, spread(main), sys.argv[1:])

@@ -4,6 +4,8 @@ Any WSSS method that leaves one palette PNG or NPY a training image will do. Eve
 image index before anything is written.
 """
 
+import sys
+
 import numpy as np
 
 from bestie.artifacts.maps import MapWriter
@@ -47,4 +49,4 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("import_wsss", ImportWsss, main)
+    run_stage("import_wsss", ImportWsss, main, sys.argv[1:])

@@ -1,5 +1,6 @@
 """Semantic knowledge transfer to pseudo centre and offset maps: `python -m stages.make_pseudo_labels`."""
 
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -125,4 +126,4 @@ def component_rows(record: ImageRecord, labels: Transfer) -> list[dict[str, Any]
 
 
 if __name__ == "__main__":
-    run_stage("make_pseudo_labels", MakePseudoLabels, spread(main, gpus=False))
+    run_stage("make_pseudo_labels", MakePseudoLabels, spread(main, gpus=False), sys.argv[1:])

@@ -4,6 +4,7 @@ Writes `data/prepare/`: the image index, the categories, labelled points, and, f
 only, the true instances and semantic maps. The generated data set lies in `data/raw/generated/`.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -148,4 +149,4 @@ def write_points(path: Path, dataset: Dataset, reader: DataSet, records: list[Im
 
 
 if __name__ == "__main__":
-    run_stage("prepare", Prepare, main)
+    run_stage("prepare", Prepare, main, sys.argv[1:])

@@ -4,6 +4,7 @@ No true mask is read here. Snapshots of the refined labels and of the detections
 `evaluate` compares them with the truth (Figures 6 and 7).
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -221,4 +222,4 @@ def evenly(records: list[ImageRecord], count: int) -> list[ImageRecord]:
 
 
 if __name__ == "__main__":
-    run_stage("train_bestie", TrainBestie, spread(main))
+    run_stage("train_bestie", TrainBestie, spread(main), sys.argv[1:])

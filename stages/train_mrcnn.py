@@ -1,5 +1,6 @@
 """Train Mask R-CNN on the exported labels: `python -m stages.train_mrcnn`."""
 
+import sys
 from pathlib import Path
 
 from bestie.artifacts.metrics_json import write_history
@@ -44,4 +45,4 @@ def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("train_mrcnn", TrainMrcnn, spread(main))
+    run_stage("train_mrcnn", TrainMrcnn, spread(main), sys.argv[1:])

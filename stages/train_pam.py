@@ -1,5 +1,6 @@
 """Train the classifier with the peak attention module on image-level labels: `python -m stages.train_pam`."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,4 +114,4 @@ def score(classifier: Classifier, dataset: Dataset, params: TrainPam, device: to
 
 
 if __name__ == "__main__":
-    run_stage("train_pam", TrainPam, spread(main))
+    run_stage("train_pam", TrainPam, spread(main), sys.argv[1:])

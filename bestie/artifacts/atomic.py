@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bestie.errors import InputError
+
 
 @contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
@@ -33,6 +35,13 @@ def atomic_output(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(partial)
         raise
+
+
+def as_file(path: Path) -> Path:
+    """The path that a person gives for a file. InputError where there is a folder, which would be replaced with it."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Name the file to write.")
+    return path
 
 
 def _publish(partial: Path, path: Path, replaced: Path) -> None:

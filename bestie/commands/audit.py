@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from bestie.commands.completion import complete_image, complete_stage, complete_version
 from bestie.commands.output import FOUND, print_json
+from bestie.console import plain_console
 
 app = typer.Typer(
     help="Versions of the labels: which came from what, and how they differ.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-console = Console()
+console = plain_console()
 
 SUBFOLDER = "audit"
 

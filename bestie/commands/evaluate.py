@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bestie.commands.completion import MODELS, complete_artifact, complete_classes
 from bestie.commands.output import print_json
+from bestie.console import plain_console
 from bestie.errors import InputError
 
 
@@ -51,7 +52,7 @@ def evaluate(
     if as_json:
         print_json(scores)
     else:
-        _print(scores, Console())
+        _print(scores, plain_console())
 
 
 def _scores(source: Path, root: Path, list_: str | None, names: list[str] | None, folder: Path) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from bestie.commands.completion import TABLES, complete_artifact, complete_split
 from bestie.commands.output import print_json
+from bestie.console import plain_console
 from bestie.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,12 +61,13 @@ def export(
         print_json({**said, "left_out": written.left_out})
         return
     rest = f", {written.left_out} left out" if written.left_out else ""
-    Console().print(
+    plain_console().print(
         f"{out}: {written.instances} instances on {written.images} images{rest}", highlight=False, soft_wrap=True
     )
 
 
 def _write(format_: Format, out: Path, source: "Source", *, root: Path | None) -> "Written":
+    from bestie.artifacts.atomic import as_file
     from bestie.artifacts.coco_json import write_coco, write_coco_results
     from bestie.export.voc import Written, write_voc
     from bestie.export.yolo import write_yolo
@@ -76,7 +77,7 @@ def _write(format_: Format, out: Path, source: "Source", *, root: Path | None) -
         return write_folder(out, source, root=root)
     write_file = write_coco if format_ == Format.COCO else write_coco_results
     count = write_file(
-        out,
+        as_file(out),
         source.table,
         images=source.images,
         categories=source.categories,

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from bestie.commands.completion import MODELS, complete_artifact
 from bestie.commands.output import print_json
+from bestie.console import plain_console
 from bestie.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def predict(
     if as_json:
         print_json({"path": out, "model": predictor.kind, "images": len(records), "instances": count})
         return
-    Console().print(
+    plain_console().print(
         f"{out}: {count} instances of {predictor.kind} on {len(records)} images: instances.parquet, masks/, overlays/",
         highlight=False,
         soft_wrap=True,

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from bestie.commands.completion import complete_version
 from bestie.commands.output import print_json
+from bestie.console import plain_console
 from bestie.report import REPORT
 
 
@@ -29,13 +29,13 @@ def report(
 
     Example: bestie report --against HEAD~1
     """
-    from bestie.artifacts.atomic import atomic_output
+    from bestie.artifacts.atomic import as_file, atomic_output
     from bestie.report.content import collect
     from bestie.report.page import format_bytes, render
     from bestie.settings import load_settings
 
     content = collect(Path(), state=load_settings().state, max_images=images, against=against)
-    with atomic_output(out) as partial:
+    with atomic_output(as_file(out)) as partial:
         partial.write_text(render(content), encoding="utf-8")
     gallery = content.gallery
     if as_json:
@@ -49,4 +49,4 @@ def report(
         print_json(said)
         return
     size = format_bytes(out.stat().st_size)
-    Console().print(f"{out}: {gallery.shown} of {gallery.total} images, {size}", highlight=False, soft_wrap=True)
+    plain_console().print(f"{out}: {gallery.shown} of {gallery.total} images, {size}", highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bestie.commands.completion import complete_parameter, complete_profile, complete_table
 from bestie.commands.output import FOUND, print_json
+from bestie.console import plain_console
 from bestie.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def tables(
         _print_plan(plan, as_json=as_json)
         return
     folder = out or OUT / profile
-    failed = _run(plan, folder, with_mrcnn=with_mrcnn, console=Console(stderr=True, highlight=False))
+    failed = _run(plan, folder, with_mrcnn=with_mrcnn, console=plain_console(stderr=True, highlight=False))
     if as_json:
         errors = [{"run": each.run.name, "seed": each.run.seed, "error": each.error} for each in failed]
         print_json({"page": folder / PAGE, "numbers": folder / NUMBERS, "runs": len(plan.runs), "failed": errors})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bestie.artifacts.metrics_json import read_json
+from bestie.errors import InputError
 from bestie.metrics.errors import ERRORS, Verdict
 from bestie.report.analysis import AnalysedTable
 from bestie.report.scores import MODELS
@@ -60,8 +61,11 @@ def class_tables(data: Path) -> list[BarTable]:
     path = data / "evaluate" / "per_class.csv"
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["model"]]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["model"]]
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is damaged ({error!r}). Restore it with `dvc checkout`.") from error
     if not rows:
         return []
     thresholds = [name.removeprefix("ap") for name in rows[0] if name.startswith("ap")]

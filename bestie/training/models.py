@@ -3,26 +3,31 @@
 A trained model is one artifact: its weights carry the parameters that it is built from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 from torchvision.models.detection import MaskRCNN
 
 from bestie.artifacts.weights import load_any_weights, load_weights, match_weights, save_weights, weights_sha256
 from bestie.backbones import FeatureExtractor
 from bestie.classifier import Classifier
+from bestie.datasets.base import VOID
 from bestie.detector import build_detector, build_standard_detector
 from bestie.errors import InputError
 from bestie.network import BestieNetwork
 from bestie.params import TrainBestie, Training, TrainMrcnn, TrainPam
+from bestie.params_file import parse
 from bestie.release import rename_release
 from bestie.training.initial import COUNTERS, Origin, bare_backbone, build_backbone, first_weights, load_backbone
 from bestie.training.weight_files import RANDOM, find_weights
 
 STANDARD = "maskrcnn_resnet50_fpn"
 M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T", bound=Training)
 
 
 def save_model(
@@ -54,11 +59,8 @@ def create_classifier(params: TrainPam, *, num_classes: int) -> tuple[Classifier
 
 
 def load_classifier(path: Path) -> Classifier:
-    """A trained classifier. InputError as `load_weights`."""
-    weights, attributes = load_weights(path)
-    params = TrainPam.model_validate(attributes["params"])
-    classifier = _classifier(bare_backbone(params.backbone), params, attributes["num_classes"])
-    return _with(classifier, weights)
+    """A trained classifier. InputError as `_load`."""
+    return _load(path, TrainPam, lambda params, classes: _classifier(bare_backbone(params.backbone), params, classes))
 
 
 def create_network(params: TrainBestie, *, num_classes: int, previous: Path) -> tuple[BestieNetwork, Origin]:
@@ -73,11 +75,8 @@ def create_network(params: TrainBestie, *, num_classes: int, previous: Path) -> 
 
 
 def load_network(path: Path) -> BestieNetwork:
-    """A trained network. InputError as `load_weights`."""
-    weights, attributes = load_weights(path)
-    params = TrainBestie.model_validate(attributes["params"])
-    network = _network(bare_backbone(params.backbone), params, attributes["num_classes"])
-    return _with(network, weights)
+    """A trained network. InputError as `_load`."""
+    return _load(path, TrainBestie, lambda params, classes: _network(bare_backbone(params.backbone), params, classes))
 
 
 def create_detector(params: TrainMrcnn, *, num_classes: int, previous: Path) -> tuple[MaskRCNN, Origin]:
@@ -97,12 +96,14 @@ def create_detector(params: TrainMrcnn, *, num_classes: int, previous: Path) -> 
 
 
 def load_detector(path: Path) -> MaskRCNN:
-    """A trained detector. InputError as `load_weights`."""
-    weights, attributes = load_weights(path)
-    params, num_classes = TrainMrcnn.model_validate(attributes["params"]), attributes["num_classes"]
-    if params.architecture == STANDARD:
-        return _with(_standard_detector(params, num_classes), weights)
-    return _with(_detector(bare_backbone(params.backbone), params, num_classes), weights)
+    """A trained detector. InputError as `_load`."""
+
+    def build(params: TrainMrcnn, num_classes: int) -> MaskRCNN:
+        if params.architecture == STANDARD:
+            return _standard_detector(params, num_classes)
+        return _detector(bare_backbone(params.backbone), params, num_classes)
+
+    return _load(path, TrainMrcnn, build)
 
 
 def take_over(module: M, name: str) -> tuple[M, Origin]:
@@ -172,6 +173,30 @@ def _detector(backbone: FeatureExtractor, params: TrainMrcnn, num_classes: int) 
     )
 
 
-def _with(module: M, weights: Mapping[str, Any]) -> M:
+def _load(path: Path, section: type[T], build: Callable[[T, int], M]) -> M:
+    """A trained model, built from the parameters in its own file.
+
+    Nothing is built that the weights in the file do not fill: what else the parameters ask for costs no memory.
+
+    Raises:
+        InputError: as `load_weights`, or the parameters are wrong or those of another model.
+    """
+    weights, attributes = load_weights(path)
+    params = parse(section, attributes.get("params"), source=f"{path}: its parameters")
+    num_classes = attributes.get("num_classes")
+    if type(num_classes) is not int or not 0 < num_classes < VOID:
+        raise InputError(f"{path} is of a model of {num_classes!r} classes. Train it again or take another file.")
+    if _shapes(partial(build, params, num_classes)) != {name: weights[name].shape for name in weights}:
+        raise InputError(f"{path}: its weights do not fit its own parameters. Train it again or take another file.")
+    module = build(params, num_classes)
     module.load_state_dict(weights)
     return module.eval()
+
+
+def _shapes(build: Callable[[], nn.Module]) -> dict[str, torch.Size] | None:
+    """The shapes of a model's tensors, which get no memory; None where no such model can be."""
+    try:
+        with torch.device("meta"):
+            return {name: tensor.shape for name, tensor in build().state_dict().items()}
+    except (RuntimeError, ValueError, TypeError, OverflowError, MemoryError):
+        return None

@@ -1,11 +1,13 @@
 """Kill `dvc repro` at random moments, start it again, and compare what comes of it with an undisturbed run."""
 
+import math
 import os
 import random
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from contextlib import chdir, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ import yaml
 from tests import workspace as ws
 from tests.clones import Clone
 
+#: The longest wait for a moment to kill, at first: DVC takes about as long to start.
+START_S = 3.0
 #: What a run leaves; without it a clone is as before its first run.
 LEFT_BY_A_RUN = (
     "data/raw/generated",
@@ -47,19 +51,33 @@ class Harness:
     killed_in: list[str] = field(default_factory=list)
     rounds: int = 0
 
-    def kill(self, times: int, *, longest_s: float) -> None:
-        """Kill `times` runs, each after at most `longest_s`; one that ends before is checked, and begins anew."""
+    def kill(self, times: int) -> None:
+        """Kill `times` runs, each at a moment of its own; one that ends before is checked, and begins anew.
+
+        One moment in four lies in DVC's start, the others in a stage, or soon after its end. The longest wait in a
+        stage grows with every kill in it: so each is killed a few times and then gets past, however slow the machine
+        is.
+        """
+        waits = dict.fromkeys(ws.STAGES, START_S)
         while len(self.killed_in) < times:
             process = self._start()
             try:
-                process.wait(self.rng.uniform(0, longest_s))
+                if self.rng.random() < 0.25:
+                    process.wait(self.rng.uniform(0, START_S))
+                else:
+                    stage = wait_for_stage(process)
+                    while stage:
+                        waits[stage] *= 1.3
+                        stage = wait_for_stage(process, after=stage, seconds=self.rng.uniform(0, waits[stage]))
             except subprocess.TimeoutExpired:
                 self.killed_in.append(kill_tree(process))
+                print(f"kill {len(self.killed_in)} in {self.killed_in[-1]}, round {self.rounds + 1}", flush=True)
                 self.check_complete()
             else:
                 assert process.returncode == 0, (self.clone.folder / "repro.log").read_text(encoding="utf-8")
                 self.check_equal()
                 self._wipe()
+                waits = dict.fromkeys(waits, START_S)
 
     def finish(self) -> None:
         """Let the run come to its end, without clearing anything first."""
@@ -111,7 +129,34 @@ def kill_tree(process: subprocess.Popen) -> str:
     process.wait()
     while any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in tree):
         time.sleep(0.05)
-    return next((word.removeprefix("stages.") for word in words if word.startswith("stages.")), "dvc")
+    return stage_in(words) or "dvc"
+
+
+def wait_for_stage(process: subprocess.Popen, *, after: str = "", seconds: float = math.inf) -> str | None:
+    """Wait until a run of DVC starts a stage, another one than `after`.
+
+    Returns:
+        Its name; None when the run has ended.
+
+    Raises:
+        TimeoutExpired: neither has happened for `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            raise subprocess.TimeoutExpired(process.args, seconds)
+        with suppress(psutil.NoSuchProcess):
+            children = psutil.Process(process.pid).children(recursive=True)
+            stage = stage_in(word for each in children for word in _command(each))
+            if stage and stage != after:
+                return stage
+        time.sleep(0.1)
+    return None
+
+
+def stage_in(words: Iterable[str]) -> str | None:
+    """The stage that the words of some command lines name."""
+    return next((word.removeprefix("stages.") for word in words if word.startswith("stages.")), None)
 
 
 def locked_outputs(clone: Clone) -> dict[str, dict[str, str]]:

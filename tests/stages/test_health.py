@@ -14,6 +14,7 @@ from bestie.errors import InputError
 from bestie.health import read_warnings
 from bestie.report.content import collect
 from bestie.report.page import render
+from bestie.stage import run_stage
 from bestie.summary import print_summary
 from tests import workspace as ws
 
@@ -87,6 +88,33 @@ def test_bad_samples_are_set_aside_with_their_reasons(photos: Path, capsys: pyte
         assert part in row["reason"]
         assert row["image"] in row["reason"]
     assert f"prepare: warning: 4 of {whole + 8} samples are set aside" in capsys.readouterr().err
+
+
+def test_bad_samples_are_set_aside_where_the_command_says_so(photos: Path, capsys: pytest.CaptureFixture):
+    names = [category.name for category in read_categories(Path("data/prepare/categories.parquet"))]
+    ws.set_params(*VOC, f"prepare.categories={names}")
+    (photos / "JPEGImages" / "shapes_000001.jpg").unlink()
+    run_stage("prepare", *ws.stage_main("prepare"), ["--on-error", "skip"])
+    assert pq.read_table("data/prepare/skipped.parquet")["image"].to_pylist() == ["shapes_000001"]
+    assert "prepare: warning: 1 of 32 samples are set aside" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--on-error", "ignore"], "on_error = 'ignore'"),
+        (["--on-eror=skip"], "unknown key 'on_eror'"),
+        (["--on-error"], "a stage takes keys of its section"),
+        (["skip"], "a stage takes keys of its section"),
+        (["--on-error", "[skip"], "--on-error: '[skip' is no YAML value"),
+    ],
+)
+def test_wrong_arguments_of_a_stage_are_one_message(
+    workspace: Path, capsys: pytest.CaptureFixture, arguments: list[str], message: str
+):
+    with pytest.raises(SystemExit):
+        run_stage("prepare", *ws.stage_main("prepare"), arguments)
+    assert message in capsys.readouterr().err
 
 
 def test_one_bad_sample_stops_by_default(photos: Path):

@@ -1,6 +1,8 @@
 """The `bestie` command."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from bestie import cli
 from bestie.artifacts.weights import load_weights
 from bestie.commands import audit
+from bestie.errors import InputError
 from tests import workspace as ws
 
 COMMANDS = (
@@ -114,6 +117,33 @@ def test_bad_input_is_one_message(
     stderr = capsys.readouterr().err
     assert stderr.startswith(message)
     assert len(stderr.splitlines()) == 1
+
+
+def test_a_full_disk_is_one_message(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "argv", ["bestie", "profile", "smoke"])
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(os, "fsync", full)
+        cli.main()
+    assert capsys.readouterr().err.startswith("bestie: the disk is full; make room")
+    assert [path.name for path in folder.iterdir()] == ["profiles"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "coco", "data/make_pseudo_labels/instances.parquet"],
+        ["weights", "export", "data/train_bestie/network.zarr"],
+        ["report", "--images", "1", "--out"],
+    ],
+)
+def test_a_folder_is_never_replaced_by_a_file(finished_run: Path, tmp_path: Path, arguments: list[str]):
+    (tmp_path / "kept").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match="is a folder"):
+        call(*arguments, str(tmp_path))
+    assert (tmp_path / "kept").exists()
 
 
 def test_the_command_is_installed_and_starts_without_large_libraries():

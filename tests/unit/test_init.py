@@ -65,6 +65,13 @@ def test_what_it_found_is_said_as_json(photos: Path):
     assert "1 training images have no label" in said["remarks"]
 
 
+def test_names_are_printed_as_they_are(photos: Path):
+    (photos / "labels.csv").write_text("file,labels\na.jpg,[/x]\nb.jpg,:cat:;[red]dog\n", encoding="utf-8")
+    shutil.rmtree(photos / "WSSS_maps")
+    output = call("photos")
+    assert all(name in output for name in ("[/x]", ":cat:", "[red]dog"))
+
+
 def test_points_and_true_masks_are_counted_too(photos: Path):
     (photos / "points.csv").write_text("file,x,y,label\na.jpg,1,1,cat\na.jpg,2,2,dog\na.jpg,3,3,dog\n")
     content = {

@@ -3,6 +3,7 @@
 import ast
 import json
 import pickle
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,3 +163,8 @@ def test_an_image_that_another_program_would_draw_is_no_image(tmp_path: Path):
     (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     with pytest.raises(InputError, match=r"a\.png is no readable image"):
         image_size(tmp_path / "a.png")
+
+
+def test_the_server_listens_on_the_loopback_address():
+    said = subprocess.run(["make", "-n", "serve"], cwd=ws.ROOT, capture_output=True, text=True, check=True).stdout
+    assert "prefect server start --host 127.0.0.1" in said

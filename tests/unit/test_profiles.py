@@ -56,7 +56,7 @@ def test_overrides_come_last():
     [
         ("train_bestie.epochs", "write section.key=value"),
         ("=3", "write section.key=value"),
-        ("train_bestie.epochs=[1", "write section.key=value"),
+        ("train_bestie.epochs=[1", "override 'train_bestie.epochs=[1': '[1' is no YAML value"),
         ("train_bestie.epoch=3", "unknown key 'train_bestie.epoch'"),
         ("train_bestie.epochs=", "train_bestie.epochs = None"),
         ("trainbestie.epochs=3", "unknown key 'trainbestie'"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bestie import stopping
-from bestie.stopping import StoppedError, deferred, stoppable
+from bestie.stopping import StoppedError, deferred, stop_behind, stoppable
 from bestie.training.checkpoints import Checkpoints
 from tests.unit.test_training_loop import EPOCHS, make_loop
 
@@ -24,6 +24,18 @@ def test_a_signal_raises_and_handlers_are_put_back(number: signal.Signals):
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_is_found_behind_the_error_of_what_it_interrupted():
+    stop = StoppedError(signal.SIGINT)
+    try:
+        try:
+            raise stop
+        finally:
+            os.close(-1)
+    except OSError as error:
+        assert stop_behind(error) is stop
+    assert stop_behind(OSError()) is None
 
 
 def test_a_signal_waits_for_the_end_of_a_step():
