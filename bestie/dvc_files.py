@@ -1,13 +1,15 @@
 """DVC writes its own files whole, and forgets the locks of processes that are gone.
 
 `dvc.lock` and `.dvc/tmp/rwlock` are truncated by DVC 3 and then written for up to a second: a kill in between leaves
-half a file, which the next `dvc repro` refuses until somebody mends it. A lock also counts as held when its process
+half a file, which the next `dvc repro` refuses until somebody mends it. The same is true of the folder of a run in
+DVC's cache that was made, but not yet filled. A lock also counts as held when its process
 was killed and another one has its number since, as after a restart of the machine. `bestie_dvc.pth`, installed beside
 this package, imports this module whenever Python starts in the environment; it waits for DVC's modules and costs
 nothing where they are not imported.
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +17,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+_RUN_HASH = re.compile("[0-9a-f]{64}")
 
 
 class PatchFinder:
@@ -73,6 +77,21 @@ def forget_the_dead(rwlock: Any) -> None:
             yield lock
 
     rwlock._edit_rwlock = edit_whole
+
+
+def pass_by_unfinished_runs(cache: Any) -> None:
+    """`dvc.stage.cache`: in the folder of a stage's runs only whole entries count, and there may be none."""
+
+    def load(self: Any, stage: Any) -> dict[str, Any] | None:
+        key = cache._get_stage_hash(stage)
+        folder = Path(self._get_cache_dir(key)) if key else None
+        if folder is None or not folder.is_dir():
+            return None
+        entries = [path for path in folder.iterdir() if _RUN_HASH.fullmatch(path.name)]
+        newest = max(entries, key=lambda path: path.stat().st_mtime, default=None)
+        return self._load_cache(key, newest.name) if newest else None
+
+    cache.StageCache._load = load
 
 
 def is_held(info: dict[str, Any], first: bool) -> bool:
@@ -138,4 +157,9 @@ def _is_local(fs: Any) -> bool:
     return fs is None or getattr(fs, "protocol", None) == "local"
 
 
-sys.meta_path.insert(0, PatchFinder({"dvc.utils.serialize._common": write_whole, "dvc.rwlock": forget_the_dead}))
+PATCHES = {
+    "dvc.utils.serialize._common": write_whole,
+    "dvc.rwlock": forget_the_dead,
+    "dvc.stage.cache": pass_by_unfinished_runs,
+}
+sys.meta_path.insert(0, PatchFinder(PATCHES))

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from dvc.fs import localfs
 from dvc.lock import LockError
+from dvc.repo import Repo
 from dvc.rwlock import rwlock
 from dvc.utils.serialize import dump_yaml, load_yaml
 
@@ -135,3 +136,23 @@ def test_dvc_runs_where_a_restart_left_its_locks(tmp_path: Path):
     (tmp_path / "rwlock").rename(tmp_path / ".dvc/tmp/rwlock")
     dvc("repro")
     assert (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("left", [None, "tmp.aZ3", ".tmp.aZ3.part"])
+def test_a_run_that_was_being_kept_by_a_killed_dvc_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str | None
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages: {copy: {cmd: cp in out, deps: [in], outs: [out]}}\n", encoding="utf-8")
+    (tmp_path / "in").write_text("1", encoding="utf-8")
+    with Repo.init(no_scm=True) as repo:
+        repo.reproduce()
+        (entry,) = (tmp_path / ".dvc/cache/runs").glob("*/*/*")
+        whole = entry.read_text(encoding="utf-8")
+        entry.unlink()
+        if left is not None:  # all but the outputs: what a kill left of the file
+            entry.with_name(left).write_text(whole[: whole.index("outs:")], encoding="utf-8")
+        (tmp_path / "dvc.lock").unlink()
+        (tmp_path / "out").unlink()
+        assert [stage.name for stage in repo.reproduce()] == ["copy"]
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "1"
