@@ -145,8 +145,9 @@ class MapReader:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What the writer kept with the group, and `canvas_hw`."""
-        return dict(self._open().attrs)
+        """What the writer kept with the group, and `canvas_hw`. InputError where it is damaged."""
+        with self._naming_damage():
+            return dict(self._open().attrs)
 
     @property
     def canvas_hw(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Int64
 
@@ -252,7 +253,13 @@ def _check_columns(path: Path | Blob, schema: pa.Schema, found: pa.Schema) -> No
 
 def _check_nulls(path: Path | Blob, schema: pa.Schema, found: pa.Table | pa.RecordBatch) -> None:
     for field in schema:
-        if field.name in found.schema.names and not field.nullable and found.column(field.name).null_count:
+        if field.name not in found.schema.names or field.nullable:
+            continue
+        column = found.column(field.name)
+        inside = (
+            pc.list_flatten(column).null_count if pa.types.is_nested(column.type) else 0
+        )  # a list may hold nulls, too
+        if column.null_count or inside:
             raise InputError(f"{path} has no value in some rows of its column {field.name}. {remedy(path)}")
 
 

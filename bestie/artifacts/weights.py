@@ -169,9 +169,9 @@ def _open_weights(path: Path) -> tuple[Any, dict[str, Any]]:
     try:
         # Version 3 alone, as it is written here: version 2 has codecs that unpickle.
         array = zarr.open_array(LocalStore(path, read_only=True), mode="r", zarr_format=3)
+        described: dict[str, Any] = dict(array.attrs)
     except Exception as error:  # the metadata are JSON that anybody may have written
         raise InputError(f"{path} is no Zarr array, so it holds no weights. Correct the path.") from error
-    described: dict[str, Any] = dict(array.attrs)
     if described.get("format") != FORMAT:
         raise InputError(f"{path} holds no weights in the format {FORMAT}. Correct the path.")
     _check_description(path, array, described)

@@ -186,3 +186,11 @@ def test_pixels_of_the_classes_are_summed_over_the_maps(tmp_path: Path):
                 }
             )
     assert read_class_pixels(tmp_path / "summary.parquet").tolist() == [80, 20, 3, 65]
+
+
+def test_a_list_that_holds_nothing_where_a_label_should_be_is_refused(tmp_path: Path):
+    path = tmp_path / "images.parquet"
+    row = {"row": 0, "image_id": "a", "split": "train", "path": "a.png", "height": 6, "width": 8, "sha256": "0" * 64}
+    pq.write_table(pa.Table.from_pylist([{**row, "labels": [1, None]}], schema=IMAGES), path)
+    with pytest.raises(InputError, match=r"images\.parquet has no value in some rows of its column labels"):
+        read_images(path)
