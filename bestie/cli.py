@@ -23,7 +23,7 @@ from bestie.commands.tables import tables
 from bestie.console import plain_console
 from bestie.errors import InputError
 from bestie.progress import close_all
-from bestie.storage import storage_fault
+from bestie.storage import storage_fault, tell_disk_faults_once
 
 app = typer.Typer(
     name="bestie",
@@ -180,6 +180,7 @@ def main() -> None:
 
     A disk that is full or cannot be written to is one message, too.
     """
+    tell_disk_faults_once()
     try:
         app()
     except InputError as error:

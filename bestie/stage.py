@@ -17,7 +17,7 @@ from bestie.processes import launched
 from bestie.progress import close_all
 from bestie.settings import Settings, load_settings
 from bestie.stopping import StoppedError, end_with_parent, stop_behind, stoppable
-from bestie.storage import storage_fault
+from bestie.storage import storage_fault, tell_disk_faults_once
 
 __all__ = ["DATA", "PARAMS", "folder", "load_section", "run_stage"]
 
@@ -80,6 +80,7 @@ def run_stage(
     started = time.monotonic()
     if "DVC_STAGE" in os.environ:
         end_with_parent(signal.SIGTERM)
+    tell_disk_faults_once()
     try:
         with stoppable():
             settings = load_settings()

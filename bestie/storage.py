@@ -1,6 +1,7 @@
 """A disk that is full, read-only or beyond its quota, whatever library noticed it."""
 
 import errno
+import logging
 
 REMEDIES = {
     errno.ENOSPC: "the disk is full; make room",
@@ -29,3 +30,17 @@ def storage_fault(error: BaseException) -> str | None:
             return f"{where}{REMEDIES[each.errno]}, then start again: what was finished is kept"
         waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
     return None
+
+
+def tell_disk_faults_once() -> None:
+    """Keep asyncio from printing the writes that failed beside the one whose error is raised and reported.
+
+    Zarr writes chunks at the same time and raises the first error; asyncio logs the others, with tracebacks, when
+    it forgets them. Faults that are not the disk's are still logged.
+    """
+    logging.getLogger("asyncio").addFilter(_is_no_disk_fault)
+
+
+def _is_no_disk_fault(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return error is None or storage_fault(error) is None

@@ -1,12 +1,14 @@
 """Faults of the disk are told apart from all others, through the errors of whatever library passed them on."""
 
+import asyncio
 import errno
+import gc
 from pathlib import Path
 
 import pytest
 
 from bestie.stage import run_stage
-from bestie.storage import storage_fault
+from bestie.storage import storage_fault, tell_disk_faults_once
 from bestie.training.checkpoints import Checkpoints
 from stages.import_wsss import main
 from tests import workspace as ws
@@ -39,6 +41,22 @@ def test_it_is_found_behind_the_errors_of_libraries():
 def test_other_errors_are_none_of_the_disks():
     assert storage_fault(OSError(errno.ENOENT, "absent")) is None
     assert storage_fault(raised(KeyError("a"), ValueError("no"))) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [(OSError(errno.ENOSPC, "No space left"), False), (OSError(errno.ENOENT, "absent"), True), (KeyError("a"), True)],
+)
+def test_a_failed_write_that_nobody_asks_about_is_not_logged(
+    error: Exception, logged: bool, caplog: pytest.LogCaptureFixture
+):
+    async def forget() -> None:
+        asyncio.get_running_loop().create_future().set_exception(error)
+
+    tell_disk_faults_once()
+    asyncio.run(forget())
+    gc.collect()
+    assert ("never retrieved" in caplog.text) == logged
 
 
 def test_a_stage_that_cannot_write_ends_with_one_message(
