@@ -18,7 +18,7 @@ from bestie.regions import Regions, count_index, region_crops
 CLUSTER_OFFSET_PX = 2.5
 CLUSTER_AREA_PX = (18, 24)  # exclusive: 21 px fill a disc of radius 2.5, and 3 px either way are allowed
 CLUSTER_MIN_SCORE = 0.05
-CLUSTER_MIN_DISTANCE_PX = 100.0
+CLUSTER_DISTANCE_PX = 100.0
 MAX_CENTERS_PER_REGION = 512
 _LAYERS_AT_ONCE = 8
 
@@ -59,17 +59,19 @@ def cluster_centers(offset: Float[Tensor, "b 2 h w"], score: Float[Tensor, "b h 
     return Centers(pixel[accepted], region[accepted])
 
 
-def add_centers(centers: Centers, more: Centers, regions: Regions) -> tuple[Centers, Centers]:
-    """Append those of `more` that are farther than 100 px from every one of `centers` in their region.
+def add_centers(
+    centers: Centers, more: Centers, regions: Regions, *, distance_px: float = CLUSTER_DISTANCE_PX
+) -> tuple[Centers, Centers]:
+    """Append those of `more` that are farther than `distance_px` from every one of `centers` in their region.
 
     Returns all centers, and those that were added. Where a region has none yet, all of `more` are added.
     """
     height, width = regions.id_map.shape[1:]
     centers_yx, valid = center_table(centers, regions)
     own_yx = torch.stack((more.pixel // width % height, more.pixel % width), dim=-1)
-    distance_px = (centers_yx[more.region] - own_yx[:, None]).square().sum(dim=-1).sqrt()
-    distance_px.masked_fill_(~valid[more.region], torch.inf)
-    far = torch.nn.functional.pad(distance_px, (0, 1), value=torch.inf).amin(dim=1) > CLUSTER_MIN_DISTANCE_PX
+    away_px = (centers_yx[more.region] - own_yx[:, None]).square().sum(dim=-1).sqrt()
+    away_px.masked_fill_(~valid[more.region], torch.inf)
+    far = torch.nn.functional.pad(away_px, (0, 1), value=torch.inf).amin(dim=1) > distance_px
     added = Centers(more.pixel[far], more.region[far])
     region, order = torch.cat((centers.region, added.region)).sort(stable=True)
     return Centers(torch.cat((centers.pixel, added.pixel))[order], region), added

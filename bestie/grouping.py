@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bestie.centers import add_centers, center_table, cluster_centers, find_centers
+from bestie.centers import CLUSTER_DISTANCE_PX, add_centers, center_table, cluster_centers, find_centers
 from bestie.regions import Regions, class_probability, count_index
 
 Confidence = Literal["center", "release"]
@@ -72,16 +72,19 @@ def split_regions(
     threshold: float,
     window_px: int,
     cluster: bool,
+    cluster_distance_px: float = CLUSTER_DISTANCE_PX,
     keep_whole: bool = False,
 ) -> Split:
     """Split each region into the instances of its centers.
 
+    `cluster` adds the centers of the offset map that are farther than `cluster_distance_px` from all others.
     `keep_whole` makes a region without any center one instance; otherwise it has none.
     """
     centers = find_centers(score, regions, threshold=threshold, window_px=window_px)
     marked = score.flatten()
     if cluster:
-        centers, added = add_centers(centers, cluster_centers(offset, score, regions), regions)
+        clustered = cluster_centers(offset, score, regions)
+        centers, added = add_centers(centers, clustered, regions, distance_px=cluster_distance_px)
         marked = marked.index_fill(0, added.pixel, 1.0)
     centers_yx, valid = center_table(centers, regions)
     pixel, region = regions.pixel, regions.of_pixel

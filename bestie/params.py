@@ -182,6 +182,7 @@ class Refinement(Section):
 
     enabled: bool = True
     cluster: bool = True
+    cluster_distance_px: Positive = Field(100.0, description="from other centres to one that the offset map shows")
     threshold: Fraction = 0.3
     window_px: Window = 41
     max_per_component: Count = 5

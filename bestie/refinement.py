@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 from torch import Tensor
 
+from bestie.centers import CLUSTER_DISTANCE_PX
 from bestie.grouping import Confidence, Split, group_pixels, mean_probability, split_regions
 from bestie.regions import (
     MIN_REGION_PX,
@@ -54,6 +55,7 @@ def refine(
     window_px: int = 41,
     sigma_px: float = 6.0,
     cluster: bool = True,
+    cluster_distance_px: float = CLUSTER_DISTANCE_PX,
     confidence: Confidence = "center",
     max_per_component: int = MAX_PER_COMPONENT,
     min_area_px: int = MIN_REGION_PX,
@@ -63,6 +65,7 @@ def refine(
     `center` has one channel a category (class-wise, the default of the paper) or a single one; the targets
     have as many. `image_labels` is above 0 for the categories of an image: components of others are not
     refined, nor those below `min_area_px` or that split into more than `max_per_component` instances.
+    `cluster` adds centers that the offset map alone shows, `cluster_distance_px` from all others.
     `components` saves labelling: `bestie.regions.label_components` of each map in `wsss`.
 
     The center of an instance is its pixel with the largest center value; where that is below `threshold`, the
@@ -85,7 +88,15 @@ def refine(
             raise ValueError('confidence "release" needs semantic_logits')
         regions = find_regions(wsss, image_labels=image_labels, components=components, min_area_px=min_area_px)
         score = center_of_class(center, regions)
-        split = split_regions(score, offset.float(), regions, threshold=threshold, window_px=window_px, cluster=cluster)
+        split = split_regions(
+            score,
+            offset.float(),
+            regions,
+            threshold=threshold,
+            window_px=window_px,
+            cluster=cluster,
+            cluster_distance_px=cluster_distance_px,
+        )
         logits = semantic_logits if confidence == "release" else None
         chosen, trust = _trusted_centers(score, split, regions, logits, threshold=threshold)
         found = _collect(split, regions, chosen, trust, max_per_component=max_per_component)

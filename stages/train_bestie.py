@@ -188,6 +188,7 @@ class Snapshots:
                 window_px=refinement.window_px,
                 sigma_px=self._params.sigma_px,
                 cluster=refinement.cluster,
+                cluster_distance_px=refinement.cluster_distance_px,
                 confidence=refinement.confidence,
                 max_per_component=refinement.max_per_component,
             )

@@ -107,6 +107,7 @@ class InstanceStep:
             window_px=refinement.window_px,
             sigma_px=self.params.sigma_px,
             cluster=refinement.cluster,
+            cluster_distance_px=refinement.cluster_distance_px,
             confidence=refinement.confidence,
             max_per_component=refinement.max_per_component,
         )

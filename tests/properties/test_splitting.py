@@ -81,6 +81,7 @@ def slow_split(
     threshold: float,
     cluster: bool,
     whole: bool,
+    cluster_distance_px: float = 100,
 ):
     """(number of centers that count, [(instance mask, its peak, the peak's score)]) of one component."""
     marked = score.copy()
@@ -88,7 +89,7 @@ def slow_split(
     if cluster:
         found = list(centers)
         for y, x in slow_clusters(offset, score, component):
-            if all((y - cy) ** 2 + (x - cx) ** 2 > 100**2 for cy, cx in found):
+            if all((y - cy) ** 2 + (x - cx) ** 2 > cluster_distance_px**2 for cy, cx in found):
                 centers.append((y, x))
                 marked[y, x] = 1.0
     if not centers:
@@ -120,7 +121,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=0)
 
 
-def slow_weights(scene: Scene, image: int, *, confidence: str) -> tuple[np.ndarray, np.ndarray]:
+def slow_weights(
+    scene: Scene, image: int, *, confidence: str, cluster_distance_px: float
+) -> tuple[np.ndarray, np.ndarray]:
     """W of Eq. 2 and the refined offset map of one image, by the rules of the release or of the paper."""
     weight, offset = np.zeros((HEIGHT, WIDTH)), np.zeros((2, HEIGHT, WIDTH))
     probability = softmax(scene.logits[image])
@@ -128,7 +131,13 @@ def slow_weights(scene: Scene, image: int, *, confidence: str) -> tuple[np.ndarr
         for component in components_of(scene.semantic[image], category_id):
             score = np.where(component, scene.center[image, category_id - 1], 0)
             last, instances = slow_split(
-                score, scene.offset[image], component, threshold=0.3, cluster=True, whole=False
+                score,
+                scene.offset[image],
+                component,
+                threshold=0.3,
+                cluster=True,
+                whole=False,
+                cluster_distance_px=cluster_distance_px,
             )
             for mask, peak, peak_score in instances if last <= 5 else []:
                 own, place = probability[category_id][mask].mean(), peak
@@ -148,9 +157,9 @@ def tensors(scene: Scene) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("confidence", ["release", "center"])
-@given(seed=st.integers(0, 10**6))
+@given(seed=st.integers(0, 10**6), distance_px=st.sampled_from([6.5, 100.0]))
 @settings(max_examples=15, deadline=None)
-def test_refined_labels_are_those_of_the_slow_implementation(confidence: str, seed: int):
+def test_refined_labels_are_those_of_the_slow_implementation(confidence: str, seed: int, distance_px: float):
     scene = make_scene(seed)
     maps = tensors(scene)
 
@@ -161,11 +170,12 @@ def test_refined_labels_are_those_of_the_slow_implementation(confidence: str, se
         image_labels=maps["labels"],
         wsss=torch.from_numpy(scene.semantic),
         window_px=WINDOW_PX,
+        cluster_distance_px=distance_px,
         confidence=confidence,
     )
 
     for image in range(len(scene.semantic)):
-        weight, offset = slow_weights(scene, image, confidence=confidence)
+        weight, offset = slow_weights(scene, image, confidence=confidence, cluster_distance_px=distance_px)
         np.testing.assert_allclose(refined.weight[image, 0], weight, atol=1e-5)
         np.testing.assert_array_equal(refined.targets.offset[image], offset)
 
