@@ -16,7 +16,7 @@ from bestie.commands.completion import (
 )
 from bestie.commands.evaluate import evaluate
 from bestie.commands.export import export
-from bestie.commands.output import print_json
+from bestie.commands.output import AsJson, print_json
 from bestie.commands.predict import predict
 from bestie.commands.report import report
 from bestie.commands.tables import tables
@@ -37,9 +37,6 @@ console = plain_console()
 PROFILES = Path("profiles")
 #: Exit status of bad input, as that of git and grep; that of findings is 1 (`bestie audit`).
 BAD_INPUT = 2
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 @app.command()
