@@ -22,6 +22,7 @@ from bestie.commands.report import report
 from bestie.commands.tables import tables
 from bestie.console import plain_console
 from bestie.errors import InputError
+from bestie.folders import PROFILES
 from bestie.progress import close_all
 from bestie.storage import storage_fault, tell_disk_faults_once
 
@@ -34,7 +35,6 @@ app = typer.Typer(
 )
 console = plain_console()
 
-PROFILES = Path("profiles")
 #: Exit status of bad input, as that of git and grep; that of findings is 1 (`bestie audit`).
 BAD_INPUT = 2
 

@@ -29,11 +29,11 @@ from bestie.datasets.base import ImageRecord
 from bestie.detections import find_instances, table_rows
 from bestie.errors import InputError
 from bestie.evaluation import mask_table, read_mask_table, rows_with_truth, score_instances
+from bestie.folders import DATA, folder
 from bestie.metrics import MaskTable
 from bestie.params import Params, TrainBestie
 from bestie.params_file import load_params
 from bestie.settings import Settings, load_settings
-from bestie.stage import DATA, folder
 from bestie.training.detector_training import detect_images, read_detector_images, train_detector
 from bestie.training.device import pick_device, prepare_process
 from bestie.training.instance_network import train_network

@@ -10,12 +10,13 @@ from bestie.commands.completion import TABLES, complete_artifact, complete_split
 from bestie.commands.output import WrittenAsJson, print_json
 from bestie.console import plain_console
 from bestie.errors import InputError
+from bestie.folders import PARAMS, folder
 
 if TYPE_CHECKING:
     from bestie.export.source import Source
     from bestie.export.voc import Written
 
-INDEX = Path("data/prepare")
+INDEX = folder("prepare")
 
 
 class Format(StrEnum):
@@ -94,5 +95,4 @@ def _image_root(root: Path | None) -> Path:
 
     if root is not None:
         return root
-    values = read_yaml(Path("params.yaml"))
-    return parse(Dataset, values.get("dataset"), source="params.yaml: dataset").image_root
+    return parse(Dataset, read_yaml(PARAMS).get("dataset"), source=f"{PARAMS}: dataset").image_root

@@ -9,12 +9,13 @@ from bestie.commands.completion import MODELS, complete_artifact
 from bestie.commands.output import WrittenAsJson, print_json
 from bestie.console import plain_console
 from bestie.errors import InputError
+from bestie.folders import folder
 
 if TYPE_CHECKING:
     from bestie.datasets.base import Category
 
-MODEL = Path("data/train_bestie/network.zarr")
-CATEGORIES = Path("data/prepare/categories.parquet")
+MODEL = folder("train_bestie") / "network.zarr"
+CATEGORIES = folder("prepare") / "categories.parquet"
 
 
 def predict(

@@ -12,8 +12,8 @@ from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_categories, read_images
 from bestie.detections import true_semantic
 from bestie.errors import InputError
+from bestie.folders import folder
 from bestie.params_file import load_params
-from bestie.stage import folder
 from bestie.targets import render_targets_numpy
 
 

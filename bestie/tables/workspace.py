@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from bestie.errors import InputError
-from bestie.folders import GENERATED_ROOT
+from bestie.folders import GENERATED_ROOT, PARAMS
 from bestie.params_file import read_yaml
 from bestie.profiles import write_params
 from bestie.tables.processes import run_lines
@@ -82,7 +82,7 @@ class Workspace:
         """Write `params.yaml`, and link the files that it names to where they are."""
         for path in _paths(params):
             self._link(path)
-        write_params(self.folder / "params.yaml", name, params)
+        write_params(self.folder / PARAMS, name, params)
 
     def repro(self, *stages: str, single: bool = False) -> None:
         """`dvc repro` of stages and all before them; `single`: of these alone, on the inputs that are there.
