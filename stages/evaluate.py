@@ -6,7 +6,7 @@ needs a truth that the data set does not have is absent from the metrics.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ from bestie.training.models import load_detector, load_network
 MODELS = ("bestie", "bestie_true_semantic", "components", "components_true_semantic", "mrcnn")
 CURVE_THRESHOLD = 0.5
 
+#: Images -> each with the rows of its instances, in order.
+Detect = Callable[[list[ImageRecord]], Iterator[tuple[ImageRecord, list[dict[str, Any]]]]]
+
 
 def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     """Write detections, metrics, curves and the contact sheet."""
@@ -50,7 +53,8 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     records = read_images(prepared / "images.parquet", "val")
     categories = read_categories(prepared / "categories.parquet")
     miou, known = write_network_detections(dataset, params, settings, records, categories, out)
-    write_detector_detections(dataset, params, settings, records, out)
+    detect = load_detect(dataset, params, settings)
+    write_detector_detections(detect, settings, records, out)
 
     metrics: dict[str, Any] = {} if np.isnan(miou) else {"semantic_miou": miou}
     curves: dict[str, VocAp] = {}
@@ -79,7 +83,7 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     write_json(out / "true_positives.json", [row for row in rows if row["kind"] == "refined"])
     write_json(out / "map50_by_epoch.json", [row for row in rows if row["kind"] == "detected"])
     images = pick_images(params.sheet_images)
-    detections = dict(detector_rows(dataset, params, settings, images[0]))
+    detections = {record.row: rows for record, rows in detect(images[0])}
     write_sheet(out / "sheet.png", dataset, categories, images=images, detections=detections)
 
 
@@ -137,26 +141,21 @@ def write_network_detections(
     return semantic_score.mean_iou, known
 
 
-def write_detector_detections(
-    dataset: Dataset, params: Evaluate, settings: Settings, records: list[ImageRecord], out: Path
-) -> None:
+def load_detect(dataset: Dataset, params: Evaluate, settings: Settings) -> Detect:
+    """The trained Mask R-CNN as a function of images."""
+    device = pick_device(settings.device)
+    detector = load_detector(folder("train_mrcnn") / "detector.zarr").to(device)
+    return partial(detect_images, detector, root=dataset.image_root, device=device, precision=params.precision)
+
+
+def write_detector_detections(detect: Detect, settings: Settings, records: list[ImageRecord], out: Path) -> None:
     """The instance table of Mask R-CNN."""
     progress = Progress("evaluate: mrcnn", len(records), unit="image", as_json=settings.json_progress)
     with TableWriter(out / "mrcnn.parquet", INSTANCES) as table:
-        for _row, rows in detector_rows(dataset, params, settings, records):
+        for _record, rows in detect(records):
             table.append_rows(rows)
             progress.advance()
     progress.close()
-
-
-def detector_rows(
-    dataset: Dataset, params: Evaluate, settings: Settings, records: list[ImageRecord]
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """(row, Mask R-CNN's instances) of some images."""
-    device = pick_device(settings.device)
-    detector = load_detector(folder("train_mrcnn") / "detector.zarr").to(device)
-    for record, rows in detect_images(detector, records, dataset.image_root, device=device, precision=params.precision):
-        yield record.row, rows
 
 
 def score_training_labels(num_classes: int) -> dict[str, Any]:
