@@ -28,8 +28,9 @@ from bestie.evaluation import (
     score_snapshots,
     size_rows,
 )
-from bestie.inference import components_as_instances
+from bestie.inference import Instances, components_as_instances
 from bestie.metrics import SemanticScore, VocAp, measure_overlaps
+from bestie.network import Outputs
 from bestie.params import Dataset, Evaluate
 from bestie.progress import Progress
 from bestie.settings import Settings
@@ -105,40 +106,53 @@ def write_network_detections(
     truth = MapReader(folder("prepare") / "ground_truth.zarr")
     semantic_score = SemanticScore(len(categories))
     known: list[ImageRecord] = []
-    group = partial(
-        group_instances,
-        grouping=params.grouping,
-        num_classes=len(categories),
-        min_area_px=params.min_area_px,
-        confidence=params.confidence,
-    )
     tables = {model: TableWriter(out / f"{model}.parquet", INSTANCES) for model in MODELS[:4]}
     progress = Progress("evaluate: network", len(records), unit="image", as_json=settings.json_progress)
     with tables["bestie"], tables["bestie_true_semantic"], tables["components"], tables["components_true_semantic"]:
         for record, outputs in predict_images(
             network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip
         ):
-            found = group(outputs, record)
-            probability = outputs.semantic[0].float().softmax(0).amax(0).cpu().numpy()
-            readings = {
-                "bestie": found,
-                "components": components_as_instances(
-                    found.semantic, probability=probability, min_area_px=params.min_area_px
-                ),
-            }
             semantic = true_semantic(truth, record)
+            found = read_outputs(outputs, record, params, num_classes=len(categories), true_map=semantic)
             if semantic is not None:
                 known.append(record)
-                semantic_score.update(found.semantic, truth.read(record.row, "semantic", record.height, record.width))
-                readings["bestie_true_semantic"] = group(outputs, record, semantic=semantic)
-                readings["components_true_semantic"] = components_as_instances(
-                    semantic, probability=probability, min_area_px=params.min_area_px
-                )
-            for model, instances in readings.items():
+                true_map = truth.read(record.row, "semantic", record.height, record.width)
+                semantic_score.update(found["bestie"].semantic, true_map)
+            for model, instances in found.items():
                 tables[model].append_rows(table_rows(record, instances))
             progress.advance()
     progress.close()
     return semantic_score.mean_iou, known
+
+
+def read_outputs(
+    outputs: Outputs, record: ImageRecord, params: Evaluate, *, num_classes: int, true_map: np.ndarray | None
+) -> dict[str, Instances]:
+    """The network's instances on one image by model; those of the true semantic map only where there is one.
+
+    Args:
+        outputs: full-size maps of the image, a batch of one.
+        record: the image.
+        params: how they are grouped.
+        num_classes: number of categories.
+        true_map: the true semantic map without void.
+    """
+    group = partial(
+        group_instances,
+        outputs,
+        record,
+        params.grouping,
+        num_classes=num_classes,
+        min_area_px=params.min_area_px,
+        confidence=params.confidence,
+    )
+    probability = outputs.semantic[0].float().softmax(0).amax(0).cpu().numpy()
+    split = partial(components_as_instances, probability=probability, min_area_px=params.min_area_px)
+    own = group()
+    found = {"bestie": own, "components": split(own.semantic)}
+    if true_map is not None:
+        found |= {"bestie_true_semantic": group(semantic=true_map), "components_true_semantic": split(true_map)}
+    return found
 
 
 def load_detect(dataset: Dataset, params: Evaluate, settings: Settings) -> Detect:
