@@ -16,12 +16,13 @@ from bestie.commands.completion import (
 )
 from bestie.commands.evaluate import evaluate
 from bestie.commands.export import export
-from bestie.commands.output import print_json
+from bestie.commands.output import AsJson, print_json
 from bestie.commands.predict import predict
 from bestie.commands.report import report
 from bestie.commands.tables import tables
 from bestie.console import plain_console
 from bestie.errors import InputError
+from bestie.folders import PROFILES
 from bestie.progress import close_all
 from bestie.storage import storage_fault, tell_disk_faults_once
 
@@ -34,12 +35,8 @@ app = typer.Typer(
 )
 console = plain_console()
 
-PROFILES = Path("profiles")
 #: Exit status of bad input, as that of git and grep; that of findings is 1 (`bestie audit`).
 BAD_INPUT = 2
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 @app.command()

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+#: The parameters of the run, and the folder of the sets that `bestie profile` writes there.
+PARAMS = Path("params.yaml")
+PROFILES = Path("profiles")
 DATA = Path("data")
 #: The data set that `prepare` draws where `dataset.format` is shapes.
 GENERATED_ROOT = DATA / "raw" / "generated"

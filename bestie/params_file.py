@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from bestie.errors import InputError
+from bestie.folders import PARAMS
 from bestie.params import Params, Section
 
 T = TypeVar("T", bound=Section)
@@ -69,7 +70,7 @@ def read_value(text: str, *, source: str) -> Any:
         raise InputError(f"{source}: {text!r} is no YAML value; write one as in params.yaml") from None
 
 
-def load_params(path: Path = Path("params.yaml")) -> Params:
+def load_params(path: Path = PARAMS) -> Params:
     """All sections of a parameter file, checked.
 
     Raises:

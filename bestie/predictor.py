@@ -12,10 +12,10 @@ from bestie.artifacts.weights import load_weights
 from bestie.datasets.base import ImageRecord
 from bestie.detections import find_instances, table_rows
 from bestie.errors import InputError
+from bestie.folders import PARAMS
 from bestie.network import BestieNetwork
 from bestie.params import Evaluate, Grouping
 from bestie.params_file import parse, read_yaml
-from bestie.stage import PARAMS
 from bestie.training.detector_training import detect_images
 from bestie.training.device import pick_device, prepare_process
 from bestie.training.models import load_detector, load_network

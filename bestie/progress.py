@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from tqdm import tqdm
@@ -12,6 +12,9 @@ from tqdm import tqdm
 from bestie.processes import rank
 
 T = TypeVar("T")
+
+#: What every JSON line holds; other keys are values of the work, such as its loss.
+PROGRESS_KEYS = ("progress", "done", "total", "rate", "remaining_s")
 
 
 class Progress:
@@ -67,6 +70,17 @@ class Progress:
         """End the bar's line."""
         self._bar.close()
         _open.discard(self)
+
+
+def parse_progress(line: str) -> dict[str, Any] | None:
+    """The values of a JSON line of `Progress`; None for any other line."""
+    if not line.startswith('{"progress"'):
+        return None
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return values if isinstance(values, dict) and all(key in values for key in PROGRESS_KEYS) else None
 
 
 _open: WeakSet[Progress] = WeakSet()

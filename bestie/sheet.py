@@ -13,6 +13,7 @@ from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import CUES, INSTANCES
 from bestie.artifacts.tables import read_images, read_table
 from bestie.datasets.base import Category, ImageRecord, read_image
+from bestie.folders import folder
 from bestie.params import Dataset
 from bestie.pictures import (
     category_swatches,
@@ -28,7 +29,6 @@ from bestie.pictures import (
     offset_wheel,
     save_png,
 )
-from bestie.stage import folder
 
 CELL_PX = 220
 HEADERS = (

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from bestie.durations import record_duration
 from bestie.errors import InputError
-from bestie.folders import DATA, folder
+from bestie.folders import PARAMS, folder
 from bestie.params import Dataset, Section
 from bestie.params_file import parse, read_value, read_yaml
 from bestie.processes import launched
@@ -19,9 +19,8 @@ from bestie.settings import Settings, load_settings
 from bestie.stopping import StoppedError, end_with_parent, stop_behind, stoppable
 from bestie.storage import storage_fault, tell_disk_faults_once
 
-__all__ = ["DATA", "PARAMS", "folder", "load_section", "run_stage"]
+__all__ = ["folder", "load_section", "run_stage"]
 
-PARAMS = Path("params.yaml")
 #: Statuses of a shell for a command that a signal has ended start here.
 _SHELL_SIGNALS = 128
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from bestie.artifacts.instances import MAX_INSTANCES, decode_mask
+from bestie.artifacts.instances import instance_map
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.schemas import INSTANCES
@@ -29,11 +28,11 @@ from bestie.datasets.base import ImageRecord
 from bestie.detections import find_instances, table_rows
 from bestie.errors import InputError
 from bestie.evaluation import mask_table, read_mask_table, rows_with_truth, score_instances
+from bestie.folders import DATA, folder
 from bestie.metrics import MaskTable
 from bestie.params import Params, TrainBestie
 from bestie.params_file import load_params
 from bestie.settings import Settings, load_settings
-from bestie.stage import DATA, folder
 from bestie.training.detector_training import detect_images, read_detector_images, train_detector
 from bestie.training.device import pick_device, prepare_process
 from bestie.training.instance_network import train_network
@@ -171,16 +170,9 @@ def write_instance_maps(
     wanted = {record.row: record for record in records}
     with MapWriter(path, {"instance": ("uint16", 0)}, n_rows, canvas_hw) as maps:
         for row, columns in iter_images(table, INSTANCES, ["instance_id", "rle", "is_crowd"]):
-            if row not in wanted:
-                continue
-            record = wanted[row]
-            if columns["instance_id"].max() > MAX_INSTANCES:
-                raise InputError(f"{table} has an instance_id above {MAX_INSTANCES} in image {record.image_id}.")
-            instance = np.zeros((record.height, record.width), np.uint16)
-            for number, rle, crowd in zip(*columns.values(), strict=True):
-                if not crowd:
-                    instance[decode_mask(rle, record.height, record.width, source=table)] = number
-            maps.write(row, "instance", instance)
+            if row in wanted:
+                ids, rles = (columns[name][~columns["is_crowd"]] for name in ("instance_id", "rle"))
+                maps.write(row, "instance", instance_map(wanted[row], ids, rles, source=table))
 
 
 def _for_truth(params: TrainBestie, seed: int) -> TrainBestie:

@@ -8,6 +8,7 @@ from prefect.logging import get_run_logger
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.errors import InputError
+from bestie.folders import PROFILES
 from flows import report, workspace
 from flows.graph import Stage, is_unchanged, load_graph, select
 from flows.leftovers import mark_leftovers, workspace_tag
@@ -45,7 +46,7 @@ def _write_params(root: Path, request: Request) -> None:
     if request.profile is None and not path.exists():
         raise InputError(f"{path}: no such file; `bestie profile shapes` writes the default")
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    text, changed = workspace.edit_params(before, root / "profiles", request.profile, request.set_params)
+    text, changed = workspace.edit_params(before, root / PROFILES, request.profile, request.set_params)
     for change in changed:
         get_run_logger().info("%s: %s", workspace.PARAMS, change)
     if changed:

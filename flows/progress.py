@@ -1,6 +1,5 @@
 """Live progress of a stage in the UI: its JSON lines become one Prefect progress artifact."""
 
-import json
 import threading
 from contextvars import copy_context
 from types import TracebackType
@@ -10,24 +9,14 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_logger
 
+from bestie.progress import PROGRESS_KEYS
+
 UPDATE_S = 2.0
-_KNOWN = ("progress", "done", "total", "rate", "remaining_s")
-
-
-def parse_progress(line: str) -> dict[str, Any] | None:
-    """The values of a line that `bestie.progress` wrote; None for any other line."""
-    if not line.startswith('{"progress"'):
-        return None
-    try:
-        values = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return values if isinstance(values, dict) and all(key in values for key in _KNOWN) else None
 
 
 def describe_progress(values: dict[str, Any]) -> str:
     """One sentence: step, rate, estimate, and what else the stage reports."""
-    others = "".join(f", {name} {value:.4g}" for name, value in values.items() if name not in _KNOWN)
+    others = "".join(f", {name} {value:.4g}" for name, value in values.items() if name not in PROGRESS_KEYS)
     minutes, seconds = divmod(round(values["remaining_s"]), 60)
     left = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
     steps = f"{values['done']} of {values['total']}, {values['rate']:.3g} a second"

@@ -14,8 +14,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from bestie.process_group import ProcessGroup
+from bestie.progress import parse_progress
 from flows.faults import InfrastructureError, StageError, describe
-from flows.progress import ProgressReporter, parse_progress
+from flows.progress import ProgressReporter
 from flows.stopping import Stop
 
 KEPT_LINES = 60

@@ -20,10 +20,10 @@ from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.audit.lock import short_hash
+from bestie.folders import DATA
 from bestie.health import read_warnings
 from flows.versions import Lock, outputs
 
-DATA = Path("data")
 #: What the artifacts of a stage are made of.
 INPUTS = {
     "prepare": ("data/prepare/warnings.json",),

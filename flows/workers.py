@@ -16,6 +16,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling, Completed
 
 from bestie.errors import InputError
+from bestie.folders import PROFILES
 from flows import report, workspace
 from flows.faults import InfrastructureError, StageError, StoppedError
 from flows.graph import Stage, load_graph, remote_name, select
@@ -78,7 +79,7 @@ def _start(root: Path, commit: str, request: Request) -> tuple[str, Lock]:
         here = request.revision is None and own.exists()
         texts[name] = own.read_text(encoding="utf-8") if here else workspace.file_at(root, commit, name)
     params, changed = workspace.edit_params(
-        texts[workspace.PARAMS], root / "profiles", request.profile, request.set_params
+        texts[workspace.PARAMS], root / PROFILES, request.profile, request.set_params
     )
     for change in changed:
         get_run_logger().info("%s: %s", workspace.PARAMS, change)

@@ -6,7 +6,7 @@ needs a truth that the data set does not have is absent from the metrics.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ from bestie.evaluation import (
     score_snapshots,
     size_rows,
 )
-from bestie.inference import components_as_instances
+from bestie.inference import Instances, components_as_instances
 from bestie.metrics import SemanticScore, VocAp, measure_overlaps
+from bestie.network import Outputs
 from bestie.params import Dataset, Evaluate
 from bestie.progress import Progress
 from bestie.settings import Settings
@@ -42,6 +43,9 @@ from bestie.training.models import load_detector, load_network
 MODELS = ("bestie", "bestie_true_semantic", "components", "components_true_semantic", "mrcnn")
 CURVE_THRESHOLD = 0.5
 
+#: Images -> each with the rows of its instances, in order.
+Detect = Callable[[list[ImageRecord]], Iterator[tuple[ImageRecord, list[dict[str, Any]]]]]
+
 
 def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     """Write detections, metrics, curves and the contact sheet."""
@@ -50,7 +54,8 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     records = read_images(prepared / "images.parquet", "val")
     categories = read_categories(prepared / "categories.parquet")
     miou, known = write_network_detections(dataset, params, settings, records, categories, out)
-    write_detector_detections(dataset, params, settings, records, out)
+    detect = load_detect(dataset, params, settings)
+    write_detector_detections(detect, settings, records, out)
 
     metrics: dict[str, Any] = {} if np.isnan(miou) else {"semantic_miou": miou}
     curves: dict[str, VocAp] = {}
@@ -79,7 +84,7 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     write_json(out / "true_positives.json", [row for row in rows if row["kind"] == "refined"])
     write_json(out / "map50_by_epoch.json", [row for row in rows if row["kind"] == "detected"])
     images = pick_images(params.sheet_images)
-    detections = dict(detector_rows(dataset, params, settings, images[0]))
+    detections = {record.row: rows for record, rows in detect(images[0])}
     write_sheet(out / "sheet.png", dataset, categories, images=images, detections=detections)
 
 
@@ -101,62 +106,70 @@ def write_network_detections(
     truth = MapReader(folder("prepare") / "ground_truth.zarr")
     semantic_score = SemanticScore(len(categories))
     known: list[ImageRecord] = []
-    group = partial(
-        group_instances,
-        grouping=params.grouping,
-        num_classes=len(categories),
-        min_area_px=params.min_area_px,
-        confidence=params.confidence,
-    )
     tables = {model: TableWriter(out / f"{model}.parquet", INSTANCES) for model in MODELS[:4]}
     progress = Progress("evaluate: network", len(records), unit="image", as_json=settings.json_progress)
     with tables["bestie"], tables["bestie_true_semantic"], tables["components"], tables["components_true_semantic"]:
         for record, outputs in predict_images(
             network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip
         ):
-            found = group(outputs, record)
-            probability = outputs.semantic[0].float().softmax(0).amax(0).cpu().numpy()
-            readings = {
-                "bestie": found,
-                "components": components_as_instances(
-                    found.semantic, probability=probability, min_area_px=params.min_area_px
-                ),
-            }
             semantic = true_semantic(truth, record)
+            found = read_outputs(outputs, record, params, num_classes=len(categories), true_map=semantic)
             if semantic is not None:
                 known.append(record)
-                semantic_score.update(found.semantic, truth.read(record.row, "semantic", record.height, record.width))
-                readings["bestie_true_semantic"] = group(outputs, record, semantic=semantic)
-                readings["components_true_semantic"] = components_as_instances(
-                    semantic, probability=probability, min_area_px=params.min_area_px
-                )
-            for model, instances in readings.items():
+                true_map = truth.read(record.row, "semantic", record.height, record.width)
+                semantic_score.update(found["bestie"].semantic, true_map)
+            for model, instances in found.items():
                 tables[model].append_rows(table_rows(record, instances))
             progress.advance()
     progress.close()
     return semantic_score.mean_iou, known
 
 
-def write_detector_detections(
-    dataset: Dataset, params: Evaluate, settings: Settings, records: list[ImageRecord], out: Path
-) -> None:
+def read_outputs(
+    outputs: Outputs, record: ImageRecord, params: Evaluate, *, num_classes: int, true_map: np.ndarray | None
+) -> dict[str, Instances]:
+    """The network's instances on one image by model; those of the true semantic map only where there is one.
+
+    Args:
+        outputs: full-size maps of the image, a batch of one.
+        record: the image.
+        params: how they are grouped.
+        num_classes: number of categories.
+        true_map: the true semantic map without void.
+    """
+    group = partial(
+        group_instances,
+        outputs,
+        record,
+        params.grouping,
+        num_classes=num_classes,
+        min_area_px=params.min_area_px,
+        confidence=params.confidence,
+    )
+    probability = outputs.semantic[0].float().softmax(0).amax(0).cpu().numpy()
+    split = partial(components_as_instances, probability=probability, min_area_px=params.min_area_px)
+    own = group()
+    found = {"bestie": own, "components": split(own.semantic)}
+    if true_map is not None:
+        found |= {"bestie_true_semantic": group(semantic=true_map), "components_true_semantic": split(true_map)}
+    return found
+
+
+def load_detect(dataset: Dataset, params: Evaluate, settings: Settings) -> Detect:
+    """The trained Mask R-CNN as a function of images."""
+    device = pick_device(settings.device)
+    detector = load_detector(folder("train_mrcnn") / "detector.zarr").to(device)
+    return partial(detect_images, detector, root=dataset.image_root, device=device, precision=params.precision)
+
+
+def write_detector_detections(detect: Detect, settings: Settings, records: list[ImageRecord], out: Path) -> None:
     """The instance table of Mask R-CNN."""
     progress = Progress("evaluate: mrcnn", len(records), unit="image", as_json=settings.json_progress)
     with TableWriter(out / "mrcnn.parquet", INSTANCES) as table:
-        for _row, rows in detector_rows(dataset, params, settings, records):
+        for _record, rows in detect(records):
             table.append_rows(rows)
             progress.advance()
     progress.close()
-
-
-def detector_rows(
-    dataset: Dataset, params: Evaluate, settings: Settings, records: list[ImageRecord]
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """(row, Mask R-CNN's instances) of some images."""
-    device = pick_device(settings.device)
-    detector = load_detector(folder("train_mrcnn") / "detector.zarr").to(device)
-    for record, rows in detect_images(detector, records, dataset.image_root, device=device, precision=params.precision):
-        yield record.row, rows
 
 
 def score_training_labels(num_classes: int) -> dict[str, Any]:

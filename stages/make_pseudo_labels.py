@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bestie.artifacts.instances import MAX_INSTANCES, instance_rows
-from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.maps import MapReader
 from bestie.artifacts.parts import own_rows, written_together
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_categories, read_images
@@ -16,11 +16,11 @@ from bestie.datasets.base import Category, ImageRecord
 from bestie.distributed import spread
 from bestie.errors import InputError
 from bestie.health import HealthWarning, missing_labels, write_warnings
+from bestie.label_maps import LabelMapWriter
 from bestie.params import Dataset, MakePseudoLabels
 from bestie.progress import track
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
-from bestie.targets import render_targets_numpy
 from bestie.training.device import prepare_process
 from bestie.transfer import Status, Transfer, transfer
 
@@ -37,13 +37,14 @@ def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> Non
     wsss = MapReader(folder("import_wsss") / "maps.zarr")
     cues = dict(iter_images(folder("extract_cues") / "cues.parquet", CUES))
     out = folder("make_pseudo_labels")
-    arrays = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "center": ("uint8", 0)}
     tables = {"instances.parquet": INSTANCES, "components.parquet": COMPONENTS}
     rows = own_rows(records)
     mine = [record for record in records if record.row in rows]
     with (
         written_together(out, map_names=["maps.zarr"], tables=tables) as place,
-        MapWriter(place / "maps.zarr", arrays, len(every), wsss.canvas_hw, {"sigma_px": params.sigma_px}) as maps,
+        LabelMapWriter(
+            place / "maps.zarr", len(every), wsss.canvas_hw, num_classes=num_classes, sigma_px=params.sigma_px
+        ) as maps,
         TableWriter(place / "instances.parquet", INSTANCES) as instances,
         TableWriter(place / "components.parquet", COMPONENTS) as components,
     ):
@@ -51,8 +52,8 @@ def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> Non
             labels = label_image(record, wsss, cues.get(record.row, NO_CUES), params, num_classes)
             if len(labels.instances.category_id) > MAX_INSTANCES:
                 raise InputError(f"{record.image_id} has more than {MAX_INSTANCES} pseudo labels; raise min_area_px")
-            write_maps(maps, record, labels, params, num_classes)
             found = labels.instances
+            maps.write_labels(record.row, labels.instance, found.category_id)
             masks = (labels.instance == number for number in range(1, len(found.category_id) + 1))
             centers_yx = found.center_yx.astype(np.float64)
             instances.append_rows(
@@ -88,22 +89,6 @@ def label_image(
         record.label_vector(num_classes),
         min_area_px=params.min_area_px,
     )
-
-
-def write_maps(
-    maps: MapWriter, record: ImageRecord, labels: Transfer, params: MakePseudoLabels, num_classes: int
-) -> None:
-    """Instance, offset and centre maps of one image; the centre map is the maximum over the classes, times 255."""
-    targets = render_targets_numpy(
-        labels.instance,
-        labels.instances.category_id,
-        num_classes=num_classes,
-        sigma_px=params.sigma_px,
-        class_wise=False,
-    )
-    maps.write(record.row, "instance", labels.instance)
-    maps.write(record.row, "offset", targets.offset.astype(np.int16))
-    maps.write(record.row, "center", np.round(targets.center[0] * 255).astype(np.uint8))
 
 
 def component_rows(record: ImageRecord, labels: Transfer) -> list[dict[str, Any]]:

@@ -42,30 +42,22 @@ from bestie.training.instance_network import train_network
 from bestie.training.models import create_network, save_model
 from bestie.training.samples import InstanceImages
 
+INDEX = folder("prepare") / "images.parquet"
+CUES = folder("extract_cues") / "cues.parquet"
+WSSS = folder("import_wsss") / "maps.zarr"
+LABELS = folder("make_pseudo_labels")
+
 
 def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     """Train and write the network, its history and the snapshots."""
     prepare_process(params.seed)
     device = pick_device(settings.device)
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
-    labels, wsss = folder("make_pseudo_labels"), folder("import_wsss") / "maps.zarr"
-    class_pixels = read_class_pixels(folder("import_wsss") / "summary.parquet")
-    classifier, cues = folder("train_pam") / "classifier.zarr", folder("extract_cues") / "cues.parquet"
-    index = folder("prepare") / "images.parquet"
-    samples = InstanceImages(
-        read_images(index, "train"),
-        dataset.image_root,
-        num_classes,
-        params.augmentation,
-        semantic=MapReader(wsss, keep=True),
-        instance=MapReader(labels / "maps.zarr", keep=True),
-        categories=read_instance_categories(labels / "instances.parquet"),
-        points=read_points(cues) if dataset.supervision == "point" else None,
-        with_components=params.refinement.enabled,
-    )
+    samples = read_samples(dataset, params, num_classes)
+    classifier = folder("train_pam") / "classifier.zarr"
     network, origin = create_network(params, num_classes=num_classes, previous=classifier)
     network.to(device).to(memory_format=torch.channels_last)
-    inputs = [Path(__file__), index, classifier, cues, wsss, labels / "instances.parquet"]
+    inputs = [Path(__file__), INDEX, classifier, CUES, WSSS, LABELS / "instances.parquet"]
     name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, inputs)
     checkpoints = Checkpoints(settings.state / "train_bestie", name, minutes=settings.checkpoint_minutes)
     snapshots = Snapshots(network, samples, params, device, checkpoints.folder)
@@ -78,7 +70,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
             settings,
             device,
             num_classes=num_classes,
-            class_pixels=class_pixels,
+            class_pixels=read_class_pixels(folder("import_wsss") / "summary.parquet"),
             checkpoints=checkpoints,
             epoch_end=snapshots.take,
         )
@@ -98,6 +90,21 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     checkpoints.remove()
 
 
+def read_samples(dataset: Dataset, params: TrainBestie, num_classes: int) -> InstanceImages:
+    """The training images with their WSSS maps and pseudo labels; with point supervision, with their points, too."""
+    return InstanceImages(
+        read_images(INDEX, "train"),
+        dataset.image_root,
+        num_classes,
+        params.augmentation,
+        semantic=MapReader(WSSS, keep=True),
+        instance=MapReader(LABELS / "maps.zarr", keep=True),
+        categories=read_instance_categories(LABELS / "instances.parquet"),
+        points=read_points(CUES) if dataset.supervision == "point" else None,
+        with_components=params.refinement.enabled,
+    )
+
+
 class Snapshots:
     """Refined labels of some training images and detections on some validation images, as epochs pass."""
 
@@ -111,7 +118,7 @@ class Snapshots:
     ) -> None:
         self._network, self._samples, self._params = network, samples, params
         self._device, self._state = device, state
-        validation = read_images(folder("prepare") / "images.parquet", "val")
+        validation = read_images(INDEX, "val")
         self._train = evenly(samples.records, params.evolution_images)
         self._validation = evenly(validation, params.evolution_images)
 

@@ -20,9 +20,8 @@ from bestie.settings import Settings
 from bestie.stage import folder, run_stage
 from bestie.training.checkpoints import Checkpoints, fingerprint
 from bestie.training.device import autocast, pick_device, prepare_process
-from bestie.training.loop import Clock, Loop
+from bestie.training.loop import Clock, train
 from bestie.training.models import create_classifier, save_model
-from bestie.training.optimizer import create_optimizer, create_schedule
 from bestie.training.samples import LabelledBatch, LabelledImages
 
 
@@ -39,8 +38,9 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
         {"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, [Path(__file__), index]
     )
     checkpoints = Checkpoints(settings.state / "train_pam", name, minutes=settings.checkpoint_minutes)
-    loop = build_loop(classifier, samples, params, settings, device, checkpoints)
-    history = [] if params.trained else loop.run()
+    history: list[dict[str, float]] = []
+    if not params.trained:
+        history = train_classifier(classifier, samples, params, settings, device, checkpoints)
     end_helpers()
 
     scores = score(classifier, dataset, params, device, len(categories))
@@ -51,16 +51,15 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
     checkpoints.remove()
 
 
-def build_loop(
+def train_classifier(
     classifier: Classifier,
     samples: LabelledImages,
     params: TrainPam,
     settings: Settings,
     device: torch.device,
     checkpoints: Checkpoints,
-) -> Loop:
-    """Binary cross-entropy on logits; the first `plain_epochs` run without peak attention."""
-
+) -> list[dict[str, float]]:
+    """Train with binary cross-entropy on logits, the first `plain_epochs` without peak attention; the history."""
     replica = replicate(classifier)
 
     def step(batch: LabelledBatch, clock: Clock) -> dict[str, torch.Tensor]:
@@ -73,26 +72,16 @@ def build_loop(
 
     if settings.compile:
         classifier.compile()
-    optimizer = create_optimizer(classifier, params.optimizer)
-    loop = Loop(
-        module=classifier,
-        optimizer=optimizer,
-        schedule=create_schedule(optimizer, params.optimizer, steps=1),
-        samples=samples,
-        collate=samples.collate,
-        step=step,
-        count=len(samples.records),
-        epochs=params.epochs,
-        batch_size=params.batch_size,
-        seed=params.seed,
+    return train(
+        classifier,
+        samples,
+        step,
+        params,
+        settings,
         description="train_pam",
-        checkpoints=checkpoints,
-        workers=settings.workers,
         pin_memory=device.type == "cuda",
-        as_json=settings.json_progress,
+        checkpoints=checkpoints,
     )
-    loop.schedule = create_schedule(optimizer, params.optimizer, steps=params.epochs * loop.steps_per_epoch)
-    return loop
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from faster_coco_eval.core import mask as coco_mask
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer, UInt16
 
 from bestie.datasets.base import ImageRecord, Point
 from bestie.errors import InputError
@@ -38,6 +38,29 @@ def decode_mask(
         where = "" if source is None else f"{source}: "
         raise MaskError(f"{where}'{rle[:40]}' codes no mask of {height}x{width}: {error}") from error
     return decoded.astype(bool, order="C")
+
+
+def instance_map(
+    record: ImageRecord, instance_ids: Integer[np.ndarray, "n"], rles: Sequence[str] | np.ndarray, *, source: Path
+) -> UInt16[np.ndarray, "h w"]:
+    """At each pixel of an image the instance id of its mask, 0 for none; later masks lie above earlier ones.
+
+    Args:
+        record: the image.
+        instance_ids: n ids from 1.
+        rles: the compressed counts of n masks.
+        source: the table that they come from, for messages.
+
+    Raises:
+        MaskError: as `decode_mask`.
+        InputError: an id does not fit into 16 bits.
+    """
+    instance = np.zeros((record.height, record.width), np.uint16)
+    for number, rle in zip(instance_ids, rles, strict=True):
+        if number > MAX_INSTANCES:
+            raise InputError(f"{source} has an instance_id above {MAX_INSTANCES} in image {record.image_id}.")
+        instance[decode_mask(rle, record.height, record.width, source=source)] = number
+    return instance
 
 
 def instance_rows(

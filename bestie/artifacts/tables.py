@@ -50,34 +50,22 @@ class TableWriter:
         self._check_names(row)
         for name, values in self._pending.items():
             values.append(row[name])
-        self._flush_full_groups()
+        if len(next(iter(self._pending.values()))) == ROW_GROUP_ROWS:
+            self._flush()
 
     def append_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows one after the other."""
         for row in rows:
             self.append(row)
 
-    def append_columns(self, columns: Mapping[str, np.ndarray | list]) -> None:
-        """Add columns of equal length. ValueError for other columns or unequal lengths."""
-        self._check_names(columns)
-        if len(lengths := {len(values) for values in columns.values()}) > 1:
-            raise ValueError(f"columns of {self._path} have different lengths: {sorted(lengths)}")
-        for name, values in self._pending.items():
-            values.extend(columns[name])
-        self._flush_full_groups()
-
     def _check_names(self, row: Mapping[str, Any]) -> None:
         if different := set(row) ^ set(self._pending):
             raise ValueError(f"a row of {self._path} lacks or should not have {sorted(different)}")
 
-    def _flush_full_groups(self) -> None:
-        while len(next(iter(self._pending.values()))) >= ROW_GROUP_ROWS:
-            self._flush(ROW_GROUP_ROWS)
-
-    def _flush(self, count: int) -> None:
-        arrays = [pa.array(self._pending[field.name][:count], type=field.type) for field in self._schema]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=count)
-        self._pending = {name: values[count:] for name, values in self._pending.items()}
+    def _flush(self) -> None:
+        arrays = [pa.array(self._pending[field.name], type=field.type) for field in self._schema]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=ROW_GROUP_ROWS)
+        self._pending = {name: [] for name in self._schema.names}
 
     def __exit__(self, *exception: Any) -> None:
         if exception[0] is not None:
@@ -85,7 +73,7 @@ class TableWriter:
             return
         with self._stack:  # an error in the last write must reach atomic_output too
             if next(iter(self._pending.values())):
-                self._flush(ROW_GROUP_ROWS)
+                self._flush()
 
 
 def read_table(

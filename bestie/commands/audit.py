@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bestie.commands.completion import complete_image, complete_stage, complete_version
-from bestie.commands.output import FOUND, print_json
+from bestie.commands.output import FOUND, AsJson, print_json
 from bestie.console import plain_console
 
 app = typer.Typer(
@@ -19,14 +19,11 @@ app = typer.Typer(
 console = plain_console()
 
 SUBFOLDER = "audit"
-
-
 VERSION = "A branch, tag or commit, an experiment, the first digits of a version's hash, or `workspace`."
 Stage = Annotated[
     str | None,
     typer.Option(help="make_pseudo_labels or export_mrcnn: whose labels.", autocompletion=complete_stage),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 def _version_argument(help_: str = VERSION) -> Any:

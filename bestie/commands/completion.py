@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bestie.errors import InputError
-from bestie.folders import DATA
+from bestie.folders import DATA, PROFILES
 
-PROFILES = Path("profiles")
-PARAMS = Path("params.yaml")
 SPLITS = ("train", "val")
 #: Weights of this pipeline below `data/`, and those of them that find instances.
 WEIGHTS = ("classifier.zarr", "network.zarr", "detector.zarr")

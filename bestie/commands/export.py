@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bestie.commands.completion import TABLES, complete_artifact, complete_split
-from bestie.commands.output import print_json
+from bestie.commands.output import WrittenAsJson, print_json
 from bestie.console import plain_console
 from bestie.errors import InputError
+from bestie.folders import PARAMS, folder
 
 if TYPE_CHECKING:
     from bestie.export.source import Source
     from bestie.export.voc import Written
 
-INDEX = Path("data/prepare")
+INDEX = folder("prepare")
 
 
 class Format(StrEnum):
@@ -41,7 +42,7 @@ def export(
     min_score: Annotated[float, typer.Option(help="Leave out instances below this score.")] = 0.0,
     with_images: Annotated[bool, typer.Option("--with-images", help="voc, yolo: link the images too.")] = False,
     root: Annotated[Path | None, typer.Option(help="Where the images are; default: that of params.yaml.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Say what was written as JSON.")] = False,
+    as_json: WrittenAsJson = False,
 ) -> None:
     """Write an instance table (truth, pseudo labels, exported labels, detections) for other tools.
 
@@ -94,5 +95,4 @@ def _image_root(root: Path | None) -> Path:
 
     if root is not None:
         return root
-    values = read_yaml(Path("params.yaml"))
-    return parse(Dataset, values.get("dataset"), source="params.yaml: dataset").image_root
+    return parse(Dataset, read_yaml(PARAMS).get("dataset"), source=f"{PARAMS}: dataset").image_root

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bestie.commands.completion import MODELS, complete_artifact
-from bestie.commands.output import print_json
+from bestie.commands.output import WrittenAsJson, print_json
 from bestie.console import plain_console
 from bestie.errors import InputError
+from bestie.folders import folder
 
 if TYPE_CHECKING:
     from bestie.datasets.base import Category
 
-MODEL = Path("data/train_bestie/network.zarr")
-CATEGORIES = Path("data/prepare/categories.parquet")
+MODEL = folder("train_bestie") / "network.zarr"
+CATEGORIES = folder("prepare") / "categories.parquet"
 
 
 def predict(
@@ -29,7 +30,7 @@ def predict(
         typer.Option(help="Leave out instances below it; default: draw those with half of the image's best score."),
     ] = None,
     categories: Annotated[Path, typer.Option(help="categories.parquet with the names of the classes.")] = CATEGORIES,
-    as_json: Annotated[bool, typer.Option("--json", help="Say what was written as JSON.")] = False,
+    as_json: WrittenAsJson = False,
 ) -> None:
     """Find instances on new images: a table, masks as palette PNG, and overlays.
 

@@ -7,10 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.commands.output import print_json
+from bestie.folders import PARAMS
 from bestie.params_file import read_yaml
 from bestie.profiles import changes, compose, missing_folders, profile_names, write_params
-
-PARAMS = Path("params.yaml")
 
 
 def list_profiles(profiles: Path, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bestie.commands.completion import complete_version
-from bestie.commands.output import print_json
+from bestie.commands.output import WrittenAsJson, print_json
 from bestie.console import plain_console
 from bestie.report import REPORT
 
@@ -21,7 +21,7 @@ def report(
             autocompletion=complete_version,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Say what was written as JSON.")] = False,
+    as_json: WrittenAsJson = False,
 ) -> None:
     """Write the last run as one HTML file: scores, pipeline, curves, errors, and a gallery of images.
 

@@ -13,14 +13,14 @@ from bestie.commands.completion import complete_parameter, complete_profile, com
 from bestie.commands.output import FOUND, print_json
 from bestie.console import plain_console
 from bestie.errors import InputError
+from bestie.folders import DATA, PROFILES
 
 if TYPE_CHECKING:
     from bestie.tables.plan import Plan
     from bestie.tables.runner import Outcome
 
-OUT = Path("data/tables")
+OUT = DATA / "tables"
 STATE = Path(".bestie/tables")
-PROFILES = Path("profiles")
 PAGE, NUMBERS = "tables.html", "tables.json"
 
 

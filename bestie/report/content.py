@@ -11,6 +11,7 @@ from PIL import Image
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
+from bestie.folders import DATA, PARAMS
 from bestie.health import HealthWarning, read_warnings
 from bestie.params import Dataset
 from bestie.params_file import parse, read_yaml
@@ -69,10 +70,10 @@ def collect(repository: Path, *, state: Path, max_images: int, against: str | No
     Raises:
         InputError: the data set has not been prepared, a file is damaged, or there is no such version.
     """
-    data = repository / "data"
+    data = repository / DATA
     records = read_images(data / IMAGES)
     categories = read_categories(data / CATEGORIES)
-    params = repository / "params.yaml"
+    params = repository / PARAMS
     dataset = parse(Dataset, read_yaml(params).get("dataset"), source=f"{params}: dataset")
     setting = find_setting(repository, against)
     looked = _look_at_images(data, records, setting, num_classes=len(categories), max_images=max_images)

@@ -10,6 +10,7 @@ from typing import Any
 
 from bestie.audit.lock import LOCK, Lock, StageRun, parse_lock, short_hash
 from bestie.durations import Duration, read_durations
+from bestie.folders import PARAMS
 from bestie.params_file import read_yaml
 from bestie.profiles import changes
 
@@ -69,7 +70,7 @@ def read_pipeline(root: Path, state: Path, before: Lock | None = None) -> Pipeli
     """
     if not (root / "dvc.yaml").is_file():
         return None
-    values = read_yaml(root / "params.yaml") if (root / "params.yaml").is_file() else {}
+    values = read_yaml(root / PARAMS) if (root / PARAMS).is_file() else {}
     declared = read_yaml(root / "dvc.yaml").get("stages", {})
     path = root / LOCK
     lock = parse_lock(path.read_bytes(), str(path)) if path.is_file() else Lock()

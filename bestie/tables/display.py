@@ -1,12 +1,12 @@
 """What a person sees while tables run: a line a run, and in a terminal bars with an estimate."""
 
-import json
 import statistics
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bestie.progress import parse_progress
 from bestie.report.page import format_seconds
 from bestie.tables.plan import Run
 from bestie.tables.runner import Outcome
@@ -53,10 +53,8 @@ class Display:
 
     def line(self, text: str) -> None:
         """A line of a stage: its progress goes to the bar, anything else is not shown."""
-        if not text.startswith('{"progress"'):
-            return
-        try:
-            values = json.loads(text)
+        values = parse_progress(text)
+        if values is not None:
             self._bars.update(
                 self._stage,
                 description=f"  {values['progress']}",
@@ -64,8 +62,6 @@ class Display:
                 total=values["total"],
                 visible=True,
             )
-        except (ValueError, KeyError):
-            return
 
     def end(self, outcome: Outcome) -> None:
         """A run has ended, now or at an earlier time."""

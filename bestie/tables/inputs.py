@@ -3,18 +3,17 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from bestie.artifacts.instances import decode_mask
-from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.instances import instance_map
+from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_categories, read_images
 from bestie.detections import true_semantic
 from bestie.errors import InputError
+from bestie.folders import folder
+from bestie.label_maps import LabelMapWriter
 from bestie.params_file import load_params
-from bestie.stage import folder
-from bestie.targets import render_targets_numpy
 
 
 def write_true_maps(target: Path) -> None:
@@ -40,19 +39,12 @@ def labels_from_export(*, sigma_px: float) -> None:
     every = read_images(index)
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
     canvas_hw = MapReader(folder("import_wsss") / "maps.zarr").canvas_hw
-    arrays = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "center": ("uint8", 0)}
-    with MapWriter(labels / "maps.zarr", arrays, len(every), canvas_hw, {"sigma_px": sigma_px}) as maps:
+    with LabelMapWriter(
+        labels / "maps.zarr", len(every), canvas_hw, num_classes=num_classes, sigma_px=sigma_px
+    ) as maps:
         for row, columns in iter_images(source, INSTANCES, ["instance_id", "category_id", "rle"]):
-            record = every[row]
-            instance = np.zeros((record.height, record.width), np.uint16)
-            for number, _, rle in zip(*columns.values(), strict=True):
-                instance[decode_mask(rle, record.height, record.width)] = number
-            targets = render_targets_numpy(
-                instance, columns["category_id"], num_classes=num_classes, sigma_px=sigma_px, class_wise=False
-            )
-            maps.write(row, "instance", instance)
-            maps.write(row, "offset", targets.offset.astype(np.int16))
-            maps.write(row, "center", np.round(targets.center[0] * 255).astype(np.uint8))
+            instance = instance_map(every[row], columns["instance_id"], columns["rle"], source=source)
+            maps.write_labels(row, instance, columns["category_id"])
     with TableWriter(labels / "instances.parquet", INSTANCES) as table:
         table.append_rows(iter_rows(source, INSTANCES))
 

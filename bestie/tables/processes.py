@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bestie.process_group import ProcessGroup
+from bestie.progress import parse_progress
 
 TAIL_LINES = 12
 
@@ -32,6 +33,6 @@ def run_lines(
     with ProcessGroup(command, cwd=cwd, environment=environment, keep_open=keep_open) as group:
         for line in group.lines():
             show(line)
-            if line.strip() and not line.startswith('{"progress"'):
+            if line.strip() and parse_progress(line) is None:
                 tail.append(line.rstrip())
         return group.wait(), list(tail)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.errors import InputError
+from bestie.params_file import read_yaml
 from bestie.tables.plan import TRUE_MAPS, Plan, Run, digest
 from bestie.tables.workspace import Workspace
 
@@ -107,6 +106,6 @@ class Runner:
 
 def code_version(folder: Path) -> str:
     """A hash of all code that a result depends on: what the stages declare, and what scores them."""
-    stages = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
+    stages = read_yaml(folder / "dvc.yaml")["stages"].values()
     names = {name for stage in stages for name in stage["deps"] if name.endswith(".py")} | set(OWN_CODE)
     return digest([[name, (folder / name).read_text(encoding="utf-8")] for name in sorted(names)])

@@ -20,12 +20,12 @@ from bestie.evaluation import (
     score_label_tables,
     score_snapshots,
 )
+from bestie.folders import folder
 from bestie.metrics import SemanticScore
 from bestie.params import Params
 from bestie.params_file import load_params
 from bestie.progress import track
 from bestie.settings import Settings, load_settings
-from bestie.stage import folder
 from bestie.training.device import pick_device, prepare_process
 from bestie.training.models import load_network
 

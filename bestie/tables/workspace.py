@@ -13,15 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bestie.audit.lock import LOCK
 from bestie.errors import InputError
-from bestie.folders import GENERATED_ROOT
+from bestie.folders import GENERATED_ROOT, PARAMS
 from bestie.params_file import read_yaml
 from bestie.profiles import write_params
 from bestie.tables.processes import run_lines
 
 CODE = ("bestie", "stages")
 COPIED = ("dvc.yaml", ".dvcignore")
-DVC = (sys.executable, "-m", "dvc")
+DVC = ("-m", "dvc")
 #: A path outside of the repository may begin with so many `..`: the folder lies as deep in folders of its own.
 DEPTH = 4
 #: Parameters that name files or folders.
@@ -82,7 +83,7 @@ class Workspace:
         """Write `params.yaml`, and link the files that it names to where they are."""
         for path in _paths(params):
             self._link(path)
-        write_params(self.folder / "params.yaml", name, params)
+        write_params(self.folder / PARAMS, name, params)
 
     def repro(self, *stages: str, single: bool = False) -> None:
         """`dvc repro` of stages and all before them; `single`: of these alone, on the inputs that are there.
@@ -90,7 +91,7 @@ class Workspace:
         Raises:
             InputError: a stage failed; the message has its last lines.
         """
-        self.run("-m", "dvc", "repro", *(["--single-item"] if single else []), *stages)
+        self.run(*DVC, "repro", *(["--single-item"] if single else []), *stages)
 
     def run(self, *arguments: str) -> None:
         """Run Python with `arguments` in the workspace. InputError, with its last lines, when that fails."""
@@ -106,7 +107,7 @@ class Workspace:
 
     def lock_entry(self, stage: str) -> Any:
         """What `dvc.lock` says about a stage: parameters and hashes."""
-        return read_yaml(self.folder / "dvc.lock")["stages"][stage]
+        return read_yaml(self.folder / LOCK)["stages"][stage]
 
     def _copy(self) -> None:
         """The code as it is now; the tables of one page come from one version of it."""
@@ -117,8 +118,8 @@ class Workspace:
         for name in COPIED:
             if (self._root / name).is_file():
                 shutil.copy2(self._root / name, self.folder / name)
-        if not (self.folder / "dvc.lock").exists() and (self._root / "dvc.lock").is_file():
-            shutil.copy2(self._root / "dvc.lock", self.folder / "dvc.lock")
+        if not (self.folder / LOCK).exists() and (self._root / LOCK).is_file():
+            shutil.copy2(self._root / LOCK, self.folder / LOCK)
         (self.folder / ".dvc").mkdir(exist_ok=True)
         config = DVC_CONFIG.format(cache=cache_folder(self._root))
         (self.folder / ".dvc" / "config").write_text(config, encoding="utf-8")
@@ -151,7 +152,9 @@ class Workspace:
 
 def cache_folder(root: Path) -> Path:
     """Where DVC keeps the outputs of a repository. InputError when `root` is none of DVC's."""
-    ended = subprocess.run([*DVC, "cache", "dir"], cwd=root, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, *DVC, "cache", "dir"], cwd=root, capture_output=True, text=True, check=False
+    )
     if ended.returncode:
         raise InputError(f"{root} is no DVC repository ({ended.stderr.strip()}); run this in a clone of the project")
     return Path(root, ended.stdout.strip())

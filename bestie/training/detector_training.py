@@ -21,8 +21,7 @@ from bestie.settings import Settings
 from bestie.training.augment import jitter_colors
 from bestie.training.checkpoints import Checkpoints
 from bestie.training.device import autocast
-from bestie.training.loop import Clock, Loop
-from bestie.training.optimizer import create_optimizer, create_schedule
+from bestie.training.loop import Clock, train
 from bestie.training.samples import image_tensor
 
 Sample = tuple[Tensor, dict[str, Tensor]]
@@ -102,24 +101,7 @@ def train_detector(
         losses = {name.removeprefix("loss_"): value.float() for name, value in losses.items()}
         return {"total": torch.stack(list(losses.values())).sum(), **losses}
 
-    optimizer = create_optimizer(detector, params.optimizer)
-    steps = params.epochs * max(1, len(samples.records) // params.batch_size)
-    return Loop(
-        module=detector,
-        optimizer=optimizer,
-        schedule=create_schedule(optimizer, params.optimizer, steps=steps),
-        samples=samples,
-        collate=samples.collate,
-        step=step,
-        count=len(samples.records),
-        epochs=params.epochs,
-        batch_size=params.batch_size,
-        seed=params.seed,
-        description=description,
-        checkpoints=checkpoints,
-        workers=settings.workers,
-        as_json=settings.json_progress,
-    ).run()
+    return train(detector, samples, step, params, settings, description=description, checkpoints=checkpoints)
 
 
 def detect_images(

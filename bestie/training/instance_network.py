@@ -17,8 +17,7 @@ from bestie.settings import Settings
 from bestie.targets import Targets, center_map_from_points, render_targets
 from bestie.training.checkpoints import Checkpoints
 from bestie.training.device import autocast
-from bestie.training.loop import Clock, EpochEnd, Loop
-from bestie.training.optimizer import create_optimizer, create_schedule
+from bestie.training.loop import Clock, EpochEnd, train
 from bestie.training.samples import InstanceBatch, InstanceImages
 
 
@@ -158,23 +157,14 @@ def train_network(
     )
     if settings.compile:
         network.compile()
-    optimizer = create_optimizer(network, params.optimizer)
-    steps = params.epochs * max(1, len(samples.records) // params.batch_size)
-    return Loop(
-        module=network,
-        optimizer=optimizer,
-        schedule=create_schedule(optimizer, params.optimizer, steps=steps),
-        samples=samples,
-        collate=samples.collate,
-        step=step,
-        count=len(samples.records),
-        epochs=params.epochs,
-        batch_size=params.batch_size,
-        seed=params.seed,
+    return train(
+        network,
+        samples,
+        step,
+        params,
+        settings,
         description=description,
+        pin_memory=device.type == "cuda",
         checkpoints=checkpoints,
         epoch_end=epoch_end,
-        workers=settings.workers,
-        pin_memory=device.type == "cuda",
-        as_json=settings.json_progress,
-    ).run()
+    )

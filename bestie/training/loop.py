@@ -4,9 +4,9 @@ import math
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,10 +15,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
 from bestie import distributed, processes
+from bestie.datasets.base import ImageRecord
 from bestie.errors import InputError
+from bestie.params import Training
 from bestie.progress import Progress
+from bestie.settings import Settings
 from bestie.stopping import Request, StoppedError, deferred
 from bestie.training.checkpoints import Checkpoints
+from bestie.training.optimizer import create_optimizer, create_schedule
 
 
 @dataclass
@@ -37,6 +41,66 @@ class Clock:
 
 Step = Callable[[Any, Clock], dict[str, Tensor]]
 EpochEnd = Callable[[int], Mapping[str, float]]
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """The training images of one model, one sample an image."""
+
+    @property
+    def records(self) -> Sequence[ImageRecord]:
+        """The images."""
+
+    def __call__(self, index: int, rng: np.random.Generator) -> Any:
+        """The sample of one image, augmented as `rng` decides."""
+
+    def collate(self, samples: list) -> Any:
+        """A batch of samples."""
+
+
+def train(
+    module: nn.Module,
+    samples: Samples,
+    step: Step,
+    params: Training,
+    settings: Settings,
+    *,
+    description: str,
+    pin_memory: bool = False,
+    checkpoints: Checkpoints | None = None,
+    epoch_end: EpochEnd | None = None,
+) -> list[dict[str, float]]:
+    """Train `module` with `step` as a section of the parameters says; the history, one row an epoch.
+
+    Args:
+        description: what is trained, for progress and messages.
+        pin_memory: batches go to a GPU from pinned memory; only for batches that `torch` can pin.
+        checkpoints: where the training goes on and what it leaves; None: an interruption loses it.
+        epoch_end: see `Loop`.
+
+    Raises:
+        InputError, StoppedError: as `Loop.run`.
+    """
+    optimizer = create_optimizer(module, params.optimizer)
+    steps = params.epochs * max(1, len(samples.records) // params.batch_size)
+    return Loop(
+        module=module,
+        optimizer=optimizer,
+        schedule=create_schedule(optimizer, params.optimizer, steps=steps),
+        samples=samples,
+        collate=samples.collate,
+        step=step,
+        count=len(samples.records),
+        epochs=params.epochs,
+        batch_size=params.batch_size,
+        seed=params.seed,
+        description=description,
+        checkpoints=checkpoints,
+        epoch_end=epoch_end,
+        workers=settings.workers,
+        pin_memory=pin_memory,
+        as_json=settings.json_progress,
+    ).run()
 
 
 def epoch_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -1,11 +1,14 @@
 """Instance rows say what their masks say; the RLE is COCO's."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pycocotools import mask as reference
 
-from bestie.artifacts.instances import cue_rows, decode_mask, encode_mask, instance_rows
+from bestie.artifacts.instances import MAX_INSTANCES, cue_rows, decode_mask, encode_mask, instance_map, instance_rows
 from bestie.datasets.base import ImageRecord, Point
+from bestie.errors import InputError
 
 RECORD = ImageRecord(7, "img", "train", "img.jpg", 4, 6, "00", ())
 
@@ -32,6 +35,19 @@ def test_malformed_counts_are_refused() -> None:
     for rle, height in ((encode_mask(box_mask(0, 0, 2, 2)), 5), ("zzzz", 4), ("", 4)):
         with pytest.raises(ValueError, match=f"codes no mask of {height}x6"):
             decode_mask(rle, height, 6)
+
+
+def test_an_instance_map_holds_the_id_of_the_uppermost_mask() -> None:
+    rles = [encode_mask(box_mask(0, 0, 2, 3)), encode_mask(box_mask(1, 2, 3, 5))]
+    instance = instance_map(RECORD, np.array([4, 2], np.int32), rles, source=Path("t.parquet"))
+    assert instance.tolist() == [[4, 4, 4, 0, 0, 0], [4, 4, 2, 2, 2, 0], [0, 0, 2, 2, 2, 0], [0] * 6]
+
+
+def test_an_instance_id_that_no_map_can_hold_is_refused() -> None:
+    with pytest.raises(InputError, match=r"t\.parquet has an instance_id above 65535 in image img"):
+        instance_map(
+            RECORD, np.array([MAX_INSTANCES + 1]), [encode_mask(box_mask(0, 0, 1, 1))], source=Path("t.parquet")
+        )
 
 
 def test_a_row_holds_ids_box_centre_and_defaults() -> None:

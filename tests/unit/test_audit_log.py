@@ -7,7 +7,7 @@ import pytest
 
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, read_table
+from bestie.artifacts.tables import TableWriter, iter_rows, read_table
 from bestie.audit import counts as counting
 from bestie.audit.counts import count_labels
 from bestie.audit.log import LogEntry, log_versions
@@ -85,9 +85,9 @@ def test_counts_are_remembered_until_what_is_counted_changes(project: Project, t
 
 def test_labels_of_an_unknown_class_are_a_problem_of_that_version(project: Project):
     path = Path(instances_of("make_pseudo_labels"))
-    table = read_table(path, INSTANCES)
-    table["category_id"][0] = 99
+    rows = list(iter_rows(path, INSTANCES))
+    rows[0]["category_id"] = 99
     with TableWriter(path, INSTANCES) as writer:
-        writer.append_columns(table)
+        writer.append_rows(rows)
     project.commit("wrong", "make_pseudo_labels")
     assert "has the category_id 99" in str(entries()[0].problem)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bestie.progress import Progress, close_all, track
+from bestie.progress import Progress, close_all, parse_progress, track
 
 
 def lines_of(capsys: pytest.CaptureFixture) -> list[dict]:
@@ -20,6 +20,18 @@ def test_json_progress_ends_with_a_line_that_says_all_is_done(capsys: pytest.Cap
     assert (line["progress"], line["done"], line["total"]) == ("train_pam", 3, 3)
     assert line["remaining_s"] == 0
     assert line["loss"] == 0.12346
+
+
+def test_a_json_line_is_read_back(capsys: pytest.CaptureFixture):
+    Progress("train_pam", 1, as_json=True).advance(loss=0.5)
+    values = parse_progress(capsys.readouterr().err)
+    assert values is not None
+    assert (values["progress"], values["done"], values["loss"]) == ("train_pam", 1, 0.5)
+
+
+@pytest.mark.parametrize("line", ["loss 8.5", '{"progress": "x"', '{"progress": "x"}', '{"loss": 1}'])
+def test_any_other_line_is_no_progress(line: str):
+    assert parse_progress(line) is None
 
 
 def test_json_lines_come_at_most_twice_a_second(capsys: pytest.CaptureFixture):

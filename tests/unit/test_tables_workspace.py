@@ -1,5 +1,6 @@
 """The folder in which tables are run: inputs are found from it, one process holds it, and what it runs ends with it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -98,12 +99,13 @@ def test_no_repository_is_an_error(tmp_path: Path):
 
 def test_lines_are_shown_as_they_come_and_the_tail_leaves_out_progress(tmp_path: Path):
     seen: list[str] = []
-    code = 'import sys; print("first"); print(\'{"progress": 1}\', file=sys.stderr); print("last")'
+    line = json.dumps({"progress": "train_pam", "done": 1, "total": 2, "rate": 0.5, "remaining_s": 2.0})
+    code = f"import sys; print('first'); print('{line}', file=sys.stderr); print('last')"
     status, tail = run_lines(
         [sys.executable, "-u", "-c", code], cwd=tmp_path, environment=dict(os.environ), show=seen.append
     )
     assert status == 0
-    assert seen == ["first", '{"progress": 1}', "last"]
+    assert seen == ["first", line, "last"]
     assert tail == ["first", "last"]
 
 
