@@ -32,9 +32,9 @@ def eventually(look: Callable[[], T], *, within_s: float = 60, every_s: float = 
 
 
 class Server:
-    """`prefect server start` as a process. `environment` is what its clients need."""
+    """`prefect server start` as a process. `environment` is what its clients need; further settings are added to it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -46,6 +46,7 @@ class Server:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
             "DO_NOT_TRACK": "1",
+            **settings,
         }
         self._log = home / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
