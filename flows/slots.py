@@ -29,8 +29,8 @@ class Slot:
 
 
 def limit_name() -> str:
-    """The Prefect concurrency limit of this host's GPUs."""
-    return f"gpu-{socket.gethostname()}"
+    """The Prefect concurrency limit of this host's GPUs, or the one that BESTIE_GPU_LIMIT names for several hosts."""
+    return os.environ.get("BESTIE_GPU_LIMIT") or f"gpu-{socket.gethostname()}"
 
 
 def gpus() -> list[str]:

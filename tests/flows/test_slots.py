@@ -1,13 +1,14 @@
 """GPU slots of a host."""
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from bestie.errors import InputError
-from flows.slots import gpu_slots, gpus, slot_for
+from flows.slots import gpu_slots, gpus, limit_name, slot_for
 
 
 class FullError(Exception):
@@ -83,3 +84,9 @@ def test_gpus_are_asked_of_the_driver_where_no_variable_names_them(tmp_path: Pat
     assert gpus() == ["0", "1"]
     driver.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
     assert gpus() == []
+
+
+def test_hosts_have_a_limit_each_or_share_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch):
+    assert limit_name() == f"gpu-{socket.gethostname()}"
+    monkeypatch.setenv("BESTIE_GPU_LIMIT", "gpu-cluster")
+    assert limit_name() == "gpu-cluster"
