@@ -131,3 +131,17 @@ def test_a_worker_refuses_a_stage_of_another_pool(cluster: Cluster):
     assert run.state.is_failed()
     assert "stage 'train_pam' belongs to the pool 'gpu'" in (run.state.message or "")
     assert not (on_cpu.folder / "data" / "train_pam").exists()
+
+
+def test_of_two_runs_of_the_deployment_one_waits_and_finds_all_done(cluster: Cluster):
+    on_cpu = cluster.clone("on-cpu")
+    cluster.deploy(on_cpu)
+    worker = cluster.worker(on_cpu, "cpu")
+    runs = [start_pipeline(targets=["prepare"]) for _ in range(2)]
+
+    eventually(lambda: "AwaitingConcurrencySlot" in map(cluster.state_name, runs), within_s=SLOW_S)
+    ended = [cluster.wait(run) for run in runs]
+
+    messages = sorted((run.state.message or "").splitlines()[0] for run in ended if run.state is not None)
+    assert messages == ["All stages are up to date.", "Ran prepare; 0 of 1 stages were up to date."]
+    assert worker.log.read_text(encoding="utf-8").count("> python -m stages.prepare") == 1
