@@ -39,7 +39,7 @@ def shown_run(request: pytest.FixtureRequest, cached_run: tuple[str, State]) -> 
     if PICTURES is None:
         return cached_run[0]
     request.getfixturevalue("clone")
-    state = pipeline(set_params=["make_pseudo_labels.sigma_px=5"], return_state=True)
+    state = pipeline(set_params=["train_bestie.optimizer.learning_rate=0.02"], return_state=True)
     assert state.is_completed()
     return str(state.state_details.flow_run_id)
 
@@ -76,6 +76,8 @@ def test_the_pages_of_a_run_show_its_stages_the_table_of_metrics_and_the_sheet(
     page.goto(f"{server.ui}/artifacts/artifact/{artifacts['metrics-smoke']['id']}")
     for text in ("metric", "last run", "change", "bestie.map50"):
         expect(page.get_by_text(text, exact=True).first).to_be_visible()
+    page.get_by_placeholder("Search").fill("map50")
+    expect(page.get_by_text("bestie.coco_ap", exact=True)).to_be_hidden()
     picture(page, "prefect_metrics")
 
     page.goto(f"{server.ui}/artifacts/artifact/{artifacts['contact-sheet-smoke']['id']}")
