@@ -35,8 +35,7 @@ flow: install  ## run the pipeline as a Prefect flow on this machine
 PORT ?= 4200
 serve: install  ## start the Prefect server and its UI at http://127.0.0.1:4200
 	@echo "Prefect's UI: http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"
-	@PREFECT_SERVER_ANALYTICS_ENABLED=false PREFECT_API_URL=http://127.0.0.1:$(PORT)/api \
-	    prefect server start --host 127.0.0.1 --port $(PORT)
+	@PREFECT_API_URL=http://127.0.0.1:$(PORT)/api prefect server start --host 127.0.0.1 --port $(PORT)
 
 deploy: install  ## put work pools, deployments and the watch over dead runs on the server
 	@python -m flows.deploy

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, distributed, nn
 from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -72,6 +73,15 @@ def mean(values: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
     total = values.clone()
     distributed.all_reduce(total)
     return total / processes.count()
+
+
+def total(values: Int64[np.ndarray, "*shape"]) -> Int64[np.ndarray, "*shape"]:
+    """The sum over the processes."""
+    if processes.count() == 1:
+        return values
+    summed = torch.from_numpy(values).to("cuda" if distributed.get_backend() == "nccl" else "cpu", copy=True)
+    distributed.all_reduce(summed)
+    return summed.cpu().numpy()
 
 
 def replicate(module: nn.Module) -> nn.Module:

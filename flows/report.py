@@ -39,7 +39,7 @@ def finish(root: Path, graph: Graph, state: State) -> State:
         for stage in graph:
             ui_artifacts.publish(stage, root, dataset, lock)
         if warnings := ui_artifacts.publish_warnings(root, dataset):
-            get_run_logger().warning("%d warnings about this run: see the artifact `warnings`", warnings)
+            get_run_logger().warning("warnings about this run: %d, see the artifact `warnings`", warnings)
         _publish_summary(root, dataset, lines)
         _tag(root, dataset, version, short_hash(outputs(lock, "make_pseudo_labels")))
     except Exception as error:

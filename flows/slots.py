@@ -11,11 +11,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 
 from bestie.errors import InputError
 
 POLL_S = 1.0
+#: Seconds between two questions to the server, whether a slot is free.
+ASK_S = 5.0
 #: Seconds after which the server gives the slot of a killed process to another.
 LEASE_S = 60
 
@@ -29,8 +33,8 @@ class Slot:
 
 
 def limit_name() -> str:
-    """The Prefect concurrency limit of this host's GPUs."""
-    return f"gpu-{socket.gethostname()}"
+    """The Prefect concurrency limit of this host's GPUs, or the one that BESTIE_GPU_LIMIT names for several hosts."""
+    return os.environ.get("BESTIE_GPU_LIMIT") or f"gpu-{socket.gethostname()}"
 
 
 def gpus() -> list[str]:
@@ -79,12 +83,30 @@ def slot_for(pool: str, wait: Callable[[float], None], *, on_worker: bool) -> It
         with _first_free(wait) as slot:
             yield slot
         return
+    with ExitStack() as held:
+        while not _take_slot(held):
+            wait(ASK_S)
+        with _first_free(wait) as slot:
+            yield slot
+
+
+def _take_slot(held: ExitStack) -> bool:
+    """Take a slot of the Prefect limit for as long as `held` is open; False where all are taken.
+
+    Prefect would wait for a slot, too, but then a run that is cancelled, or whose worker is gone, would wait on.
+    """
     # The server may restart while a training runs: that must not end the training.
-    with (
-        concurrency(limit_name(), lease_duration=LEASE_S, strict=True, raise_on_lease_renewal_failure=False),
-        _first_free(wait) as slot,
-    ):
-        yield slot
+    slot = concurrency(
+        limit_name(), max_retries=0, lease_duration=LEASE_S, strict=True, raise_on_lease_renewal_failure=False
+    )
+    try:
+        held.enter_context(slot)
+    except ConcurrencySlotAcquisitionError as error:
+        refused = error.__cause__
+        if isinstance(refused, httpx.HTTPStatusError) and refused.response.status_code == httpx.codes.LOCKED:
+            return False
+        raise
+    return True
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from flows.server import wait_until_it_answers
 from flows.slots import slot_for
 from flows.stopping import Stop, Watch
 from flows.tasks import as_state
-from flows.versions import format_lock, read_lock
+from flows.versions import format_lock, parse_lock, read_lock
 
 #: The description of the artifact that carries what a stage added to `dvc.lock`.
 LOCK_ENTRY = "entry of dvc.lock"
@@ -38,7 +38,7 @@ def stage(name: str, revision: str, params: str, lock: str, force: bool = False)
         name: the stage.
         revision: the commit to check out.
         params: the text of `params.yaml`.
-        lock: the text of `dvc.lock`, with all that this stage reads from.
+        lock: the text of `dvc.lock`, with all that this stage reads from; may be empty.
         force: run it even if it is up to date.
     """
     root, stop = Path.cwd(), Stop()
@@ -55,7 +55,7 @@ def _in_this_clone(root: Path, stop: Stop, name: str, revision: str, params: str
     with workspace_lock(root, f"stage run {runtime.flow_run.name!r}", wait=waiting_in(stop.check, log.info)) as held:
         workspace.checkout(root, workspace.resolve(root, revision), replace=(workspace.LOCK, workspace.PARAMS))
         (root / workspace.PARAMS).write_text(params, encoding="utf-8")
-        (root / workspace.LOCK).write_text(lock, encoding="utf-8")
+        (root / workspace.LOCK).write_text(format_lock(parse_lock(lock)), encoding="utf-8")
         stage = _own_stage(root, name)
         with slot_for(stage.pool, stop.sleep, on_worker=True) as slot:
             where = Surroundings(root, stop, log.info, slot.environment, (held, *slot.descriptors))

@@ -17,7 +17,10 @@ QUERY_S = "5"
 
 
 def set_gpu_limit() -> int:
-    """Give this host's concurrency limit its GPU slots, and one where there is no GPU; returns their number."""
+    """Give this host's concurrency limit its GPU slots, and one where there is no GPU; returns their number.
+
+    A limit of several hosts (BESTIE_GPU_LIMIT) has the size that a person gave it.
+    """
     slots = len(gpu_slots()) or 1
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(limit_name(), slots)
@@ -35,7 +38,7 @@ def main(pool: str) -> None:
     clone = Path.cwd()
     with needed() as url:
         print(f"worker of pool {pool} in {clone}, server {url}")
-        if pool == "gpu":
+        if pool == "gpu" and not os.environ.get("BESTIE_GPU_LIMIT"):
             print(f"GPU slots of this host: {set_gpu_limit()} (concurrency limit {limit_name()})")
     os.environ |= {"PREFECT_API_URL": url, "BESTIE_CLONE": str(clone)}
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_S)

@@ -15,10 +15,12 @@ import numpy as np
 
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import write_csv, write_json
+from bestie.artifacts.parts import own_rows, written_together
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
 from bestie.detections import group_instances, predict_images, table_rows, true_semantic
+from bestie.distributed import spread, total
 from bestie.evaluation import (
     curve_rows,
     per_class_rows,
@@ -53,9 +55,10 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     prepared, out = folder("prepare"), folder("evaluate")
     records = read_images(prepared / "images.parquet", "val")
     categories = read_categories(prepared / "categories.parquet")
-    miou, known = write_network_detections(dataset, params, settings, records, categories, out)
-    detect = load_detect(dataset, params, settings)
-    write_detector_detections(detect, settings, records, out)
+    with written_together(out, tables={f"{model}.parquet": INSTANCES for model in MODELS}) as place:
+        miou, known = write_network_detections(dataset, params, settings, records, categories, place)
+        detect = load_detect(dataset, params, settings)
+        write_detector_detections(detect, settings, records, place)
 
     metrics: dict[str, Any] = {} if np.isnan(miou) else {"semantic_miou": miou}
     curves: dict[str, VocAp] = {}
@@ -96,33 +99,37 @@ def write_network_detections(
     categories: list[Category],
     out: Path,
 ) -> tuple[float, list[ImageRecord]]:
-    """Instance tables of the network's four readings.
+    """Instance tables of the network's four readings; of several processes each has the rows of its own images.
 
     Returns:
-        The mIoU of its semantic map, nan without truth; and the images that have a truth, which alone are scored.
+        Of all images, the mIoU of its semantic map, nan without truth; and those that have a truth, which alone are
+        scored.
     """
     device = pick_device(settings.device)
     network = load_network(folder("train_bestie") / "network.zarr").to(device)
     truth = MapReader(folder("prepare") / "ground_truth.zarr")
     semantic_score = SemanticScore(len(categories))
-    known: list[ImageRecord] = []
+    rows = own_rows(records)
+    has_truth = np.zeros(1 + max((record.row for record in records), default=0), np.int64)
     tables = {model: TableWriter(out / f"{model}.parquet", INSTANCES) for model in MODELS[:4]}
-    progress = Progress("evaluate: network", len(records), unit="image", as_json=settings.json_progress)
+    progress = Progress("evaluate: network", len(rows), unit="image", as_json=settings.json_progress)
     with tables["bestie"], tables["bestie_true_semantic"], tables["components"], tables["components_true_semantic"]:
-        for record, outputs in predict_images(
-            network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip
-        ):
+        predicted = predict_images(
+            network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip, rows=rows
+        )
+        for record, outputs in predicted:
             semantic = true_semantic(truth, record)
             found = read_outputs(outputs, record, params, num_classes=len(categories), true_map=semantic)
             if semantic is not None:
-                known.append(record)
+                has_truth[record.row] = 1
                 true_map = truth.read(record.row, "semantic", record.height, record.width)
                 semantic_score.update(found["bestie"].semantic, true_map)
             for model, instances in found.items():
                 tables[model].append_rows(table_rows(record, instances))
             progress.advance()
     progress.close()
-    return semantic_score.mean_iou, known
+    semantic_score.confusion, has_truth = total(semantic_score.confusion), total(has_truth)
+    return semantic_score.mean_iou, [record for record in records if has_truth[record.row]]
 
 
 def read_outputs(
@@ -163,11 +170,13 @@ def load_detect(dataset: Dataset, params: Evaluate, settings: Settings) -> Detec
 
 
 def write_detector_detections(detect: Detect, settings: Settings, records: list[ImageRecord], out: Path) -> None:
-    """The instance table of Mask R-CNN."""
-    progress = Progress("evaluate: mrcnn", len(records), unit="image", as_json=settings.json_progress)
+    """The instance table of Mask R-CNN; of several processes each has the rows of its own images."""
+    rows = own_rows(records)
+    own = [record for record in records if record.row in rows]
+    progress = Progress("evaluate: mrcnn", len(own), unit="image", as_json=settings.json_progress)
     with TableWriter(out / "mrcnn.parquet", INSTANCES) as table:
-        for _record, rows in detect(records):
-            table.append_rows(rows)
+        for _record, found in detect(own):
+            table.append_rows(found)
             progress.advance()
     progress.close()
 
@@ -204,4 +213,4 @@ def evolution(num_classes: int) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    run_stage("evaluate", Evaluate, main, sys.argv[1:])
+    run_stage("evaluate", Evaluate, spread(main), sys.argv[1:])

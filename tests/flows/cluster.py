@@ -11,6 +11,7 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
+from flows.slots import limit_name
 from tests.clones import Clone
 from tests.flows.prefect_server import Server, eventually
 
@@ -72,6 +73,11 @@ class Cluster:
 
     def state_name(self, run: FlowRun) -> str:
         return self.server.flow_run(run.id).state_name or ""
+
+    def gpu_is_free(self) -> bool:
+        """Whether no run holds a GPU slot of this host."""
+        with self.server.client() as client:
+            return client.read_global_concurrency_limit_by_name(limit_name()).active_slots == 0
 
     def wait(self, run: FlowRun, *, within_s: float = SLOW_S) -> FlowRun:
         """The run when it has ended."""

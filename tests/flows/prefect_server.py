@@ -18,6 +18,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowR
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tests import workspace as ws
+
 T = TypeVar("T")
 START_S = 180
 
@@ -32,9 +34,9 @@ def eventually(look: Callable[[], T], *, within_s: float = 60, every_s: float = 
 
 
 class Server:
-    """`prefect server start` as a process. `environment` is what its clients need."""
+    """`prefect server start` as a process. `environment` is what its clients need; further settings are added to it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -46,6 +48,7 @@ class Server:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
             "DO_NOT_TRACK": "1",
+            **settings,
         }
         self._log = home / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,7 +58,12 @@ class Server:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, env=os.environ | self.environment, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=ws.ROOT,  # as `make serve`: prefect.toml is there
+                env=os.environ | self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         eventually(self._answers, within_s=START_S)
 

@@ -141,6 +141,7 @@ def test_a_run_goes_on_while_the_server_restarts(training: Training, expected: d
 
     assert run.state_name == "Completed", run.state
     assert training.artifacts() == expected
+    eventually(training.cluster.gpu_is_free, within_s=END_S)
     eventually(lambda: at_work_in(training.clone) == [], within_s=END_S)
 
 

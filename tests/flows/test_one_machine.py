@@ -12,6 +12,7 @@ from statistics import median
 import psutil
 import pytest
 from prefect.client.schemas.objects import State
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelling, Running
 
 from flows.graph import is_unchanged
@@ -157,6 +158,22 @@ def start(clone: Clone, server: Server, *arguments: str) -> subprocess.Popen[byt
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+@pytest.mark.slow  # two processes that import Prefect anew
+def test_of_two_runs_started_at_once_one_is_refused_and_the_other_is_not_disturbed(server: Server, clone: Clone):
+    both = [start(clone, server, "import_wsss", "--force") for _ in range(2)]
+    assert sorted(process.wait(timeout=SLOW_S) for process in both) == [0, 1]
+
+    with server.client() as client:
+        newest = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=2)
+    done, refused = sorted(newest, key=lambda run: run.state_name or "")
+    assert (done.state_name, refused.state_name) == ("Completed", "Failed")
+    assert refused.state is not None
+    holder = re.search(r"is in use by pipeline run '([\w-]+)'", refused.state.message or "")
+    assert holder
+    assert done.name.endswith(f"({holder.group(1)})")
+    assert not {"prepare", "import_wsss"} & clone.changed()
 
 
 def training(clone: Clone) -> psutil.Process | None:

@@ -1,13 +1,15 @@
 """GPU slots of a host."""
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from bestie.errors import InputError
-from flows.slots import gpu_slots, gpus, slot_for
+from flows.slots import gpu_slots, gpus, limit_name, slot_for
+from tests.flows.prefect_server import Server
 
 
 class FullError(Exception):
@@ -83,3 +85,24 @@ def test_gpus_are_asked_of_the_driver_where_no_variable_names_them(tmp_path: Pat
     assert gpus() == ["0", "1"]
     driver.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
     assert gpus() == []
+
+
+def test_a_run_that_waits_for_a_slot_of_the_server_can_be_ended(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BESTIE_GPU_LIMIT", "gpu-test")
+    with server.client() as client:
+        client.upsert_global_concurrency_limit_by_name("gpu-test", 1)
+    with slot_for("gpu", refuse, on_worker=True):
+        (tmp_path / "other-host").mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "other-host"))  # its own GPU is free
+        with pytest.raises(FullError), slot_for("gpu", refuse, on_worker=True):
+            pass
+    with slot_for("gpu", refuse, on_worker=True), server.client() as client:
+        assert client.read_global_concurrency_limit_by_name("gpu-test").active_slots == 1
+
+
+def test_hosts_have_a_limit_each_or_share_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch):
+    assert limit_name() == f"gpu-{socket.gethostname()}"
+    monkeypatch.setenv("BESTIE_GPU_LIMIT", "gpu-cluster")
+    assert limit_name() == "gpu-cluster"

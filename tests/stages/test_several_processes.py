@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import torch
 from bestie.artifacts import maps
 from tests import workspace as ws
 
-SHARD_ROWS = 8
+SHARD_ROWS = 4
 IN_SMALL_SHARDS = f"""
 import runpy
 from bestie.artifacts import maps
@@ -54,6 +55,7 @@ def run_in_two(*arguments: str, **settings: str) -> str:
         "make_pseudo_labels",
         pytest.param("extract_cues", marks=pytest.mark.slow),
         pytest.param("export_mrcnn", marks=pytest.mark.slow),
+        pytest.param("evaluate", marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_write_the_bytes_of_one(
@@ -67,8 +69,32 @@ def test_two_processes_write_the_bytes_of_one(
 
     assert ws.stage_digests(stage) == alone
     assert not list(Path("data", stage).glob(".*"))
-    if stage != "export_mrcnn":
+    if stage in ("extract_cues", "make_pseudo_labels"):
         assert len([name for name in alone if "/c/" in name]) >= 3  # more than one shard a process
+
+
+@pytest.mark.slow  # two launchers, each with a process that starts anew
+@pytest.mark.parametrize("stage", ["extract_cues", "evaluate"])
+def test_hosts_that_share_the_folder_write_the_bytes_of_one(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, _one_thread: None, stage: str
+):
+    monkeypatch.setattr(maps, "SHARD_ROWS", SHARD_ROWS)
+    ws.run(stage)
+    alone = ws.stage_digests(stage)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"--master-addr=127.0.0.1 --master-port={free.getsockname()[1]}".split()
+
+    command = ["--nproc-per-node=1", "--no-python", sys.executable, "-c", IN_SMALL_SHARDS % stage]
+    hosts = [
+        start("-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={number}", *address, *command)
+        for number in range(2)
+    ]
+
+    for host in hosts:
+        _, said = host.communicate()
+        assert host.returncode == 0, said
+    assert ws.stage_digests(stage) == alone
 
 
 @pytest.mark.parametrize(
