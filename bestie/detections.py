@@ -70,6 +70,21 @@ def group_instances(
     )[0]
 
 
+def read_instances(
+    outputs: Outputs, record: ImageRecord, params: Evaluate, *, num_classes: int, semantic: np.ndarray | None = None
+) -> Instances:
+    """`group_instances` as the section `evaluate` of the parameters says."""
+    return group_instances(
+        outputs,
+        record,
+        params.grouping,
+        num_classes=num_classes,
+        min_area_px=params.min_area_px,
+        semantic=semantic,
+        confidence=params.confidence,
+    )
+
+
 def find_instances(
     network: BestieNetwork,
     records: list[ImageRecord],
@@ -82,17 +97,7 @@ def find_instances(
     """What a network finds in each image, read as the section `evaluate` of the parameters says."""
     predicted = predict_images(network, records, root, device=device, precision=params.precision, flip=params.flip)
     for record, outputs in predicted:
-        yield (
-            record,
-            group_instances(
-                outputs,
-                record,
-                params.grouping,
-                num_classes=num_classes,
-                min_area_px=params.min_area_px,
-                confidence=params.confidence,
-            ),
-        )
+        yield record, read_instances(outputs, record, params, num_classes=num_classes)
 
 
 def table_rows(record: ImageRecord, found: Instances, *, min_score: float = 0.0) -> list[dict[str, Any]]:

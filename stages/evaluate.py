@@ -19,7 +19,7 @@ from bestie.artifacts.parts import own_rows, written_together
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
-from bestie.detections import group_instances, predict_images, table_rows, true_semantic
+from bestie.detections import predict_images, read_instances, table_rows, true_semantic
 from bestie.distributed import spread, total
 from bestie.evaluation import (
     curve_rows,
@@ -144,21 +144,13 @@ def read_outputs(
         num_classes: number of categories.
         true_map: the true semantic map without void.
     """
-    group = partial(
-        group_instances,
-        outputs,
-        record,
-        params.grouping,
-        num_classes=num_classes,
-        min_area_px=params.min_area_px,
-        confidence=params.confidence,
-    )
+    read = partial(read_instances, outputs, record, params, num_classes=num_classes)
     probability = outputs.semantic[0].float().softmax(0).amax(0).cpu().numpy()
     split = partial(components_as_instances, probability=probability, min_area_px=params.min_area_px)
-    own = group()
+    own = read()
     found = {"bestie": own, "components": split(own.semantic)}
     if true_map is not None:
-        found |= {"bestie_true_semantic": group(semantic=true_map), "components_true_semantic": split(true_map)}
+        found |= {"bestie_true_semantic": read(semantic=true_map), "components_true_semantic": split(true_map)}
     return found
 
 

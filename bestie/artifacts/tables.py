@@ -244,10 +244,10 @@ def _check_nulls(path: Path | Blob, schema: pa.Schema, found: pa.Table | pa.Reco
         if field.name not in found.schema.names or field.nullable:
             continue
         column = found.column(field.name)
-        inside = (
-            pc.list_flatten(column).null_count if pa.types.is_nested(column.type) else 0
-        )  # a list may hold nulls, too
-        if column.null_count or inside:
+        nulls = column.null_count
+        if pa.types.is_nested(column.type):  # a list may hold nulls, too
+            nulls += pc.list_flatten(column).null_count
+        if nulls:
             raise InputError(f"{path} has no value in some rows of its column {field.name}. {remedy(path)}")
 
 

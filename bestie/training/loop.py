@@ -82,7 +82,7 @@ def train(
         InputError, StoppedError: as `Loop.run`.
     """
     optimizer = create_optimizer(module, params.optimizer)
-    steps = params.epochs * max(1, len(samples.records) // params.batch_size)
+    steps = params.epochs * count_steps(len(samples.records), params.batch_size)
     return Loop(
         module=module,
         optimizer=optimizer,
@@ -103,11 +103,16 @@ def train(
     ).run()
 
 
+def count_steps(count: int, batch_size: int) -> int:
+    """Full batches in one epoch of `count` samples, at least one."""
+    return max(1, count // batch_size)
+
+
 def epoch_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """The order of one epoch: a permutation of 0..count-1 cut into full batches (at least one batch)."""
     order = np.random.default_rng((seed, epoch)).permutation(count).tolist()
-    whole = max(1, count // batch_size)
-    return [order[i * batch_size : (i + 1) * batch_size] for i in range(whole)]
+    steps = count_steps(count, batch_size)
+    return [order[i * batch_size : (i + 1) * batch_size] for i in range(steps)]
 
 
 class EpochSamples(Dataset):
@@ -155,7 +160,7 @@ class Loop:
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one epoch."""
-        return max(1, self.count // self.batch_size)
+        return count_steps(self.count, self.batch_size)
 
     def run(self) -> list[dict[str, float]]:
         """Train to the end, from the last checkpoint if there is one; one history row an epoch.
