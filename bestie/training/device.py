@@ -5,6 +5,7 @@ import os
 import random
 import sys
 from contextlib import AbstractContextManager
+from functools import cache
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch.utils import deterministic
 
 from bestie.errors import InputError
-from bestie.processes import launched
+from bestie.processes import launched, rank
 
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 
@@ -57,5 +58,18 @@ def prepare_process(seed: int) -> None:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """bf16 where `precision` says so, with fp32 weights."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    """bf16 where `precision` says so and the device computes it, with fp32 weights; else fp32."""
+    enabled = precision == "bf16" and (device.type != "cpu" or cpu_has_bf16())
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+@cache
+def cpu_has_bf16() -> bool:
+    """Whether torch has kernels of its library oneDNN for bf16 on this processor; says so once where it has none.
+
+    Its other kernels take six to twenty times as long in bf16 as in fp32, which is the nearest that such a processor has.
+    """
+    supported = torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if not supported and rank() == 0:
+        print("this processor has no instructions for bf16: precision bf16 is computed in fp32", file=sys.stderr)
+    return supported
