@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from bestie.errors import InputError
 
 
+#: Channels of a ResNet's four stages, and of the first layers of those with a deep stem.
+RESNET_CHANNELS, RESNET_STEM = (64, 128, 256, 512), 32
+
+
 class FeatureExtractor(nn.Module):
     """A `timm` backbone that returns the last feature map of every stride.
 
@@ -62,25 +66,28 @@ class FeatureExtractor(nn.Module):
         return [features[index] for index in self._keep]
 
 
-def create_backbone(name: str, *, output_stride: int = 16, stages: int | None = None) -> FeatureExtractor:
+def create_backbone(
+    name: str, *, output_stride: int = 16, stages: int | None = None, width_factor: float = 1.0
+) -> FeatureExtractor:
     """A backbone with random weights by its `timm` name, with or without the tag of a weight file.
 
     Strides 4 and coarser are returned, up to `output_stride`. Where several maps share a stride (dilated last
     stages), the deepest one stands for it, and the others are dropped. `stages` keeps the first so many feature
-    maps of `timm` and leaves out the layers behind them, which small images do not need.
+    maps of `timm` and leaves out the layers behind them, which small images do not need. `width_factor` makes a
+    ResNet wider or narrower: its channels times this.
 
     HRNet keeps all its resolutions whatever the `output_stride`: 4, 8, 16 and 32 px, without the widening
     modules of its classifier; `stages` 2 gives its finest map alone. VGG is cut before its last pooling; at
     stride 8 its fourth pooling keeps the size, and the layers behind it are dilated (Figure 10).
 
     Raises:
-        InputError: `timm` knows no such model, or it cannot give features at that stride.
+        InputError: `timm` knows no such model, or it cannot give features at that stride or of another width.
     """
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
         close = ", ".join(timm.list_models(f"{name[:6]}*")[:5]) or "see timm.list_models()"
         raise InputError(f"backbone {name!r} is not a model of timm; did you mean {close}?")
-    options = _options(architecture)
+    options = _options(architecture) | _width_options(architecture, width_factor)
     if stages is not None:
         options["out_indices"] = tuple(range(stages))
     model = _create(architecture, output_stride, options)
@@ -105,6 +112,18 @@ def _options(architecture: str) -> dict[str, Any]:
     if architecture.startswith("vgg"):
         return {"mlp_ratio": 1 / 4096}  # the classifier is cut off: draw one hidden channel of it instead of 4,096
     return {}
+
+
+def _width_options(architecture: str, factor: float) -> dict[str, Any]:
+    """The channels of a ResNet's stages and stem, times `factor`; nothing for 1, which every model can be."""
+    if factor == 1:
+        return {}
+    if not architecture.startswith("resnet"):
+        raise InputError(f"width_factor {factor} needs a ResNet, and {architecture!r} is none; use 1")
+    return {
+        "channels": tuple(max(1, round(channels * factor)) for channels in RESNET_CHANNELS),
+        "stem_width": max(4, round(RESNET_STEM * factor)),
+    }
 
 
 def _create(architecture: str, output_stride: int, options: dict[str, Any]) -> Any:

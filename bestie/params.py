@@ -110,6 +110,7 @@ class Backbone(Section):
     sha256: str | None = Field(None, description="refuse a weight file with another hash")
     output_stride: Literal[8, 16, 32] = 16
     stages: Count | None = Field(None, description="keep the first so many feature maps of timm; None: all")
+    width_factor: Positive = Field(1.0, description="channels of a ResNet times this; other models take 1 alone")
     trainable: bool = Field(True, description="false keeps its weights, which suits little data and few minutes")
     frozen_stages: Annotated[int, Field(ge=0, description="the first so many stages keep their weights")] = 0
 

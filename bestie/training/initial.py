@@ -67,7 +67,9 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
 
 def bare_backbone(params: Backbone) -> FeatureExtractor:
     """The backbone with random weights."""
-    return create_backbone(params.name, output_stride=params.output_stride, stages=params.stages)
+    return create_backbone(
+        params.name, output_stride=params.output_stride, stages=params.stages, width_factor=params.width_factor
+    )
 
 
 def first_weights(params: Backbone, *, previous: Path | None = None) -> FirstWeights | None:

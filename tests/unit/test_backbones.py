@@ -31,6 +31,15 @@ def test_the_last_stages_can_be_left_out():
     assert sum(p.numel() for p in part.parameters()) < sum(p.numel() for p in whole.parameters()) / 2
 
 
+def test_a_resnet_can_be_narrower_and_no_other_model():
+    whole, half = create_backbone("resnet10t"), create_backbone("resnet10t", width_factor=0.5)
+    assert half.strides == whole.strides
+    assert half.channels == [channels // 2 for channels in whole.channels]
+    assert half(torch.rand(1, 3, 64, 64))[0].shape == (1, 32, 16, 16)
+    with pytest.raises(InputError, match=r"width_factor 0.5 needs a ResNet, and 'mobilenetv1_100' is none"):
+        create_backbone("mobilenetv1_100", width_factor=0.5)
+
+
 def test_an_unknown_name_is_answered_with_similar_ones():
     with pytest.raises(InputError, match=r"backbone 'resnet10x' is not a model of timm; did you mean resnet10\d?t?"):
         create_backbone("resnet10x")

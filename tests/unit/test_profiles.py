@@ -34,6 +34,10 @@ def test_the_default_profile_comes_first():
     assert "smoke" in profile_names(PROFILES)
 
 
+def test_a_fresh_clone_has_the_parameters_of_the_demo():
+    assert load_params(ws.ROOT / "params.yaml").model_dump(mode="json") == compose("demo", folder=PROFILES)
+
+
 def test_overlays_merge_mappings_and_replace_the_rest():
     base = {"a": {"b": 1, "c": [1, 2]}, "d": 3}
     assert overlay(base, {"a": {"c": [4]}, "e": {"f": 5}}) == {"a": {"b": 1, "c": [4]}, "d": 3, "e": {"f": 5}}
