@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from bestie.errors import InputError
 
-
 #: Channels of a ResNet's four stages, and of the first layers of those with a deep stem.
 RESNET_CHANNELS, RESNET_STEM = (64, 128, 256, 512), 32
 

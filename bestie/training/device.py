@@ -67,7 +67,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 def cpu_has_bf16() -> bool:
     """Whether torch has kernels of its library oneDNN for bf16 on this processor; says so once where it has none.
 
-    Its other kernels take six to twenty times as long in bf16 as in fp32, which is the nearest that such a processor has.
+    Its other kernels take about eight times as long as those for fp32, the nearest that such a processor has.
     """
     supported = torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     if not supported and rank() == 0:
