@@ -11,13 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, distributed, nn
 from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -55,7 +54,8 @@ def spread(main: Main[T], *, gpus: bool = True) -> Main[T]:
         elif (wanted := _wanted(params, settings, gpus=gpus)) > 1:
             _launch(wanted)
         else:
-            main(dataset, params, settings)
+            with suppress(processes.HelperEnd):
+                main(dataset, params, settings)
 
     return spread_main
 
@@ -73,15 +73,6 @@ def mean(values: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
     total = values.clone()
     distributed.all_reduce(total)
     return total / processes.count()
-
-
-def total(values: Int64[np.ndarray, "*shape"]) -> Int64[np.ndarray, "*shape"]:
-    """The sum over the processes."""
-    if processes.count() == 1:
-        return values
-    summed = torch.from_numpy(values).to("cuda" if distributed.get_backend() == "nccl" else "cpu", copy=True)
-    distributed.all_reduce(summed)
-    return summed.cpu().numpy()
 
 
 def replicate(module: nn.Module) -> nn.Module:

@@ -13,3 +13,8 @@ GENERATED_ROOT = DATA / "raw" / "generated"
 def folder(name: str) -> Path:
     """The output folder of a stage."""
     return DATA / name
+
+
+def part_folder(state: Path, stage: str, number: int, count: int) -> Path:
+    """Where part `number` (from 1) of `count` of a stage lies until the parts are joined, in the folder of settings."""
+    return state / "parts" / stage / f"{number}-of-{count}"

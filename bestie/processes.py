@@ -10,7 +10,7 @@ _LAUNCHED = "TORCHELASTIC_RUN_ID"
 
 
 class HelperEnd(BaseException):
-    """A helper has done its part; no handler of errors may catch it."""
+    """A helper has done its share, or a run its part of a stage; no handler of errors may catch it."""
 
 
 def launched() -> bool:

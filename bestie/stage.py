@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from bestie.durations import record_duration
-from bestie.errors import InputError
-from bestie.folders import PARAMS, folder
+from bestie.errors import InputError, MissingPartsError
+from bestie.folders import PARAMS, folder, part_folder
 from bestie.params import Dataset, Section
 from bestie.params_file import parse, read_value, read_yaml
 from bestie.processes import launched
@@ -63,7 +63,12 @@ def _options(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def run_stage(
-    name: str, model: type[T], main: Callable[[Dataset, T, Settings], None], arguments: Sequence[str] = ()
+    name: str,
+    model: type[T],
+    main: Callable[[Dataset, T, Settings], None],
+    arguments: Sequence[str] = (),
+    *,
+    in_parts: bool = False,
 ) -> None:
     """Run a stage as a program: exit 0, or print one message and exit 1. Its duration is kept.
 
@@ -75,6 +80,7 @@ def run_stage(
         model: of its section in the parameter file.
         main: its work.
         arguments: see `load_section`.
+        in_parts: it can be computed in parts (`bestie.artifacts.parts`).
     """
     started = time.monotonic()
     if "DVC_STAGE" in os.environ:
@@ -83,13 +89,16 @@ def run_stage(
     try:
         with stoppable():
             settings = load_settings()
+            if settings.parts:
+                _check_parts(name, settings, in_parts=in_parts)
             main(*load_section(name, model, arguments=arguments), settings)
             if launched():  # the process that started this one speaks for all
                 return
             seconds = time.monotonic() - started
-            record_duration(settings.state, name, seconds)
+            if not settings.part:
+                record_duration(settings.state, name, seconds)
     except InputError as error:
-        _end(name, str(error), 1)
+        _end(name, str(error), error.status)
     except (StoppedError, Exception) as error:
         if stop := stop_behind(error):
             _end(name, f"{stop}; start again to continue", _SHELL_SIGNALS + stop.number)
@@ -97,6 +106,24 @@ def run_stage(
             raise
         _end(name, reason, 1)
     print(f"{name}: done in {seconds:.1f} s", file=sys.stderr)
+
+
+def _check_parts(name: str, settings: Settings, *, in_parts: bool) -> None:
+    """Raise InputError unless the stage can do with its parts what BESTIE_PARTS says."""
+    if not in_parts:
+        raise InputError("this stage cannot be computed in parts; unset the environment variable BESTIE_PARTS")
+    if settings.part and "DVC_STAGE" in os.environ:
+        raise InputError(
+            f"a part is no output of DVC's. Say BESTIE_PARTS={settings.part}/{settings.parts} python -m stages.{name}, "
+            f"and, when all parts are there, BESTIE_PARTS={settings.parts} dvc repro {name}"
+        )
+    if settings.joins:
+        parts = (part_folder(settings.state, name, number, settings.parts) for number in range(1, settings.parts + 1))
+        if missing := [part for part in parts if not part.is_dir()]:
+            raise MissingPartsError(
+                f"{missing[0]} does not exist, of {settings.parts} parts to join {len(missing)} are missing. Compute "
+                f"each with BESTIE_PARTS=<number>/{settings.parts} python -m stages.{name}, or unset BESTIE_PARTS"
+            )
 
 
 def _end(name: str, message: str, status: int) -> NoReturn:

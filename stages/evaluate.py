@@ -15,12 +15,12 @@ import numpy as np
 
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import write_csv, write_json
-from bestie.artifacts.parts import own_rows, written_together
+from bestie.artifacts.parts import Share, own_rows, written_together
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
 from bestie.detections import predict_images, read_instances, table_rows, true_semantic
-from bestie.distributed import spread, total
+from bestie.distributed import spread
 from bestie.evaluation import (
     curve_rows,
     per_class_rows,
@@ -30,6 +30,7 @@ from bestie.evaluation import (
     score_snapshots,
     size_rows,
 )
+from bestie.fingerprint import fingerprint
 from bestie.inference import Instances, components_as_instances
 from bestie.metrics import SemanticScore, VocAp, measure_overlaps
 from bestie.network import Outputs
@@ -44,6 +45,9 @@ from bestie.training.models import load_detector, load_network
 
 MODELS = ("bestie", "bestie_true_semantic", "components", "components_true_semantic", "mrcnn")
 CURVE_THRESHOLD = 0.5
+NETWORK, DETECTOR = folder("train_bestie") / "network.zarr", folder("train_mrcnn") / "detector.zarr"
+#: What the detections are made from, of `prepare`.
+READ = ("images.parquet", "categories.parquet", "ground_truth.zarr")
 
 #: Images -> each with the rows of its instances, in order.
 Detect = Callable[[list[ImageRecord]], Iterator[tuple[ImageRecord, list[dict[str, Any]]]]]
@@ -55,11 +59,18 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     prepared, out = folder("prepare"), folder("evaluate")
     records = read_images(prepared / "images.parquet", "val")
     categories = read_categories(prepared / "categories.parquet")
-    with written_together(out, tables={f"{model}.parquet": INSTANCES for model in MODELS}) as place:
-        miou, known = write_network_detections(dataset, params, settings, records, categories, place)
+    inputs = [Path(__file__), *(prepared / name for name in READ), NETWORK, DETECTOR]
+    made_from = partial(fingerprint, {"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
+    tables = {f"{model}.parquet": INSTANCES for model in MODELS}
+    with written_together(out, settings, made_from, tables=tables) as share:
+        write_network_detections(dataset, params, settings, records, categories, share)
         detect = load_detect(dataset, params, settings)
-        write_detector_detections(detect, settings, records, place)
+        write_detector_detections(detect, settings, records, share.place)
 
+    semantic_score = SemanticScore(len(categories))
+    semantic_score.confusion = share.sums["confusion"]
+    known = [record for record in records if share.sums["has_truth"][record.row]]
+    miou = semantic_score.mean_iou
     metrics: dict[str, Any] = {} if np.isnan(miou) else {"semantic_miou": miou}
     curves: dict[str, VocAp] = {}
     sizes: list[dict[str, Any]] = []
@@ -97,21 +108,19 @@ def write_network_detections(
     settings: Settings,
     records: list[ImageRecord],
     categories: list[Category],
-    out: Path,
-) -> tuple[float, list[ImageRecord]]:
-    """Instance tables of the network's four readings; of several processes each has the rows of its own images.
+    share: Share,
+) -> None:
+    """Instance tables of the network's four readings, of the images of this share.
 
-    Returns:
-        Of all images, the mIoU of its semantic map, nan without truth; and those that have a truth, which alone are
-        scored.
+    Its sums: the `confusion` of the semantic map, and by row whether the image `has_truth`; those alone are scored.
     """
     device = pick_device(settings.device)
-    network = load_network(folder("train_bestie") / "network.zarr").to(device)
+    network = load_network(NETWORK).to(device)
     truth = MapReader(folder("prepare") / "ground_truth.zarr")
     semantic_score = SemanticScore(len(categories))
-    rows = own_rows(records)
+    rows = own_rows(records, settings)
     has_truth = np.zeros(1 + max((record.row for record in records), default=0), np.int64)
-    tables = {model: TableWriter(out / f"{model}.parquet", INSTANCES) for model in MODELS[:4]}
+    tables = {model: TableWriter(share.place / f"{model}.parquet", INSTANCES) for model in MODELS[:4]}
     progress = Progress("evaluate: network", len(rows), unit="image", as_json=settings.json_progress)
     with tables["bestie"], tables["bestie_true_semantic"], tables["components"], tables["components_true_semantic"]:
         predicted = predict_images(
@@ -128,8 +137,7 @@ def write_network_detections(
                 tables[model].append_rows(table_rows(record, instances))
             progress.advance()
     progress.close()
-    semantic_score.confusion, has_truth = total(semantic_score.confusion), total(has_truth)
-    return semantic_score.mean_iou, [record for record in records if has_truth[record.row]]
+    share.sums |= {"confusion": semantic_score.confusion, "has_truth": has_truth}
 
 
 def read_outputs(
@@ -157,13 +165,13 @@ def read_outputs(
 def load_detect(dataset: Dataset, params: Evaluate, settings: Settings) -> Detect:
     """The trained Mask R-CNN as a function of images."""
     device = pick_device(settings.device)
-    detector = load_detector(folder("train_mrcnn") / "detector.zarr").to(device)
+    detector = load_detector(DETECTOR).to(device)
     return partial(detect_images, detector, root=dataset.image_root, device=device, precision=params.precision)
 
 
 def write_detector_detections(detect: Detect, settings: Settings, records: list[ImageRecord], out: Path) -> None:
-    """The instance table of Mask R-CNN; of several processes each has the rows of its own images."""
-    rows = own_rows(records)
+    """The instance table of Mask R-CNN, of the images of this share."""
+    rows = own_rows(records, settings)
     own = [record for record in records if record.row in rows]
     progress = Progress("evaluate: mrcnn", len(own), unit="image", as_json=settings.json_progress)
     with TableWriter(out / "mrcnn.parquet", INSTANCES) as table:
@@ -205,4 +213,4 @@ def evolution(num_classes: int) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    run_stage("evaluate", Evaluate, spread(main), sys.argv[1:])
+    run_stage("evaluate", Evaluate, spread(main), sys.argv[1:], in_parts=True)

@@ -4,6 +4,8 @@
 """
 
 import sys
+from functools import partial
+from pathlib import Path
 
 from bestie.artifacts.coco_json import write_coco
 from bestie.artifacts.parts import own_rows, written_together
@@ -11,6 +13,7 @@ from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
 from bestie.detections import group_instances, predict_images, table_rows
 from bestie.distributed import spread
+from bestie.fingerprint import fingerprint
 from bestie.params import Dataset, ExportMrcnn
 from bestie.progress import Progress
 from bestie.settings import Settings
@@ -23,15 +26,18 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
     """Predict, group and write the instances of every training image."""
     prepare_process(0)
     device = pick_device(settings.device)
-    records = read_images(folder("prepare") / "images.parquet", "train")
-    categories = read_categories(folder("prepare") / "categories.parquet")
-    network = load_network(folder("train_bestie") / "network.zarr").to(device)
+    index, names = folder("prepare") / "images.parquet", folder("prepare") / "categories.parquet"
+    records, categories = read_images(index, "train"), read_categories(names)
+    weights = folder("train_bestie") / "network.zarr"
+    network = load_network(weights).to(device)
     out = folder("export_mrcnn")
-    rows = own_rows(records)
+    rows = own_rows(records, settings)
     progress = Progress("export_mrcnn", len(rows), unit="image", as_json=settings.json_progress)
+    inputs = [Path(__file__), index, names, weights]
+    made_from = partial(fingerprint, {"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
     with (
-        written_together(out, tables={"instances.parquet": INSTANCES}) as place,
-        TableWriter(place / "instances.parquet", INSTANCES) as table,
+        written_together(out, settings, made_from, tables={"instances.parquet": INSTANCES}) as share,
+        TableWriter(share.place / "instances.parquet", INSTANCES) as table,
     ):
         predicted = predict_images(
             network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip, rows=rows
@@ -52,4 +58,4 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("export_mrcnn", ExportMrcnn, spread(main), sys.argv[1:])
+    run_stage("export_mrcnn", ExportMrcnn, spread(main), sys.argv[1:], in_parts=True)

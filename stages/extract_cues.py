@@ -7,6 +7,7 @@ people to look at.
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from bestie.classifier import Classifier, normalize_activation
 from bestie.cues import find_cues, smooth
 from bestie.datasets.base import Category, ImageRecord, Point
 from bestie.distributed import spread
+from bestie.fingerprint import fingerprint
 from bestie.health import HealthWarning, missing_cues, write_warnings
 from bestie.params import Dataset, ExtractCues
 from bestie.prediction import PaddedBatch, padded_batches
@@ -36,6 +38,8 @@ from bestie.training.models import load_classifier
 
 #: Activation maps are stored at this stride; they are smooth, and cues are found at full size.
 STORED_STRIDE_PX = 8
+CLASSIFIER = folder("train_pam") / "classifier.zarr"
+POINTS = folder("prepare") / "points.parquet"
 
 
 def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
@@ -46,21 +50,25 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
     categories = read_categories(folder("prepare") / "categories.parquet")
     num_classes = len(categories)
     records, every = read_images(index, "train"), read_images(index)
-    classifier = load_classifier(folder("train_pam") / "classifier.zarr").to(device)
-    points = read_points(folder("prepare") / "points.parquet") if dataset.supervision == "point" else None
+    classifier = load_classifier(CLASSIFIER).to(device)
+    points = read_points(POINTS) if dataset.supervision == "point" else None
 
     out = folder("extract_cues")
     canvas_hw = tuple(
         -(-max(side) // STORED_STRIDE_PX) for side in zip(*((r.height, r.width) for r in every), strict=True)
     )
-    rows = own_rows(records)
+    rows = own_rows(records, settings)
     progress = Progress("extract_cues", len(rows), unit="image", as_json=settings.json_progress)
     spec = {"activation": ("uint8", 0, num_classes)}
     attributes = {"stride_px": STORED_STRIDE_PX, "scale": 255}
+    inputs = [Path(__file__), index, CLASSIFIER, *([] if points is None else [POINTS])]
+    made_from = partial(fingerprint, {"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
     with (
-        written_together(out, map_names=["activations.zarr"], tables={"cues.parquet": CUES}) as place,
-        MapWriter(place / "activations.zarr", spec, len(every), canvas_hw, attributes) as maps,
-        TableWriter(place / "cues.parquet", CUES) as table,
+        written_together(
+            out, settings, made_from, map_names=["activations.zarr"], tables={"cues.parquet": CUES}
+        ) as share,
+        MapWriter(share.place / "activations.zarr", spec, len(every), canvas_hw, attributes) as maps,
+        TableWriter(share.place / "cues.parquet", CUES) as table,
     ):
         for batch in padded_batches(records, dataset.image_root, rows=rows):
             stored = activation_maps(classifier, batch, params, device, num_classes)
@@ -134,4 +142,4 @@ def cues_of(
 
 
 if __name__ == "__main__":
-    run_stage("extract_cues", ExtractCues, spread(main), sys.argv[1:])
+    run_stage("extract_cues", ExtractCues, spread(main), sys.argv[1:], in_parts=True)

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter, defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_ca
 from bestie.datasets.base import Category, ImageRecord
 from bestie.distributed import spread
 from bestie.errors import InputError
+from bestie.fingerprint import fingerprint
 from bestie.health import HealthWarning, missing_labels, write_warnings
 from bestie.label_maps import LabelMapWriter
 from bestie.params import Dataset, MakePseudoLabels
@@ -27,26 +29,29 @@ from bestie.transfer import Status, Transfer, transfer
 NO_CUES = {"y": np.zeros(0), "x": np.zeros(0), "category_id": np.zeros(0, np.int32), "score": np.zeros(0)}
 
 
-def main(_dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None:
+def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None:
     """Label every training image and write instances, components with their verdict, and maps."""
     prepare_process(0)
-    index = folder("prepare") / "images.parquet"
-    categories = read_categories(folder("prepare") / "categories.parquet")
+    index, names = folder("prepare") / "images.parquet", folder("prepare") / "categories.parquet"
+    categories = read_categories(names)
     num_classes = len(categories)
     records, every = read_images(index, "train"), read_images(index)
-    wsss = MapReader(folder("import_wsss") / "maps.zarr")
-    cues = dict(iter_images(folder("extract_cues") / "cues.parquet", CUES))
+    semantic, points = folder("import_wsss") / "maps.zarr", folder("extract_cues") / "cues.parquet"
+    wsss = MapReader(semantic)
+    cues = dict(iter_images(points, CUES))
     out = folder("make_pseudo_labels")
     tables = {"instances.parquet": INSTANCES, "components.parquet": COMPONENTS}
-    rows = own_rows(records)
+    rows = own_rows(records, settings)
     mine = [record for record in records if record.row in rows]
+    inputs = [Path(__file__), index, names, semantic, points]
+    made_from = partial(fingerprint, {"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
     with (
-        written_together(out, map_names=["maps.zarr"], tables=tables) as place,
+        written_together(out, settings, made_from, map_names=["maps.zarr"], tables=tables) as share,
         LabelMapWriter(
-            place / "maps.zarr", len(every), wsss.canvas_hw, num_classes=num_classes, sigma_px=params.sigma_px
+            share.place / "maps.zarr", len(every), wsss.canvas_hw, num_classes=num_classes, sigma_px=params.sigma_px
         ) as maps,
-        TableWriter(place / "instances.parquet", INSTANCES) as instances,
-        TableWriter(place / "components.parquet", COMPONENTS) as components,
+        TableWriter(share.place / "instances.parquet", INSTANCES) as instances,
+        TableWriter(share.place / "components.parquet", COMPONENTS) as components,
     ):
         for record in track(mine, "make_pseudo_labels", as_json=settings.json_progress):
             labels = label_image(record, wsss, cues.get(record.row, NO_CUES), params, num_classes)
@@ -111,4 +116,4 @@ def component_rows(record: ImageRecord, labels: Transfer) -> list[dict[str, Any]
 
 
 if __name__ == "__main__":
-    run_stage("make_pseudo_labels", MakePseudoLabels, spread(main, gpus=False), sys.argv[1:])
+    run_stage("make_pseudo_labels", MakePseudoLabels, spread(main, gpus=False), sys.argv[1:], in_parts=True)

@@ -28,6 +28,7 @@ from bestie.artifacts.tables import (
 from bestie.datasets.base import ImageRecord
 from bestie.detections import group_instances, predict_images, table_rows
 from bestie.distributed import spread
+from bestie.fingerprint import fingerprint
 from bestie.health import collapsed_centers, write_warnings
 from bestie.inference import Instances
 from bestie.network import BestieNetwork
@@ -36,7 +37,7 @@ from bestie.processes import end_helpers
 from bestie.refinement import refine
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
-from bestie.training.checkpoints import Checkpoints, fingerprint
+from bestie.training.checkpoints import Checkpoints
 from bestie.training.device import pick_device, prepare_process
 from bestie.training.instance_network import train_network
 from bestie.training.models import create_network, save_model

@@ -7,11 +7,12 @@ from bestie.artifacts.metrics_json import write_history
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.distributed import spread
 from bestie.errors import InputError
+from bestie.fingerprint import fingerprint
 from bestie.params import Dataset, TrainMrcnn
 from bestie.processes import end_helpers
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
-from bestie.training.checkpoints import Checkpoints, fingerprint
+from bestie.training.checkpoints import Checkpoints
 from bestie.training.detector_training import read_detector_images, train_detector
 from bestie.training.device import pick_device, prepare_process
 from bestie.training.models import create_detector, save_model

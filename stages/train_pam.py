@@ -12,13 +12,14 @@ from bestie.artifacts.tables import read_categories, read_images
 from bestie.backbones import normalize
 from bestie.classifier import Classifier
 from bestie.distributed import replicate, spread
+from bestie.fingerprint import fingerprint
 from bestie.metrics import classification_map
 from bestie.params import Dataset, TrainPam
 from bestie.prediction import padded_batches
 from bestie.processes import end_helpers
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
-from bestie.training.checkpoints import Checkpoints, fingerprint
+from bestie.training.checkpoints import Checkpoints
 from bestie.training.device import autocast, pick_device, prepare_process
 from bestie.training.loop import Clock, train
 from bestie.training.models import create_classifier, save_model

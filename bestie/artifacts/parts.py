@@ -1,73 +1,158 @@
-"""Maps and tables that several processes write together: each the rows of its own shards, which the first joins.
+"""Maps and tables that several write together, each the rows of its own shards; one joins them.
 
-What comes out is byte for byte what one process alone would have written.
+These are the processes of one stage, or parts that are computed elsewhere (BESTIE_PARTS), each perhaps by several
+processes. What comes out is byte for byte what one process alone would have written.
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Int64
 
 from bestie.artifacts import maps
 from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.tables import TableWriter, iter_rows
 from bestie.datasets.base import ImageRecord
 from bestie.distributed import wait_for_all
-from bestie.processes import count, end_helpers, rank
+from bestie.errors import InputError
+from bestie.folders import part_folder
+from bestie.processes import HelperEnd, count, end_helpers, rank
+from bestie.settings import Settings
 
-PART = ".part"
+PIECE = ".piece"
+SUMS, LABEL = "sums.json", "part.json"
+
+Sums = dict[str, Int64[np.ndarray, "..."]]
 
 
-def own_rows(records: Sequence[ImageRecord]) -> set[int]:
-    """The rows of `records` that this process writes: whole shards, about as many a process."""
+@dataclass
+class Share:
+    """What one process writes of a stage.
+
+    Attributes:
+        place: the folder for its maps and tables.
+        sums: numbers that it counted in its rows, which the block sets; after the block those of all rows.
+    """
+
+    place: Path
+    sums: Sums = field(default_factory=dict)
+
+
+def own_rows(records: Sequence[ImageRecord], settings: Settings) -> set[int]:
+    """The rows of `records` that this process writes: whole shards, about as many each.
+
+    None where parts are joined: others have written them.
+    """
+    if settings.joins:
+        return set()
     shards = sorted({record.row // maps.SHARD_ROWS for record in records})
-    first, last = (len(shards) * number // count() for number in (rank(), rank() + 1))
+    number, total = max(settings.part - 1, 0) * count() + rank(), max(settings.parts, 1) * count()
+    first, last = (len(shards) * each // total for each in (number, number + 1))
     mine = set(shards[first:last])
     return {record.row for record in records if record.row // maps.SHARD_ROWS in mine}
 
 
 @contextmanager
 def written_together(
-    folder: Path, *, map_names: Iterable[str] = (), tables: Mapping[str, pa.Schema] | None = None
-) -> Iterator[Path]:
-    """Yield the folder to write to: `folder` itself, or with several processes a part of it.
+    folder: Path,
+    settings: Settings,
+    made_from: Callable[[], str],
+    *,
+    map_names: Iterable[str] = (),
+    tables: Mapping[str, pa.Schema] | None = None,
+) -> Iterator[Share]:
+    """Yield where to write the `own_rows`; after the block all is joined in `folder`.
 
-    After the block the first process has all parts joined in `folder`; the others end.
+    A process that helps ends after the block, and so does a run that computes one part: its part is then complete in
+    `bestie.folders.part_folder`.
 
     Args:
         folder: the output folder of the stage.
-        map_names: groups that a `MapWriter` writes in the block, the `own_rows` alone.
+        settings: says whether this is a part, or joins them.
+        made_from: the fingerprint of what the stage reads; a part of anything else is not joined.
+        map_names: groups that a `MapWriter` writes in the block.
         tables: tables that a `TableWriter` writes in the block, in the order of the rows; name -> schema.
+
+    Raises:
+        InputError: a part is damaged, or was made from something else.
     """
-    if count() == 1:
-        yield folder
+    if count() == 1 and not settings.parts:
+        yield Share(folder)
         return
-    part = folder / f"{PART}{rank()}"
-    shutil.rmtree(part, ignore_errors=True)
-    yield part
+    parts = _read_parts(folder.name, settings, made_from()) if settings.joins else []
+    target = part_folder(settings.state, folder.name, settings.part, settings.parts) if settings.part else folder
+    share = Share(_piece(target, rank()))
+    shutil.rmtree(share.place, ignore_errors=True)
+    try:
+        yield share
+        write_json(share.place / SUMS, share.sums)
+    except BaseException:
+        shutil.rmtree(share.place, ignore_errors=True)
+        raise
     wait_for_all()
     end_helpers()
-    parts = [folder / f"{PART}{number}" for number in range(count())]
-    for name in map_names:
-        _join_maps([each / name for each in parts], folder / name)
-    for name, schema in (tables or {}).items():
-        with TableWriter(folder / name, schema) as table:
-            for each in parts:
-                table.append_rows(iter_rows(each / name, schema))
-    for leftover in folder.glob(f"{PART}*"):
+    pieces = [_piece(target, number) for number in range(count())]
+    with atomic_output(target) if settings.part else nullcontext(target) as place:
+        share.sums = _join(parts or pieces, place, map_names, tables or {}, keep=bool(parts))
+        if settings.part:
+            write_json(place / SUMS, share.sums)
+            write_json(place / LABEL, {"made_from": made_from(), "files": _sizes(place)})
+    for leftover in target.parent.glob(_piece(target, "*").name):
         shutil.rmtree(leftover)
+    if settings.part:
+        raise HelperEnd
 
 
-def _join_maps(parts: Sequence[Path], path: Path) -> None:
-    """Move the shards of all parts into the group of the first; metadata is the same in all."""
+def _piece(target: Path, number: int | str) -> Path:
+    """Where one process writes its share of `target`: beside it, on the same disk."""
+    return target.with_name(f".{target.name}{PIECE}{number}")
+
+
+def _read_parts(stage: str, settings: Settings, made_from: str) -> list[Path]:
+    """The folders of all parts in order. InputError for one that is damaged or of something else."""
+    parts = [part_folder(settings.state, stage, number, settings.parts) for number in range(1, settings.parts + 1)]
+    for part in parts:
+        label = read_json(part / LABEL)
+        remedy = "Remove it, and compute this part again."
+        if not isinstance(label, dict) or label.get("made_from") != made_from:
+            raise InputError(f"{part} was made from other parameters, inputs or code than {stage} has now. {remedy}")
+        if label.get("files") != _sizes(part):
+            raise InputError(f"{part} does not hold the files that were written. {remedy}")
+    return parts
+
+
+def _sizes(part: Path) -> dict[str, int]:
+    """The bytes of each file of a part but for its label."""
+    files = sorted(each for each in part.rglob("*") if each.is_file() and each != part / LABEL)
+    return {each.relative_to(part).as_posix(): each.stat().st_size for each in files}
+
+
+def _join(
+    sources: Sequence[Path], place: Path, map_names: Iterable[str], tables: Mapping[str, pa.Schema], *, keep: bool
+) -> Sums:
+    """Join maps and tables of all sources in `place`; returns the sums over the sources."""
+    for name in map_names:
+        _join_maps([each / name for each in sources], place / name, keep=keep)
+    for name, schema in tables.items():
+        with TableWriter(place / name, schema) as table:
+            for each in sources:
+                table.append_rows(iter_rows(each / name, schema))
+    found = [read_json(each / SUMS) for each in sources]
+    return {name: np.sum([np.array(sums[name], np.int64) for sums in found], axis=0) for name in found[0]}
+
+
+def _join_maps(sources: Sequence[Path], path: Path, *, keep: bool) -> None:
+    """All shards in one group: moved there, or copied where `keep` leaves the sources; metadata is the same in all."""
     with atomic_output(path) as partial:
-        first, *others = parts
-        first.rename(partial)
-        for other in others:
-            for file in sorted(each for each in other.rglob("*") if each.is_file()):
-                target = partial / file.relative_to(other)
+        for source in sources:
+            for file in sorted(each for each in source.rglob("*") if each.is_file()):
+                target = partial / file.relative_to(source)
                 if not target.exists():
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    file.rename(target)
+                    shutil.copyfile(file, target) if keep else file.rename(target)

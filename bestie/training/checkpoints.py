@@ -1,15 +1,13 @@
 """Checkpoints outside of DVC's outputs: an interrupted training continues where it was.
 
-A checkpoint belongs to one training: its folder is named by a fingerprint of parameters, inputs and code,
-so one of another training is never used. It is removed when the training has ended.
+A checkpoint belongs to one training: its folder is named by the fingerprint of parameters, inputs and code
+(`bestie.fingerprint`), so one of another training is never used. It is removed when the training has ended.
 """
 
-import hashlib
-import json
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +15,6 @@ import torch
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.processes import rank
-
-CODE = Path(__file__).parents[1]
-
-
-def fingerprint(values: Mapping[str, Any], inputs: Iterable[Path]) -> str:
-    """A short hash of JSON values, of the bytes of files and folders, and of this package's code.
-
-    Args:
-        values: parameters.
-        inputs: artifacts and the stage's own file; a folder counts with all files in it but compiled Python.
-    """
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
-    for path in [*inputs, CODE]:
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for file in files:
-            if file.suffix != ".pyc":
-                digest.update(_place(file).encode())
-                digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _place(file: Path) -> str:
-    """A name that is the same in every clone: a checkpoint may be continued in another one."""
-    return str(file.relative_to(CODE.parent) if file.is_relative_to(CODE.parent) else file)
 
 
 class Checkpoints:

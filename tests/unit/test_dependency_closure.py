@@ -36,6 +36,8 @@ def test_a_stage_is_described_and_has_its_command_parameters_and_pool(stage: str
     assert entry["cmd"] == f"python -m stages.{stage}"
     assert entry["params"] == ["dataset", stage]
     assert entry["meta"]["pool"] in ("cpu", "gpu")
+    module = (ws.ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    assert entry["meta"].get("shards", False) == ("in_parts=True" in module)
     assert entry["desc"]
 
 

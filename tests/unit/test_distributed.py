@@ -100,7 +100,7 @@ def test_processes_write_whole_shards_and_together_all_rows(monkeypatch: pytest.
     shares = []
     for rank in range(3):
         be_process(monkeypatch, rank, 3)
-        shares.append(own_rows(records))
+        shares.append(own_rows(records, Settings()))
     assert [min(share) for share in shares] == [2, 4, 12]
     assert sorted(row for share in shares for row in share) == [each.row for each in records]
 

@@ -45,3 +45,18 @@ def test_a_switch_is_0_or_1(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BESTIE_COMPILE", "yes")
     with pytest.raises(InputError, match=r"BESTIE_COMPILE='yes'.*0 or 1"):
         load_settings()
+
+
+@pytest.mark.parametrize(("text", "part", "parts"), [("2/4", 2, 4), ("4", 0, 4), ("1/1", 1, 1)])
+def test_a_part_of_several_or_all_to_join(monkeypatch: pytest.MonkeyPatch, text: str, part: int, parts: int):
+    monkeypatch.setenv("BESTIE_PARTS", text)
+    settings = load_settings()
+    assert (settings.part, settings.parts) == (part, parts)
+    assert settings.joins == (part == 0)
+
+
+@pytest.mark.parametrize("text", ["", "0", "0/4", "5/4", "-1/4", "1/", "/4", "1/2/3", "two", "1 / 2", "99999"])
+def test_what_is_no_part_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, text: str):
+    monkeypatch.setenv("BESTIE_PARTS", text)
+    with pytest.raises(InputError, match=f"BESTIE_PARTS='{text}'.*2/4 .* or 4 .*correct it"):
+        load_settings()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bestie.training.checkpoints import Checkpoints, fingerprint
+from bestie.fingerprint import fingerprint
+from bestie.training.checkpoints import Checkpoints
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_compiled_python_does_not_count(inputs: list[Path]):
 def test_code_counts(inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     code = tmp_path / "code"
     code.mkdir()
-    monkeypatch.setattr("bestie.training.checkpoints.CODE", code)
+    monkeypatch.setattr("bestie.fingerprint.CODE", code)
     first = fingerprint({}, inputs)
     (code / "loop.py").write_text("x = 1\n")
     assert fingerprint({}, inputs) != first

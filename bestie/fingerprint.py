@@ -1,0 +1,31 @@
+"""What a checkpoint, or a part of a stage, was made from, as one short text."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+CODE = Path(__file__).parent
+
+
+def fingerprint(values: Mapping[str, Any], inputs: Iterable[Path]) -> str:
+    """A short hash of JSON values, of the bytes of files and folders, and of this package's code.
+
+    Args:
+        values: parameters.
+        inputs: artifacts and the stage's own file; a folder counts with all files in it but compiled Python.
+    """
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
+    for path in [*inputs, CODE]:
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            if file.suffix != ".pyc":
+                digest.update(_place(file).encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _place(file: Path) -> str:
+    """A name that is the same in every clone: a checkpoint may be continued, and a part joined, in another one."""
+    return str(file.relative_to(CODE.parent) if file.is_relative_to(CODE.parent) else file)
