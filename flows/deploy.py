@@ -21,11 +21,12 @@ from prefect.workers.process import ProcessWorker
 
 from bestie.errors import InputError
 from flows.graph import POOLS
+from flows.run_stage import TO_COMPUTE
 from flows.server import needed
 
 #: Two heartbeats and a little: a run is found dead within this time after its last sign of life.
 SILENCE_S = 75
-ENDS = ("Completed", "Cached", "Failed", "InfrastructureError", "Cancelled", "Crashed")
+ENDS = ("Completed", "Cached", TO_COMPUTE, "Failed", "InfrastructureError", "Cancelled", "Crashed")
 HEARTBEAT = "prefect.flow-run.heartbeat"
 
 

@@ -25,6 +25,7 @@ class Stage:
         name: as in `dvc.yaml`.
         description: its `desc`.
         pool: its `meta.pool`, the kind of worker that runs it.
+        shards: its `meta.shards`: it writes whole shards, and several workers may share it.
         upstream: stages whose outputs it reads.
         inputs: those outputs that it reads, as paths from the root.
     """
@@ -32,6 +33,7 @@ class Stage:
     name: str
     description: str
     pool: str
+    shards: bool
     upstream: tuple[str, ...]
     inputs: tuple[str, ...]
 
@@ -54,14 +56,15 @@ def load_graph(root: Path, revision: str | None = None) -> Graph:
 
 
 def _stage(stage: PipelineStage, upstream: list[PipelineStage]) -> Stage:
-    pool = (stage.meta or {}).get("pool")
+    meta = stage.meta or {}
+    pool, shards = meta.get("pool"), meta.get("shards") is True
     if pool not in POOLS:
         raise InputError(
             f"dvc.yaml: stage {stage.name!r} has meta.pool {pool!r}; write `meta: {{pool: cpu}}` or `{{pool: gpu}}`"
         )
     written = {out.def_path for other in upstream for out in other.outs}
     read = tuple(dep.def_path for dep in stage.deps if dep.def_path in written)
-    return Stage(stage.name, stage.desc or "", pool, tuple(sorted(other.name for other in upstream)), read)
+    return Stage(stage.name, stage.desc or "", pool, shards, tuple(sorted(other.name for other in upstream)), read)
 
 
 def select(graph: Graph, targets: Iterable[str]) -> Graph:

@@ -27,6 +27,8 @@ def run_here(root: Path, request: Request, stop: Stop) -> State:
         InputError: the request is wrong, or another run uses the workspace.
         StoppedError: the run was cancelled.
     """
+    if request.spread:
+        raise InputError("a stage is spread over workers: say on_workers, too (--on-workers)")
     tag = workspace_tag(root)
     wait = waiting_in(stop.check, get_run_logger().info) if request.wait else None
     with workspace_lock(root, f"pipeline run {runtime.flow_run.name!r}", wait=wait) as lock:

@@ -16,19 +16,19 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from bestie.errors import InputError
 from flows.faults import StoppedError
 from flows.one_machine import run_here
-from flows.requests import Request
+from flows.requests import Request, parse_spread
 from flows.server import connected
 from flows.stopping import Stop, Watch
 from flows.workers import run_on_workers
 
-#: Stages that may run at once; pools and GPU slots hold them back further.
-MAX_STAGES = 16
+#: Tasks that may run or wait at once, stages and parts; pools and GPU slots hold them back further.
+MAX_TASKS = 256
 
 
 @flow(
     name="pipeline",
     description="Bring the stages of dvc.yaml up to date, one task each.",
-    task_runner=ThreadPoolTaskRunner(max_workers=MAX_STAGES),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(max_workers=MAX_TASKS),  # type: ignore[arg-type]
 )
 def pipeline(
     targets: list[str] | None = None,
@@ -38,6 +38,7 @@ def pipeline(
     revision: str | None = None,
     wait: bool = False,
     on_workers: bool = False,
+    spread: dict[str, int] | None = None,
 ) -> State:
     """Bring stages up to date.
 
@@ -49,8 +50,9 @@ def pipeline(
         revision: a git revision; none: what is checked out.
         wait: wait for another run in this workspace to end, where this one would else be refused.
         on_workers: each stage on the worker pool that `dvc.yaml` names for it; else all on this machine.
+        spread: stage -> the number of parts that workers of its pool compute, each of whole shards.
     """
-    request = Request(tuple(targets or ()), tuple(set_params or ()), profile, force, revision, wait)
+    request = Request(tuple(targets or ()), tuple(set_params or ()), profile, force, revision, wait, spread or {})
     stop = Stop()
     with Watch(stop, runtime.flow_run.id):
         try:
@@ -75,17 +77,22 @@ def main(
     revision: Annotated[str | None, typer.Option("--rev", help="A git revision to check out first.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for another run in this workspace.")] = False,
     on_workers: Annotated[bool, typer.Option("--on-workers", help="Each stage on a worker of its pool.")] = False,
+    spread: Annotated[list[str] | None, typer.Option(help="stage=number: in so many parts, on workers.")] = None,
 ) -> None:
     """Run the pipeline as a Prefect flow.
 
     Example: python -m flows.pipeline make_pseudo_labels -S make_pseudo_labels.min_area_px=80
     """
+    parts = parse_spread(spread or ())
     with connected():
-        state = pipeline(targets, set_params, profile, force, revision, wait, on_workers, return_state=True)
+        state = pipeline(targets, set_params, profile, force, revision, wait, on_workers, parts, return_state=True)
     raise SystemExit(0 if state.is_completed() else 1)
 
 
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(main)
-    app()
+    try:
+        app()
+    except InputError as error:
+        raise SystemExit(f"flows.pipeline: {error}") from None

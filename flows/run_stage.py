@@ -13,6 +13,7 @@ from pathlib import Path
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from bestie.errors import MissingPartsError
 from bestie.process_group import ProcessGroup
 from bestie.progress import parse_progress
 from flows.faults import InfrastructureError, StageError, describe
@@ -20,6 +21,8 @@ from flows.progress import ProgressReporter
 from flows.stopping import Stop
 
 KEPT_LINES = 60
+#: The name of the state of a stage whose parts have to be computed.
+TO_COMPUTE = "ToCompute"
 _ENDED = re.compile(r"exited with (-?\d+)")
 #: Statuses that a shell gives to a command that a signal has killed start here.
 _SHELL_SIGNALS = 128
@@ -33,6 +36,7 @@ class Outcome(Enum):
     UNCHANGED = "unchanged: its command, parameters, code and inputs are those of the last run"
     RESTORED = "restored from the cache of an earlier run with the same inputs"
     RAN = "ran"
+    WANTED = "has to be computed; its parts come next"
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Surroundings:
 
 
 def run_stage(name: str, where: Surroundings, options: Iterable[str] = ()) -> Outcome:
-    """Let DVC reproduce one stage, and no other.
+    """Let DVC reproduce one stage, and no other; `WANTED` if it is to join parts that are not there.
 
     Args:
         name: the stage.
@@ -70,6 +74,8 @@ def run_stage(name: str, where: Surroundings, options: Iterable[str] = ()) -> Ou
     status, lines = run_dvc(["repro", "--single-item", *options, name], where)
     if status == 0:
         return _outcome(lines)
+    if _own_status(status, lines) == MissingPartsError.status:
+        return Outcome.WANTED
     raise explain(name, status, lines)
 
 
@@ -78,8 +84,8 @@ def explain(name: str, status: int, lines: list[str]) -> StageError | Infrastruc
 
     DVC's own status says little: that of the stage's command is in DVC's last line.
     """
-    ended = [int(found.group(1)) for line in lines if (found := _ENDED.search(line))]
-    own = ended[-1] if ended else status
+    own = _own_status(status, lines)
+    ended = any(_ENDED.search(line) for line in lines)
     said = describe(lines) if ended else "\n".join(line for line in lines if line.startswith("ERROR"))
     said = said or describe(lines) or "it printed nothing"
     if own < 0 or _SHELL_SIGNALS < own < _SHELL_SIGNALS + signal.NSIG:
@@ -90,14 +96,25 @@ def explain(name: str, status: int, lines: list[str]) -> StageError | Infrastruc
     return StageError(f"{name} failed:\n{said}")
 
 
+def _own_status(status: int, lines: list[str]) -> int:
+    """The status that the command ended with, which DVC's last line tells where DVC has run it."""
+    ended = [int(found.group(1)) for line in lines if (found := _ENDED.search(line))]
+    return ended[-1] if ended else status
+
+
 def completed(outcome: Outcome) -> State:
-    """The state of a stage that is up to date; named Cached when nothing had to run."""
-    return Completed(name=None if outcome is Outcome.RAN else "Cached", message=outcome.value)
+    """The state of a stage that has ended well; named Cached when nothing had to run."""
+    names = {Outcome.RAN: None, Outcome.WANTED: TO_COMPUTE}
+    return Completed(name=names.get(outcome, "Cached"), message=outcome.value)
 
 
 def run_dvc(arguments: list[str], where: Surroundings) -> tuple[int, list[str]]:
-    """Run a DVC command; returns its exit status and the last lines of its output. Raises StoppedError."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    """`run_command` for DVC."""
+    return run_command([sys.executable, "-m", "dvc", "--wait-for-lock", *arguments], where)
+
+
+def run_command(command: list[str], where: Surroundings) -> tuple[int, list[str]]:
+    """Run a command; returns its exit status and the last lines of its output. Raises StoppedError."""
     lines: deque[str] = deque(maxlen=KEPT_LINES)
     environment = _inherited() | where.environment
     group = ProcessGroup(command, cwd=where.root, environment=environment, keep_open=where.descriptors)

@@ -1,37 +1,37 @@
-"""One stage on a worker, as a Prefect flow: its inputs from the DVC remote, its outputs back to it.
+"""One stage on a worker, as a Prefect flow: its inputs from the DVC remote, its outputs back to it."""
 
-A worker has a clone of its own. The pipeline tells it the revision, the parameters, and the `dvc.lock` of what
-other workers have done; so it reads what they wrote, and nothing else that may lie in the clone.
-"""
-
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from uuid import UUID
 
-from prefect import flow, runtime
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.logging import get_run_logger
-from prefect.states import Cancelled
 
-from bestie.errors import InputError
+from bestie.folders import part_folder
 from flows import workspace
-from flows.faults import InfrastructureError, describe
-from flows.graph import Stage, load_graph, remote_name
-from flows.locks import waiting_in, workspace_lock
-from flows.run_stage import Surroundings, completed, run_dvc, run_stage
+from flows.own_clone import STATE, Assignment, hand_over, prepared_clone, transfer, watched
+from flows.run_stage import Outcome, Surroundings, completed, run_stage
 from flows.server import wait_until_it_answers
-from flows.slots import slot_for
-from flows.stopping import Stop, Watch
-from flows.tasks import as_state
-from flows.versions import format_lock, parse_lock, read_lock
+from flows.stopping import Stop
+from flows.versions import format_lock, read_lock
 
 #: The description of the artifact that carries what a stage added to `dvc.lock`.
 LOCK_ENTRY = "entry of dvc.lock"
 
 
 @flow(name="stage", description="Bring one stage up to date in this worker's clone.")
-def stage(name: str, revision: str, params: str, lock: str, force: bool = False) -> State:
+def stage(
+    name: str,
+    revision: str,
+    params: str,
+    lock: str,
+    force: bool = False,
+    count: int = 0,
+    parts: list[str] | None = None,
+) -> State:
     """Bring one stage up to date.
 
     Args:
@@ -40,53 +40,43 @@ def stage(name: str, revision: str, params: str, lock: str, force: bool = False)
         params: the text of `params.yaml`.
         lock: the text of `dvc.lock`, with all that this stage reads from; may be empty.
         force: run it even if it is up to date.
+        count: parts that other runs compute of it; 0: none, this run computes all.
+        parts: the hashes of these parts, to join. None yet: where DVC can neither leave the stage as it is nor restore
+            it, this run ends as ToCompute.
     """
-    root, stop = Path.cwd(), Stop()
-    with Watch(stop, runtime.flow_run.id):
-        try:
-            return as_state(lambda: _in_this_clone(root, stop, name, revision, params, lock, force), stop)
-        except BaseException:
-            stop.now(Cancelled, "The run was ended from outside.")
-            raise
+    assignment = Assignment(name, revision, params, lock)
+    return watched(lambda root, stop: _bring_up_to_date(root, stop, assignment, force, count, parts or ()))
 
 
-def _in_this_clone(root: Path, stop: Stop, name: str, revision: str, params: str, lock: str, force: bool) -> State:
-    log = get_run_logger()
-    with workspace_lock(root, f"stage run {runtime.flow_run.name!r}", wait=waiting_in(stop.check, log.info)) as held:
-        workspace.checkout(root, workspace.resolve(root, revision), replace=(workspace.LOCK, workspace.PARAMS))
-        (root / workspace.PARAMS).write_text(params, encoding="utf-8")
-        (root / workspace.LOCK).write_text(format_lock(parse_lock(lock)), encoding="utf-8")
-        stage = _own_stage(root, name)
-        with slot_for(stage.pool, stop.sleep, on_worker=True) as slot:
-            where = Surroundings(root, stop, log.info, slot.environment, (held, *slot.descriptors))
-            if stage.inputs:
-                _transfer(["pull", "--force", *stage.inputs], where)
-            outcome = run_stage(name, where, ["--pull", *(["--force"] if force else [])])
-            _transfer(["push", "--run-cache", name], where)
-            wait_until_it_answers(stop.sleep)  # the slot is given back to the server, and the entry goes there
-        entry = read_lock(root / workspace.LOCK)[name]
+def _bring_up_to_date(
+    root: Path, stop: Stop, assignment: Assignment, force: bool, count: int, parts: Sequence[str]
+) -> State:
+    name = assignment.name
+    with prepared_clone(root, stop, assignment) as where:
+        with _with_parts(where, name, count, parts) as joining:
+            outcome = run_stage(name, joining, ["--pull", *(["--force"] if force else [])])
+        if outcome is not Outcome.WANTED:
+            transfer(["push", "--run-cache", name], where)
+        wait_until_it_answers(stop.sleep)  # the slot is given back to the server, and the entry goes there
+        entry = read_lock(root / workspace.LOCK).get(name)
+    if outcome is not Outcome.WANTED:
         create_markdown_artifact(f"```yaml\n{format_lock({name: entry})}```\n", description=LOCK_ENTRY)
-        return completed(outcome)
+    return completed(outcome)
 
 
-def _own_stage(root: Path, name: str) -> Stage:
-    """The stage, if this worker may run it. Raises InputError."""
-    graph = load_graph(root)
-    if name not in graph:
-        raise InputError(f"there is no stage {name!r}; dvc.yaml has {', '.join(graph)}")
-    with get_client(sync_client=True) as client:
-        pool = client.read_flow_run(UUID(runtime.flow_run.id)).work_pool_name
-    if graph[name].pool != pool:
-        raise InputError(
-            f"stage {name!r} belongs to the pool {graph[name].pool!r}, and this worker is one of {pool!r}: "
-            f"run the deployment stage/stage-{graph[name].pool}"
-        )
-    if remote_name(root) is None:
-        raise InputError(f"{root} has no default DVC remote to meet other workers: `dvc remote add --default NAME URL`")
-    return graph[name]
-
-
-def _transfer(arguments: list[str], where: Surroundings) -> None:
-    status, lines = run_dvc(arguments, where)
-    if status != 0:
-        raise InfrastructureError(f"`dvc {arguments[0]}` failed:\n{describe(lines)}")
+@contextmanager
+def _with_parts(where: Surroundings, name: str, count: int, parts: Sequence[str]) -> Iterator[Surroundings]:
+    """What makes the stage join its parts, which lie in the clone meanwhile; `where` itself without any."""
+    if count == 0:
+        yield where
+        return
+    folders = [part_folder(STATE, name, number, count) for number in range(1, count + 1)]
+    together = where.root / folders[0].parent
+    shutil.rmtree(together, ignore_errors=True)
+    try:
+        if parts:
+            pairs = zip(parts, folders, strict=True)
+            hand_over(["pull", *(word for found, folder in pairs for word in (found, str(folder)))], where)
+        yield replace(where, environment=where.environment | {"BESTIE_PARTS": str(count), "BESTIE_STATE": str(STATE)})
+    finally:
+        shutil.rmtree(together, ignore_errors=True)

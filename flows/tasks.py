@@ -1,6 +1,10 @@
-"""Stages as Prefect tasks: dependencies as in `dvc dag`, retries for infrastructure alone, errors as state messages."""
+"""Stages and their parts as Prefect tasks: ordered as in `dvc dag`, retried for infrastructure alone.
+
+Errors become the messages of states.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import Task
@@ -22,28 +26,73 @@ FAULT = "InfrastructureError"
 RunStage = Callable[[Stage], State]
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How a stage is computed in parts.
+
+    Attributes:
+        count: the number of parts.
+        look: comes first, and finds out whether the parts are needed.
+        compute: one part, from 1; all of them at once.
+    """
+
+    count: int
+    look: RunStage
+    compute: Callable[[Stage, int], State]
+
+
 def run_graph(
-    graph: Graph, run: RunStage, stop: Stop, *, delays_s: Sequence[float] = RETRY_DELAYS_S
+    graph: Graph,
+    run: RunStage,
+    stop: Stop,
+    *,
+    spread: Mapping[str, Spread] | None = None,
+    delays_s: Sequence[float] = RETRY_DELAYS_S,
 ) -> dict[str, State]:
     """Run every stage of `graph` as a task after those that it reads from; returns their last states.
 
-    DVC alone decides what is fresh, so Prefect's caching is off. A stage whose upstream failed is NotReady.
+    DVC alone decides what is fresh, so Prefect's caching is off. A stage whose upstream failed is NotReady. Before a
+    stage of `spread` runs, its parts are mapped over tasks of their own; the state of one that failed is the stage's.
     """
-    futures: dict[str, PrefectFuture[Any]] = {}
+    futures: dict[str, list[PrefectFuture[Any]]] = {}
     for stage in graph.values():
-        before = [futures[name] for name in stage.upstream if name in futures]
-        task: Task[..., Any] = _task(stage, run, stop, delays_s)
-        futures[stage.name] = task.submit(wait_for=before)
-    wait(list(futures.values()))
-    return {name: future.state for name, future in futures.items()}
+        before = [futures[name][-1] for name in stage.upstream if name in futures]
+        own = (spread or {}).get(stage.name)
+        parts = [] if own is None else _submit_parts(stage, own, stop, delays_s, before)
+        last = _task(_work(run, stage, stop), stage.name, stage.description, delays_s)
+        futures[stage.name] = [*parts, last.submit(wait_for=[*before, *parts])]
+    wait([future for each in futures.values() for future in each])
+    return {name: _state([future.state for future in each]) for name, each in futures.items()}
 
 
-def _task(stage: Stage, run: RunStage, stop: Stop, delays_s: Sequence[float]) -> Task[[], State]:
+def _submit_parts(
+    stage: Stage, spread: Spread, stop: Stop, delays_s: Sequence[float], before: list[PrefectFuture[Any]]
+) -> list[PrefectFuture[Any]]:
+    def compute(number: int) -> State:
+        return as_state(lambda: spread.compute(stage, number), stop)
+
+    look = _task(_work(spread.look, stage, stop), f"{stage.name}: look", "Is it up to date?", delays_s)
+    looked: PrefectFuture[Any] = look.submit(wait_for=before)
+    name = f"{stage.name}: part {{number}} of {spread.count}"
+    parts = _task(compute, name, stage.description, delays_s).map(list(range(1, spread.count + 1)), wait_for=[looked])
+    return [looked, *parts]
+
+
+def _state(states: Sequence[State]) -> State:
+    """The state of a stage: the last one, or the first that kept it from running."""
+    return next((state for state in states[:-1] if not state.is_completed()), states[-1])
+
+
+def _work(run: RunStage, stage: Stage, stop: Stop) -> Callable[[], State]:
+    return lambda: as_state(lambda: run(stage), stop)
+
+
+def _task(work: Callable[..., State], run_name: str, description: str, delays_s: Sequence[float]) -> Task[..., Any]:
     return Task(
-        lambda: as_state(lambda: run(stage), stop),
-        name=stage.name,
-        task_run_name=stage.name,
-        description=stage.description,
+        work,
+        name=run_name.replace(" {number}", ""),
+        task_run_name=run_name,
+        description=description,
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=len(delays_s),

@@ -1,8 +1,10 @@
-"""The pipeline over worker pools: each stage as a run of the `stage` deployment of its pool."""
+"""The pipeline over worker pools: each stage, and each part of one, as a run of a deployment of its pool."""
 
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -13,24 +15,27 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Cancelling, Completed
+from prefect.states import Cancelling, Completed
 
 from bestie.errors import InputError
 from bestie.folders import PROFILES
 from flows import report, workspace
 from flows.faults import InfrastructureError, StageError, StoppedError
-from flows.graph import Stage, load_graph, remote_name, select
+from flows.graph import Graph, Stage, load_graph, remote_name, select
 from flows.locks import waiting_in, workspace_lock
+from flows.part import PART
 from flows.requests import Request
-from flows.run_stage import Surroundings, run_dvc
+from flows.run_stage import TO_COMPUTE, Surroundings, run_dvc
 from flows.stage import LOCK_ENTRY
 from flows.stopping import Stop
-from flows.tasks import FAULT, run_graph, summarize
+from flows.tasks import FAULT, Spread, run_graph, summarize
 from flows.versions import Lock, format_lock, parse_lock
 
 POLL_S = 1.0
 #: Seconds after which a stage that no worker has taken is worth a word.
 UNTAKEN_S = 60
+#: Of one stage.
+MAX_PARTS = 64
 
 
 def run_on_workers(root: Path, request: Request, stop: Stop) -> State:
@@ -43,8 +48,10 @@ def run_on_workers(root: Path, request: Request, stop: Stop) -> State:
     commit = _commit(root, request)
     params, lock = _start(root, commit, request)
     graph = select(load_graph(root, commit), request.targets)
+    spread = check_spread(load_graph(root, commit), request.spread)
     workers = Workers(stop, commit=commit, params=params, lock=lock, force=request.force)
-    states = run_graph(graph, workers.run, stop)
+    parts = {name: workers.spread(count) for name, count in spread.items() if name in graph}
+    states = run_graph(graph, workers.run, stop, spread=parts)
     stop.check()
     state = summarize(states)
     if not state.is_completed():
@@ -86,6 +93,22 @@ def _start(root: Path, commit: str, request: Request) -> tuple[str, Lock]:
     return params, parse_lock(texts[workspace.LOCK])
 
 
+def check_spread(graph: Graph, spread: Mapping[str, int]) -> dict[str, int]:
+    """The stages to compute in parts, those of one part left out.
+
+    Raises:
+        InputError: there is no such stage, it writes no shards, or the number is none.
+    """
+    able = [name for name, stage in graph.items() if stage.shards]
+    for name, count in spread.items():
+        if name not in able:
+            reason = f"stage {name!r} does not write shards" if name in graph else f"there is no stage {name!r}"
+            raise InputError(f"spread: {reason}; those that can be computed in parts are {', '.join(able)}")
+        if not 1 <= count <= MAX_PARTS:
+            raise InputError(f"spread: {name} in {count} parts; take a number from 1 to {MAX_PARTS}")
+    return {name: count for name, count in spread.items() if count > 1}
+
+
 class Workers:
     """Runs stages on worker pools and gathers what they add to `dvc.lock`.
 
@@ -100,24 +123,65 @@ class Workers:
     def __init__(self, stop: Stop, *, commit: str, params: str, lock: Lock, force: bool) -> None:
         self._stop, self._commit, self._params, self._force = stop, commit, params, force
         self._lock, self._guard = dict(lock), threading.Lock()
+        self._looked: dict[str, State] = {}
+        self._parts: dict[str, dict[int, str]] = {}
 
     def run(self, stage: Stage) -> State:
-        """Run one stage on its pool; returns its state, Completed or Cached.
+        """Run one stage on its pool, with the parts of it that were computed; returns its state, Completed or Cached.
 
         Raises:
             StageError: the stage failed.
             InfrastructureError: its worker or its process was lost, so another attempt can help.
             StoppedError: this run was cancelled; the stage's run is cancelled, too.
         """
+        if (looked := self._looked.get(stage.name)) and looked.name != TO_COMPUTE:
+            return looked
+        found = self._parts.get(stage.name, {})
+        parts = {"count": len(found), "parts": [found[number] for number in sorted(found)]} if found else {}
+        return self._run_stage(stage, **parts)
+
+    def spread(self, count: int) -> Spread:
+        """How a stage is computed in so many parts, each as a run of its own. Errors as in `run`."""
+
+        def look(stage: Stage) -> State:
+            wanted: State = Completed(name=TO_COMPUTE, message="to be run anew, as asked for; its parts come next")
+            self._looked[stage.name] = wanted if self._force else self._run_stage(stage, count=count)
+            return self._looked[stage.name]
+
+        def compute(stage: Stage, number: int) -> State:
+            if self._looked[stage.name].name != TO_COMPUTE:
+                return Completed(name="Cached", message="not needed: the stage is up to date")
+            run, state = self._run("part", stage, f"part {number} of {count} of", number=number, count=count)
+            if state.is_completed():
+                self._parts.setdefault(stage.name, {})[number] = self._artifact(run, PART)
+            return state
+
+        return Spread(count, look, compute)
+
+    def _run_stage(self, stage: Stage, **parameters: Any) -> State:
+        """Run the deployment `stage`, and take what it adds to `dvc.lock`."""
+        run, state = self._run("stage", stage, force=self._force, **parameters)
+        if state.is_completed() and state.name != TO_COMPUTE:
+            lines = self._artifact(run, LOCK_ENTRY).splitlines()
+            entry = parse_lock("\n".join(line for line in lines if not line.startswith("```")))
+            with self._guard:
+                self._lock[stage.name] = entry[stage.name]
+        return state
+
+    def _run(self, kind: str, stage: Stage, what: str = "", **parameters: Any) -> tuple[UUID, State]:
+        """Run a deployment for a stage on its pool to its end; returns the run and its state. Errors as in `run`."""
         self._stop.check()
-        state = self._wait(self._dispatch(stage), stage)
+        name = f"{what} {stage.name}".strip()
+        run = self._dispatch(kind, stage, f"{name} of {runtime.flow_run.name}", parameters)
+        state = self._wait(run, stage)
         message = state.message or "no message"
         if state.is_completed():
-            return Completed(name="Cached" if state.name == "Cached" else None, message=message)
+            kept = state.name if state.name in ("Cached", TO_COMPUTE) else None
+            return run.id, Completed(name=kept, message=message)
         if state.is_crashed():
-            raise InfrastructureError(f"{stage.name} crashed on its worker: {message}")
+            raise InfrastructureError(f"{name} crashed on its worker: {message}")
         if state.is_cancelled():
-            return Cancelled(message=f"{stage.name} was cancelled.")
+            return run.id, Cancelled(message=f"{name} was cancelled.")
         raise (InfrastructureError if state.name == FAULT else StageError)(message)
 
     def lock_text(self, order: dict[str, Stage]) -> str:
@@ -126,18 +190,11 @@ class Workers:
             known = {name: self._lock[name] for name in order if name in self._lock}
             return format_lock(known | self._lock)
 
-    def _dispatch(self, stage: Stage) -> FlowRun:
-        deployment = f"stage/stage-{stage.pool}"
-        parameters = {
-            "name": stage.name,
-            "revision": self._commit,
-            "params": self._params,
-            "lock": self.lock_text({}),
-            "force": self._force,
-        }
+    def _dispatch(self, kind: str, stage: Stage, name: str, parameters: dict[str, Any]) -> FlowRun:
+        deployment = f"{kind}/{kind}-{stage.pool}"
+        given = {"name": stage.name, "revision": self._commit, "params": self._params, "lock": self.lock_text({})}
         try:
-            name = f"{stage.name} of {runtime.flow_run.name}"
-            run = run_deployment(deployment, parameters=parameters, timeout=0, flow_run_name=name)
+            run = run_deployment(deployment, parameters=given | parameters, timeout=0, flow_run_name=name)
         except ObjectNotFound:
             raise InputError(f"there is no deployment {deployment!r} on the server: `make deploy`") from None
         assert isinstance(run, FlowRun)
@@ -156,8 +213,6 @@ class Workers:
                 with get_client(sync_client=True) as client:
                     state = client.read_flow_run(run.id).state
                 if state is not None and state.is_final():
-                    if state.is_completed():
-                        self._take_entry(run.id, stage)
                     return state
             except httpx.HTTPError as error:
                 log.debug("cannot reach the server: %s", error)
@@ -166,14 +221,17 @@ class Workers:
                 told = True
                 log.warning("no worker has taken %s yet: `make worker POOL=%s`", stage.name, stage.pool)
 
-    def _take_entry(self, run_id: UUID, stage: Stage) -> None:
-        with get_client(sync_client=True) as client:
-            of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
-            found = client.read_artifacts(artifact_filter=of_run)
-        texts = [str(each.data) for each in found if each.description == LOCK_ENTRY]
-        text = "\n".join(line for line in texts[0].splitlines() if not line.startswith("```"))
-        with self._guard:
-            self._lock[stage.name] = parse_lock(text)[stage.name]
+    def _artifact(self, run_id: UUID, description: str) -> str:
+        """The text of an artifact of a run, however long the server is away."""
+        of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
+        while True:
+            try:
+                with get_client(sync_client=True) as client:
+                    found = client.read_artifacts(artifact_filter=of_run)
+                return next(str(each.data) for each in found if each.description == description)
+            except httpx.HTTPError as error:
+                get_run_logger().debug("cannot reach the server: %s", error)
+                self._stop.sleep(POLL_S)
 
     def _cancel(self, run_id: UUID) -> None:
         try:

@@ -1,0 +1,116 @@
+"""What every run on a worker does in the worker's clone: revision, parameters and inputs first, a slot to compute in.
+
+A worker has a clone of its own. The pipeline tells it the revision, the parameters, and the `dvc.lock` of what
+other workers have done; so it reads what they wrote, and nothing else that may lie in the clone.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from prefect import runtime
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled
+
+from bestie.errors import InputError
+from flows import workspace
+from flows.faults import InfrastructureError, describe
+from flows.graph import Stage, load_graph, remote_name
+from flows.locks import waiting_in, workspace_lock
+from flows.run_stage import Surroundings, run_command, run_dvc
+from flows.slots import slot_for
+from flows.stopping import Stop, Watch
+from flows.tasks import as_state
+from flows.versions import format_lock, parse_lock
+
+#: Where parts of stages lie in a clone while a run needs them; never shared with other clones.
+STATE = Path(".bestie")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the pipeline asks a worker for.
+
+    Attributes:
+        name: the stage.
+        revision: the commit to check out.
+        params: the text of `params.yaml`.
+        lock: the text of `dvc.lock`, with all that the stage reads from; may be empty.
+    """
+
+    name: str
+    revision: str
+    params: str
+    lock: str
+
+
+def watched(work: Callable[[Path, Stop], State]) -> State:
+    """Do the work of a flow run in this clone; it ends when the run is cancelled or its worker is gone."""
+    root, stop = Path.cwd(), Stop()
+    with Watch(stop, runtime.flow_run.id):
+        try:
+            return as_state(lambda: work(root, stop), stop)
+        except BaseException:
+            stop.now(Cancelled, "The run was ended from outside.")
+            raise
+
+
+@contextmanager
+def prepared_clone(root: Path, stop: Stop, assignment: Assignment) -> Iterator[Surroundings]:
+    """Have the clone in `root` as assigned, with the inputs of the stage, for as long as the block runs.
+
+    Raises:
+        InputError: there is no such revision or stage, or the stage belongs to another pool.
+        InfrastructureError: the inputs cannot be pulled.
+        StoppedError: the run was cancelled meanwhile.
+    """
+    log = get_run_logger()
+    owner = f"{runtime.flow_run.flow_name} run {runtime.flow_run.name!r}"
+    with workspace_lock(root, owner, wait=waiting_in(stop.check, log.info)) as held:
+        revision = workspace.resolve(root, assignment.revision)
+        workspace.checkout(root, revision, replace=(workspace.LOCK, workspace.PARAMS))
+        (root / workspace.PARAMS).write_text(assignment.params, encoding="utf-8")
+        (root / workspace.LOCK).write_text(format_lock(parse_lock(assignment.lock)), encoding="utf-8")
+        stage = _own_stage(root, assignment.name)
+        with slot_for(stage.pool, stop.sleep, on_worker=True) as slot:
+            where = Surroundings(root, stop, log.info, slot.environment, (held, *slot.descriptors))
+            if stage.inputs:
+                transfer(["pull", "--force", *stage.inputs], where)
+            yield where
+
+
+def transfer(arguments: list[str], where: Surroundings) -> None:
+    """Run a DVC command that sends or gets. Raises InfrastructureError."""
+    status, lines = run_dvc(arguments, where)
+    if status != 0:
+        raise InfrastructureError(f"`dvc {arguments[0]}` failed:\n{describe(lines)}")
+
+
+def hand_over(arguments: list[str], where: Surroundings) -> None:
+    """Run `python -m flows.handover`. Raises InfrastructureError."""
+    status, lines = run_command([sys.executable, "-m", "flows.handover", *arguments], where)
+    if status != 0:
+        raise InfrastructureError(f"parts of a stage cannot be handed over:\n{describe(lines)}")
+
+
+def _own_stage(root: Path, name: str) -> Stage:
+    """The stage, if this worker may run it. Raises InputError."""
+    graph = load_graph(root)
+    if name not in graph:
+        raise InputError(f"there is no stage {name!r}; dvc.yaml has {', '.join(graph)}")
+    with get_client(sync_client=True) as client:
+        pool = client.read_flow_run(UUID(runtime.flow_run.id)).work_pool_name
+    if graph[name].pool != pool:
+        flow = runtime.flow_run.flow_name
+        raise InputError(
+            f"stage {name!r} belongs to the pool {graph[name].pool!r}, and this worker is one of {pool!r}: "
+            f"run the deployment {flow}/{flow}-{graph[name].pool}"
+        )
+    if remote_name(root) is None:
+        raise InputError(f"{root} has no default DVC remote to meet other workers: `dvc remote add --default NAME URL`")
+    return graph[name]
