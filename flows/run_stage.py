@@ -34,7 +34,7 @@ class Outcome(Enum):
     """How a stage came to its outputs."""
 
     UNCHANGED = "unchanged: its command, parameters, code and inputs are those of the last run"
-    RESTORED = "restored from the cache of an earlier run with the same inputs"
+    RESTORED = "restored: an earlier run had the same inputs"
     RAN = "ran"
     WANTED = "has to be computed; its parts come next"
 
@@ -142,5 +142,8 @@ def _outcome(lines: list[str]) -> Outcome:
     if any("didn't change, skipping" in line for line in lines):
         return Outcome.UNCHANGED
     if any("is cached - skipping run" in line for line in lines):
+        return Outcome.RESTORED
+    pulled = any(line.startswith("Pulling data for ") for line in lines)
+    if pulled and not any(line.startswith("Unable to pull data for ") for line in lines):
         return Outcome.RESTORED
     return Outcome.RAN

@@ -9,6 +9,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 
 from bestie.folders import part_folder
 from flows import workspace
@@ -66,7 +67,10 @@ def _bring_up_to_date(
 
 @contextmanager
 def _with_parts(where: Surroundings, name: str, count: int, parts: Sequence[str]) -> Iterator[Surroundings]:
-    """What makes the stage join its parts, which lie in the clone meanwhile; `where` itself without any."""
+    """What makes the stage join its parts, which lie in the clone meanwhile; `where` itself where it has none.
+
+    Before they are computed the stage says what is missing, which is no error here: the state of the run says it.
+    """
     if count == 0:
         yield where
         return
@@ -77,6 +81,8 @@ def _with_parts(where: Surroundings, name: str, count: int, parts: Sequence[str]
         if parts:
             pairs = zip(parts, folders, strict=True)
             hand_over(["pull", *(word for found, folder in pairs for word in (found, str(folder)))], where)
-        yield replace(where, environment=where.environment | {"BESTIE_PARTS": str(count), "BESTIE_STATE": str(STATE)})
+        settings = {"BESTIE_PARTS": str(count), "BESTIE_STATE": str(STATE)}
+        log = where.log if parts else get_run_logger().debug
+        yield replace(where, environment=where.environment | settings, log=log)
     finally:
         shutil.rmtree(together, ignore_errors=True)

@@ -14,6 +14,9 @@ from flows.slots import gpu_slots, limit_name
 
 #: How often a worker asks for work; a stage waits for at most this long.
 QUERY_S = "5"
+#: Runs that a worker takes at once; the others are for other workers. Its clone holds one stage or part at a time, and
+#: on `cpu` there may be the pipeline's own run, too.
+LIMITS = {"cpu": "2", "gpu": "1"}
 
 
 def set_gpu_limit() -> int:
@@ -43,7 +46,8 @@ def main(pool: str) -> None:
     os.environ |= {"PREFECT_API_URL": url, "BESTIE_CLONE": str(clone)}
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_S)
     name = f"{socket.gethostname()}-{pool}-{os.getpid()}"
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name]
+    options = ["--pool", pool, "--type", "process", "--name", name, "--limit", LIMITS[pool]]
+    command = [sys.executable, "-m", "prefect", "worker", "start", *options]
     os.execv(sys.executable, command)
 
 

@@ -98,13 +98,15 @@ def written_together(
     wait_for_all()
     end_helpers()
     pieces = [_piece(target, number) for number in range(count())]
-    with atomic_output(target) if settings.part else nullcontext(target) as place:
-        share.sums = _join(parts or pieces, place, map_names, tables or {}, keep=bool(parts))
-        if settings.part:
-            write_json(place / SUMS, share.sums)
-            write_json(place / LABEL, {"made_from": made_from(), "files": _sizes(place)})
-    for leftover in target.parent.glob(_piece(target, "*").name):
-        shutil.rmtree(leftover)
+    try:
+        with atomic_output(target) if settings.part else nullcontext(target) as place:
+            share.sums = _join(parts or pieces, place, map_names, tables or {}, keep=bool(parts))
+            if settings.part:
+                write_json(place / SUMS, share.sums)
+                write_json(place / LABEL, {"made_from": made_from(), "files": _sizes(place)})
+    finally:
+        for leftover in target.parent.glob(_piece(target, "*").name):
+            shutil.rmtree(leftover)
     if settings.part:
         raise HelperEnd
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.schemas.objects import State
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows.pipeline import pipeline
@@ -26,6 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             patch.setenv(name, value)
         running.start()
         yield running
+        APILogWorker.drain_all(timeout=30)  # else the end of this process waits for a server that is gone
         running.stop()
 
 

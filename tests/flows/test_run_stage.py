@@ -7,7 +7,7 @@ import pytest
 from bestie.progress import parse_progress
 from flows.faults import InfrastructureError, StageError, describe
 from flows.progress import describe_progress
-from flows.run_stage import explain
+from flows.run_stage import Outcome, _outcome, explain
 
 LINE = {"progress": "train_bestie", "done": 12, "total": 60, "rate": 10.94, "remaining_s": 75.3, "loss": 8.5}
 
@@ -58,3 +58,17 @@ def test_a_progress_line_becomes_a_sentence_with_rate_and_estimate():
     values = parse_progress(json.dumps(LINE))
     assert values == LINE
     assert describe_progress(values) == "train_bestie: 12 of 60, 10.9 a second, 1 min 15 s left, loss 8.5"
+
+
+@pytest.mark.parametrize(
+    ("lines", "outcome"),
+    [
+        (["Stage 'prepare' didn't change, skipping"], Outcome.UNCHANGED),
+        (["Stage 'prepare' is cached - skipping run, checking out outputs"], Outcome.RESTORED),
+        (["Pulling data for stage: 'prepare'", "5 files fetched"], Outcome.RESTORED),
+        (["Pulling data for stage: 'prepare'", "Unable to pull data for stage: 'prepare'"], Outcome.RAN),
+        (["Running stage 'prepare':", "> python -m stages.prepare"], Outcome.RAN),
+    ],
+)
+def test_what_has_run_is_told_from_what_was_there(lines: list[str], outcome: Outcome):
+    assert _outcome(lines) is outcome

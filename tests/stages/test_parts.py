@@ -146,6 +146,16 @@ def test_a_part_whose_files_were_not_all_copied_is_not_joined(workspace: Path, c
     assert "make_pseudo_labels/1-of-1 does not hold the files that were written" in said
 
 
+def test_a_damaged_part_is_named_and_leaves_nothing_behind(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    run("make_pseudo_labels", "1/1")
+    table = PARTS / "make_pseudo_labels" / "1-of-1" / "components.parquet"
+    table.write_bytes(bytes(table.stat().st_size))
+    status, said = fails("make_pseudo_labels", "1", capsys)
+    assert status == 1
+    assert "1-of-1/components.parquet is no readable Parquet file" in said
+    assert not list(Path("data").rglob(".*"))
+
+
 def test_a_stage_without_shards_refuses_parts(workspace: Path, capsys: pytest.CaptureFixture[str]):
     status, said = fails("import_wsss", "1/2", capsys)
     assert status == 1
