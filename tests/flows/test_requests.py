@@ -1,9 +1,13 @@
 """What a run is asked for, read from the command line."""
 
+import subprocess
+import sys
+
 import pytest
 
 from bestie.errors import InputError
 from flows.graph import load_graph
+from flows.pipeline import pipeline
 from flows.requests import parse_spread
 from flows.workers import check_spread
 from tests import workspace as ws
@@ -38,3 +42,18 @@ def test_stages_with_shards_can_be_spread_and_one_part_is_none():
 def test_what_cannot_be_spread_is_refused_by_name(spread: dict[str, int], message: str):
     with pytest.raises(InputError, match=message):
         check_spread(load_graph(ws.ROOT), spread)
+
+
+def test_a_wrong_number_of_parts_on_the_command_line_is_one_message():
+    command = [sys.executable, "-m", "flows.pipeline", "--on-workers", "--spread", "extract_cues"]
+    ended = subprocess.run(command, cwd=ws.ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("flows.pipeline: --spread extract_cues: expected a stage and a number of parts")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.usefixtures("server", "clone")
+def test_a_run_on_one_machine_is_not_spread():
+    state = pipeline(targets=["prepare"], spread={"extract_cues": 2}, return_state=True)
+    assert state.is_failed()
+    assert "a stage is spread over workers: say on_workers" in (state.message or "")

@@ -143,15 +143,15 @@ def test_a_part_whose_worker_was_lost_is_computed_again_alone_and_a_cancelled_ru
     assert ran == {"Crashed": 1, "Completed": 2}
     assert digests(second, "extract_cues") == digests(alone, "extract_cues")
 
-    forced = start(targets=["extract_cues"], force=True, spread={"extract_cues": 2})
+    changed = start(targets=["extract_cues"], set_params=["extract_cues.threshold=0.2"])
     eventually(lambda: computes_a_part(second), within_s=4 * SLOW_S, every_s=0.1)
     with cluster.server.client() as client:
-        client.set_flow_run_state(forced.id, Cancelling())
+        client.set_flow_run_state(changed.id, Cancelling())
 
-    assert cluster.wait(forced).state_name == "Cancelled"
+    assert cluster.wait(changed).state_name == "Cancelled"
 
     def states_of_parts() -> set[str]:
-        return {state for what, state in runs_of(cluster, forced) if what.startswith("part ")}
+        return {state for what, state in runs_of(cluster, changed) if what.startswith("part ")}
 
     eventually(lambda: states_of_parts() == {"Cancelled"})
     eventually(partial(nobody_works_in, second))
