@@ -73,7 +73,8 @@ def runs_of(cluster: Cluster, parent: FlowRun) -> list[tuple[str, str]]:
 
 def parts_computed(worker: Worker) -> int:
     """How many parts a worker has computed and handed over."""
-    return worker.log.read_text(encoding="utf-8").count("computed part ")
+    log = worker.log.read_text(encoding="utf-8")
+    return len(re.findall(r"Flow run 'part .* - Finished in state Completed\('computed part ", log))
 
 
 def computes_a_part(clone: Clone) -> bool:
