@@ -135,7 +135,7 @@ class Workers:
             StoppedError: this run was cancelled; the stage's run is cancelled, too.
         """
         if (looked := self._looked.get(stage.name)) and looked.name != TO_COMPUTE:
-            return looked
+            return Completed(name=looked.name, message=looked.message)  # `looked` is the state of another task by now
         found = self._parts.get(stage.name, {})
         parts = {"count": len(found), "parts": [found[number] for number in sorted(found)]} if found else {}
         return self._run_stage(stage, **parts)

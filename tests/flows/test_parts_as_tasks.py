@@ -12,6 +12,7 @@ from flows.faults import InfrastructureError, StageError
 from flows.graph import Graph, Stage
 from flows.stopping import Stop
 from flows.tasks import Spread, run_graph, summarize
+from flows.workers import Workers
 from tests.flows.prefect_server import Server
 
 GRAPH: Graph = {
@@ -40,6 +41,18 @@ class Work:
     def run(self, stage: Stage) -> State:
         self.calls.append(stage.name)
         return Completed()
+
+
+class UpToDate(Workers):
+    """Workers whose every stage is up to date."""
+
+    def __init__(self) -> None:
+        super().__init__(Stop(), commit="", params="", lock={}, force=False)
+        self.asked: list[str] = []
+
+    def _run_stage(self, stage: Stage, **_parameters: object) -> State:
+        self.asked.append(stage.name)
+        return Completed(name="Cached")
 
 
 def run(work: Work) -> tuple[str, dict[str, State]]:
@@ -90,3 +103,18 @@ def test_what_a_part_failed_of_is_what_the_run_failed_of():
     state = summarize(states)
     assert state.is_failed()
     assert state.message == "part 2 of 3 of maps failed:\nno such image\nNot run: scores."
+
+
+def test_a_stage_that_is_up_to_date_is_asked_for_once_and_has_no_part(server: Server):
+    workers = UpToDate()
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=8))  # type: ignore[arg-type]
+    def parts() -> State:
+        return summarize(run_graph(GRAPH, workers.run, Stop(), spread={"maps": workers.spread(PARTS)}, delays_s=()))
+
+    ended = parts(return_state=True)
+
+    assert ended.message == "All stages are up to date."
+    assert workers.asked == ["maps", "scores"]
+    states = {run.state_name for run in server.task_runs(str(ended.state_details.flow_run_id)).values()}
+    assert states == {"Cached"}
