@@ -21,7 +21,8 @@ def create_optimizer(module: nn.Module, params: Optimizer) -> torch.optim.Optimi
     if params.name == "sgd":
         return torch.optim.SGD(groups, momentum=params.momentum, weight_decay=params.weight_decay)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[params.name](groups, weight_decay=params.weight_decay)
+    # One pass over all weights: in a small network the step is a tenth of the work otherwise.
+    return kinds[params.name](groups, weight_decay=params.weight_decay, fused=True)
 
 
 def create_schedule(optimizer: torch.optim.Optimizer, params: Optimizer, *, steps: int) -> LambdaLR:
