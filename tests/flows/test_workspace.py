@@ -98,8 +98,9 @@ def test_a_profile_replaces_what_params_yaml_holds():
     before = (ws.ROOT / "params.yaml").read_text(encoding="utf-8")
     text, changes = workspace.edit_params(before, PROFILES, "smoke", ["train_bestie.epochs=3"])
     assert "bestie profile smoke" in text.splitlines()[0]
-    epochs = yaml.safe_load(before)["train_bestie"]["epochs"]
-    assert {"dataset.name: shapes -> smoke", f"train_bestie.epochs: {epochs} -> 3"} <= set(changes)
+    values = yaml.safe_load(before)
+    name, epochs = values["dataset"]["name"], values["train_bestie"]["epochs"]
+    assert {f"dataset.name: {name} -> smoke", f"train_bestie.epochs: {epochs} -> 3"} <= set(changes)
 
 
 def test_a_lock_survives_a_round_trip_and_its_outputs_are_listed():
