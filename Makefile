@@ -44,7 +44,7 @@ POOL ?= cpu
 worker: install  ## start a worker in this clone: make worker POOL=gpu
 	@python -m flows.worker $(POOL)
 
-test: install  ## run the tests (under 12 minutes on 2 cores)
+test: install  ## run the tests (under 12 minutes on 2 cores with bf16)
 	@python -m pytest -m "not slow"
 
 test-all: install  ## run all tests, the slow ones too
