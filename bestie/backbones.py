@@ -5,6 +5,7 @@ from typing import Any
 import timm
 import torch
 from jaxtyping import Float
+from timm.models import is_model_in_modules
 from torch import Tensor, nn
 
 from bestie.errors import InputError
@@ -117,7 +118,7 @@ def _width_options(architecture: str, factor: float) -> dict[str, Any]:
     """The channels of a ResNet's stages and stem, times `factor`; nothing for 1, which every model can be."""
     if factor == 1:
         return {}
-    if not architecture.startswith("resnet"):
+    if not is_model_in_modules(architecture, ["resnet"]):
         raise InputError(f"width_factor {factor} needs a ResNet, and {architecture!r} is none; use 1")
     return {
         "channels": tuple(max(1, round(channels * factor)) for channels in RESNET_CHANNELS),

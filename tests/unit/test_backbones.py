@@ -38,6 +38,8 @@ def test_a_resnet_can_be_narrower_and_no_other_model():
     assert half(torch.rand(1, 3, 64, 64))[0].shape == (1, 32, 16, 16)
     with pytest.raises(InputError, match=r"width_factor 0.5 needs a ResNet, and 'mobilenetv1_100' is none"):
         create_backbone("mobilenetv1_100", width_factor=0.5)
+    with pytest.raises(InputError, match="'resnetv2_50' is none"):  # of the name, but another family
+        create_backbone("resnetv2_50", width_factor=0.5)
 
 
 def test_an_unknown_name_is_answered_with_similar_ones():
