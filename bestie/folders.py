@@ -18,3 +18,8 @@ def folder(name: str) -> Path:
 def part_folder(state: Path, stage: str, number: int, count: int) -> Path:
     """Where part `number` (from 1) of `count` of a stage lies until the parts are joined, in the folder of settings."""
     return state / "parts" / stage / f"{number}-of-{count}"
+
+
+def part_folders(state: Path, stage: str, count: int) -> list[Path]:
+    """The folders of all parts, in order."""
+    return [part_folder(state, stage, number, count) for number in range(1, count + 1)]

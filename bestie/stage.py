@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from bestie.durations import record_duration
 from bestie.errors import InputError, MissingPartsError
-from bestie.folders import PARAMS, folder, part_folder
+from bestie.folders import PARAMS, folder, part_folders
 from bestie.params import Dataset, Section
 from bestie.params_file import parse, read_value, read_yaml
 from bestie.processes import launched
@@ -118,7 +118,7 @@ def _check_parts(name: str, settings: Settings, *, in_parts: bool) -> None:
             f"and, when all parts are there, BESTIE_PARTS={settings.parts} dvc repro {name}"
         )
     if settings.joins:
-        parts = (part_folder(settings.state, name, number, settings.parts) for number in range(1, settings.parts + 1))
+        parts = part_folders(settings.state, name, settings.parts)
         if missing := [part for part in parts if not part.is_dir()]:
             raise MissingPartsError(
                 f"{missing[0]} does not exist, of {settings.parts} parts to join {len(missing)} are missing. Compute "

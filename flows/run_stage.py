@@ -74,7 +74,7 @@ def run_stage(name: str, where: Surroundings, options: Iterable[str] = ()) -> Ou
     status, lines = run_dvc(["repro", "--single-item", *options, name], where)
     if status == 0:
         return _outcome(lines)
-    if _own_status(status, lines) == MissingPartsError.status:
+    if _told_status(lines) == MissingPartsError.status:
         return Outcome.WANTED
     raise explain(name, status, lines)
 
@@ -84,9 +84,9 @@ def explain(name: str, status: int, lines: list[str]) -> StageError | Infrastruc
 
     DVC's own status says little: that of the stage's command is in DVC's last line.
     """
-    own = _own_status(status, lines)
-    ended = any(_ENDED.search(line) for line in lines)
-    said = describe(lines) if ended else "\n".join(line for line in lines if line.startswith("ERROR"))
+    told = _told_status(lines)
+    own = status if told is None else told
+    said = describe(lines) if told is not None else "\n".join(line for line in lines if line.startswith("ERROR"))
     said = said or describe(lines) or "it printed nothing"
     if own < 0 or _SHELL_SIGNALS < own < _SHELL_SIGNALS + signal.NSIG:
         number = -own if own < 0 else own - _SHELL_SIGNALS
@@ -96,10 +96,10 @@ def explain(name: str, status: int, lines: list[str]) -> StageError | Infrastruc
     return StageError(f"{name} failed:\n{said}")
 
 
-def _own_status(status: int, lines: list[str]) -> int:
-    """The status that the command ended with, which DVC's last line tells where DVC has run it."""
+def _told_status(lines: list[str]) -> int | None:
+    """The status that DVC's last line tells of the stage's command; None where DVC has not run it."""
     ended = [int(found.group(1)) for line in lines if (found := _ENDED.search(line))]
-    return ended[-1] if ended else status
+    return ended[-1] if ended else None
 
 
 def completed(outcome: Outcome) -> State:

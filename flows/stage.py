@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
-from bestie.folders import part_folder
+from bestie.folders import part_folders
 from flows import workspace
 from flows.own_clone import STATE, Assignment, hand_over, prepared_clone, transfer, watched
 from flows.run_stage import Outcome, Surroundings, completed, run_stage
@@ -74,7 +74,7 @@ def _with_parts(where: Surroundings, name: str, count: int, parts: Sequence[str]
     if count == 0:
         yield where
         return
-    folders = [part_folder(STATE, name, number, count) for number in range(1, count + 1)]
+    folders = part_folders(STATE, name, count)
     together = where.root / folders[0].parent
     shutil.rmtree(together, ignore_errors=True)
     try:

@@ -47,8 +47,8 @@ def run_on_workers(root: Path, request: Request, stop: Stop) -> State:
     """
     commit = _commit(root, request)
     params, lock = _start(root, commit, request)
-    graph = select(load_graph(root, commit), request.targets)
-    spread = check_spread(load_graph(root, commit), request.spread)
+    every = load_graph(root, commit)
+    graph, spread = select(every, request.targets), check_spread(every, request.spread)
     workers = Workers(stop, commit=commit, params=params, lock=lock, force=request.force)
     parts = {name: workers.spread(count) for name, count in spread.items() if name in graph}
     states = run_graph(graph, workers.run, stop, spread=parts)

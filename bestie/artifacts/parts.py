@@ -21,7 +21,7 @@ from bestie.artifacts.tables import TableWriter, iter_rows
 from bestie.datasets.base import ImageRecord
 from bestie.distributed import wait_for_all
 from bestie.errors import InputError
-from bestie.folders import part_folder
+from bestie.folders import part_folder, part_folders
 from bestie.processes import HelperEnd, count, end_helpers, rank
 from bestie.settings import Settings
 
@@ -118,7 +118,7 @@ def _piece(target: Path, number: int | str) -> Path:
 
 def _read_parts(stage: str, settings: Settings, made_from: str) -> list[Path]:
     """The folders of all parts in order. InputError for one that is damaged or of something else."""
-    parts = [part_folder(settings.state, stage, number, settings.parts) for number in range(1, settings.parts + 1)]
+    parts = part_folders(settings.state, stage, settings.parts)
     for part in parts:
         label = read_json(part / LABEL)
         remedy = "Remove it, and compute this part again."
