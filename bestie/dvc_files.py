@@ -116,7 +116,10 @@ def is_held(info: dict[str, Any], first: bool) -> bool:
 
 
 class _WholeFiles:
-    """A local file system of DVC whose text files are replaced in one step; half a JSON file is not there."""
+    """A local file system of DVC whose text files are replaced in one step; half a JSON file is not there.
+
+    They are not synced: no process that holds a lock outlives a loss of power.
+    """
 
     def __init__(self, fs: Any) -> None:
         self._fs = fs
@@ -137,17 +140,17 @@ class _WholeFiles:
                 file.seek(0)
                 yield file
         else:
-            with _replacing(path) as partial, self._fs.open(partial, mode, **options) as file:
+            with _replacing(path, durable=False) as partial, self._fs.open(partial, mode, **options) as file:
                 yield file
 
 
 @contextmanager
-def _replacing(name: str) -> Iterator[str]:
-    """The name of a file that takes the place of another when the block ends well."""
+def _replacing(name: str, *, durable: bool = True) -> Iterator[str]:
+    """The name of a file that takes the place of another when the block ends well; see `atomic_output`."""
     from bestie.artifacts.atomic import atomic_output
 
     path = Path(name).resolve()  # of a link, the file that it leads to
-    with atomic_output(path) as partial:
+    with atomic_output(path, durable=durable) as partial:
         yield str(partial)
         with suppress(FileNotFoundError):
             partial.chmod(path.stat().st_mode)

@@ -10,13 +10,17 @@ from bestie.errors import InputError
 
 
 @contextmanager
-def atomic_output(path: Path) -> Iterator[Path]:
+def atomic_output(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield the path `.<name>.partial` beside `path`; it becomes `path` when the block ends well.
 
     The block writes a file or a folder under the yielded path. What an exception interrupts is removed;
     what a killed run left behind is removed when the same output is next started. The final name never
     shows an incomplete output: a file is replaced in one step, a folder is moved aside first (a kill in
     between leaves the final name absent, never half written).
+
+    Args:
+        path: the final name.
+        durable: wait until all is on the disk, so that a loss of power does no more harm than a kill.
 
     Raises:
         ValueError: the block ended without writing anything.
@@ -30,8 +34,9 @@ def atomic_output(path: Path) -> Iterator[Path]:
         yield partial
         if not partial.exists():
             raise ValueError(f"nothing was written to {partial}, the temporary name of {path}")
-        _sync(partial)
-        _publish(partial, path, replaced)
+        if durable:
+            _sync(partial)
+        _publish(partial, path, replaced, durable=durable)
     except BaseException:
         _remove(partial)
         raise
@@ -44,11 +49,12 @@ def as_file(path: Path) -> Path:
     return path
 
 
-def _publish(partial: Path, path: Path, replaced: Path) -> None:
+def _publish(partial: Path, path: Path, replaced: Path, *, durable: bool) -> None:
     if _is_folder(path) or (_is_folder(partial) and os.path.lexists(path)):
         path.rename(replaced)  # rename(2) replaces neither a filled folder nor a file by a folder
     partial.replace(path)
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
     _remove(replaced)
 
 
