@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from scipy import ndimage
 
 from bestie.artifacts.instances import instance_rows
-from bestie.artifacts.maps import MapReader
 from bestie.datasets.base import VOID, ImageRecord
 from bestie.inference import Instances, predict_instances
 from bestie.network import BestieNetwork, Outputs
@@ -114,12 +114,11 @@ def table_rows(record: ImageRecord, found: Instances, *, min_score: float = 0.0)
     )
 
 
-def true_semantic(maps: MapReader, record: ImageRecord) -> np.ndarray | None:
-    """The true semantic map with void filled by the nearest label, or None where there is no truth.
+def fill_void(semantic: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"] | None:
+    """A true semantic map with void filled by the nearest label; None where all is void, as without a truth.
 
     Void must be filled: the void border itself would separate touching objects.
     """
-    semantic = maps.read(record.row, "semantic", record.height, record.width)
     void = semantic == VOID
     if void.all():
         return None

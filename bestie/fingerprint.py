@@ -2,21 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 CODE = Path(__file__).parent
 
 
-def fingerprint(values: Mapping[str, Any], inputs: Iterable[Path]) -> str:
-    """A short hash of JSON values, of the bytes of files and folders, and of this package's code.
+def fingerprint(inputs: Iterable[Path], **values: Any) -> str:
+    """A short hash of the bytes of files and folders, of named values, and of this package's code.
 
     Args:
-        values: parameters.
         inputs: artifacts and the stage's own file; a folder counts with all files in it but compiled Python.
+        values: sections of the parameters, and whatever else JSON can hold.
     """
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=_plain).encode())
     for path in [*inputs, CODE]:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         for file in files:
@@ -24,6 +26,10 @@ def fingerprint(values: Mapping[str, Any], inputs: Iterable[Path]) -> str:
                 digest.update(_place(file).encode())
                 digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else str(value)
 
 
 def _place(file: Path) -> str:

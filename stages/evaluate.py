@@ -19,7 +19,7 @@ from bestie.artifacts.parts import Share, own_rows, written_together
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
-from bestie.detections import predict_images, read_instances, table_rows, true_semantic
+from bestie.detections import fill_void, predict_images, read_instances, table_rows
 from bestie.distributed import spread
 from bestie.evaluation import (
     curve_rows,
@@ -60,7 +60,7 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     records = read_images(prepared / "images.parquet", "val")
     categories = read_categories(prepared / "categories.parquet")
     inputs = [Path(__file__), *(prepared / name for name in READ), NETWORK, DETECTOR]
-    made_from = partial(fingerprint, {"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
+    made_from = partial(fingerprint, inputs, dataset=dataset, params=params)
     tables = {f"{model}.parquet": INSTANCES for model in MODELS}
     with written_together(out, settings, made_from, tables=tables) as share:
         write_network_detections(dataset, params, settings, records, categories, share)
@@ -127,12 +127,12 @@ def write_network_detections(
             network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip, rows=rows
         )
         for record, outputs in predicted:
-            semantic = true_semantic(truth, record)
-            found = read_outputs(outputs, record, params, num_classes=len(categories), true_map=semantic)
-            if semantic is not None:
+            semantic = truth.read(record.row, "semantic", record.height, record.width)
+            filled = fill_void(semantic)
+            found = read_outputs(outputs, record, params, num_classes=len(categories), true_map=filled)
+            if filled is not None:
                 has_truth[record.row] = 1
-                true_map = truth.read(record.row, "semantic", record.height, record.width)
-                semantic_score.update(found["bestie"].semantic, true_map)
+                semantic_score.update(found["bestie"].semantic, semantic)
             for model, instances in found.items():
                 tables[model].append_rows(table_rows(record, instances))
             progress.advance()

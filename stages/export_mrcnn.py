@@ -34,7 +34,7 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
     rows = own_rows(records, settings)
     progress = Progress("export_mrcnn", len(rows), unit="image", as_json=settings.json_progress)
     inputs = [Path(__file__), index, names, weights]
-    made_from = partial(fingerprint, {"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
+    made_from = partial(fingerprint, inputs, dataset=dataset, params=params)
     with (
         written_together(out, settings, made_from, tables={"instances.parquet": INSTANCES}) as share,
         TableWriter(share.place / "instances.parquet", INSTANCES) as table,

@@ -62,7 +62,7 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
     spec = {"activation": ("uint8", 0, num_classes)}
     attributes = {"stride_px": STORED_STRIDE_PX, "scale": 255}
     inputs = [Path(__file__), index, CLASSIFIER, *([] if points is None else [POINTS])]
-    made_from = partial(fingerprint, {"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
+    made_from = partial(fingerprint, inputs, dataset=dataset, params=params)
     with (
         written_together(
             out, settings, made_from, map_names=["activations.zarr"], tables={"cues.parquet": CUES}

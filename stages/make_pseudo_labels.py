@@ -44,7 +44,7 @@ def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None
     rows = own_rows(records, settings)
     mine = [record for record in records if record.row in rows]
     inputs = [Path(__file__), index, names, semantic, points]
-    made_from = partial(fingerprint, {"dataset": dataset.model_dump(), "params": params.model_dump()}, inputs)
+    made_from = partial(fingerprint, inputs, dataset=dataset, params=params)
     with (
         written_together(out, settings, made_from, map_names=["maps.zarr"], tables=tables) as share,
         LabelMapWriter(

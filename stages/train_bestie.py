@@ -59,7 +59,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     network, origin = create_network(params, num_classes=num_classes, previous=classifier)
     network.to(device).to(memory_format=torch.channels_last)
     inputs = [Path(__file__), INDEX, classifier, CUES, WSSS, LABELS / "instances.parquet"]
-    name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, inputs)
+    name = fingerprint(inputs, dataset=dataset, params=params, origin=origin)
     checkpoints = Checkpoints(settings.state / "train_bestie", name, minutes=settings.checkpoint_minutes)
     snapshots = Snapshots(network, samples, params, device, checkpoints.folder)
     history: list[dict[str, float]] = []

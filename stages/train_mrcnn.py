@@ -35,7 +35,7 @@ def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
     detector, origin = create_detector(params, num_classes=num_classes, previous=previous)
     detector.to(device)
     inputs = [Path(__file__), folder("prepare") / "images.parquet", labels, previous]
-    name = fingerprint({"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, inputs)
+    name = fingerprint(inputs, dataset=dataset, params=params, origin=origin)
     checkpoints = Checkpoints(settings.state / "train_mrcnn", name, minutes=settings.checkpoint_minutes)
     history = train_detector(detector, samples, params, settings, device, checkpoints=checkpoints)
     end_helpers()

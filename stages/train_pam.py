@@ -35,9 +35,7 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
     classifier, origin = create_classifier(params, num_classes=len(categories))
     classifier.to(device).to(memory_format=torch.channels_last)
     samples = LabelledImages(read_images(index, "train"), dataset.image_root, len(categories), params.augmentation)
-    name = fingerprint(
-        {"dataset": dataset.model_dump(), "params": params.model_dump(), "origin": origin}, [Path(__file__), index]
-    )
+    name = fingerprint([Path(__file__), index], dataset=dataset, params=params, origin=origin)
     checkpoints = Checkpoints(settings.state / "train_pam", name, minutes=settings.checkpoint_minutes)
     history: list[dict[str, float]] = []
     if not params.trained:

@@ -9,7 +9,7 @@ from bestie.artifacts.instances import instance_map
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_categories, read_images
-from bestie.detections import true_semantic
+from bestie.detections import fill_void
 from bestie.errors import InputError
 from bestie.folders import folder
 from bestie.label_maps import LabelMapWriter
@@ -24,7 +24,7 @@ def write_true_maps(target: Path) -> None:
     """
     maps = MapReader(folder("prepare") / "ground_truth.zarr")
     for record in read_images(folder("prepare") / "images.parquet", "train"):
-        semantic = true_semantic(maps, record)
+        semantic = fill_void(maps.read(record.row, "semantic", record.height, record.width))
         if semantic is None:
             raise InputError(f"{record.image_id} is a training image without a true map; this row needs one for each")
         path = target / f"{record.image_id}.png"

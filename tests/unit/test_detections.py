@@ -1,14 +1,11 @@
 """Instances of images as rows of tables, and true semantic maps without void."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
 from bestie.artifacts.instances import decode_mask
-from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.datasets.base import ImageRecord
-from bestie.detections import group_instances, table_rows, true_semantic
+from bestie.detections import fill_void, group_instances, table_rows
 from bestie.network import Outputs
 from bestie.params import Grouping
 
@@ -77,19 +74,15 @@ def test_small_instances_are_dropped():
     assert set(found.category_id.tolist()) == {1}
 
 
-def test_void_becomes_the_nearest_label(tmp_path: Path):
+def test_void_becomes_the_nearest_label():
     semantic = np.full((20, 40), 255, np.uint8)
     semantic[5:8, :10], semantic[:, 30:] = 1, 2
-    with MapWriter(tmp_path / "maps.zarr", {"semantic": ("uint8", 255)}, 5, (32, 64)) as maps:
-        maps.write(3, "semantic", semantic)
-    filled = true_semantic(MapReader(tmp_path / "maps.zarr"), RECORD)
+    filled = fill_void(semantic)
     assert filled is not None
     assert set(np.unique(filled)) == {1, 2}
     np.testing.assert_array_equal(filled[semantic != 255], semantic[semantic != 255])
     assert (filled[6, 12], filled[6, 28]) == (1, 2)
 
 
-def test_an_image_without_truth_has_none(tmp_path: Path):
-    with MapWriter(tmp_path / "maps.zarr", {"semantic": ("uint8", 255)}, 5, (32, 64)):
-        pass
-    assert true_semantic(MapReader(tmp_path / "maps.zarr"), RECORD) is None
+def test_a_map_of_void_alone_is_none():
+    assert fill_void(np.full((20, 40), 255, np.uint8)) is None

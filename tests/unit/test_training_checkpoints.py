@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bestie.fingerprint import fingerprint
+from bestie.params import Refinement
 from bestie.training.checkpoints import Checkpoints
 
 
@@ -20,29 +21,30 @@ def inputs(tmp_path: Path) -> list[Path]:
 
 
 def test_a_fingerprint_follows_from_values_and_bytes(inputs: list[Path]):
-    first = fingerprint({"a": 1, "b": Path("x")}, inputs)
-    assert fingerprint({"b": Path("x"), "a": 1}, inputs) == first
-    assert fingerprint({"a": 2, "b": Path("x")}, inputs) != first
-    assert fingerprint({"a": 1, "b": Path("x")}, inputs[:1]) != first
+    first = fingerprint(inputs, a=1, b=Path("x"))
+    assert fingerprint(inputs, b=Path("x"), a=1) == first
+    assert fingerprint(inputs, a=2, b=Path("x")) != first
+    assert fingerprint(inputs[:1], a=1, b=Path("x")) != first
+    assert fingerprint(inputs, a=Refinement()) != fingerprint(inputs, a=Refinement(enabled=False))
     os.utime(inputs[1], (0, 0))
-    assert fingerprint({"a": 1, "b": Path("x")}, inputs) == first
+    assert fingerprint(inputs, a=1, b=Path("x")) == first
     (inputs[0] / "zarr.json").write_text("{ }")
-    assert fingerprint({"a": 1, "b": Path("x")}, inputs) != first
+    assert fingerprint(inputs, a=1, b=Path("x")) != first
 
 
 def test_compiled_python_does_not_count(inputs: list[Path]):
-    first = fingerprint({}, inputs)
+    first = fingerprint(inputs)
     (inputs[0] / "module.pyc").write_bytes(b"compiled")
-    assert fingerprint({}, inputs) == first
+    assert fingerprint(inputs) == first
 
 
 def test_code_counts(inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     code = tmp_path / "code"
     code.mkdir()
     monkeypatch.setattr("bestie.fingerprint.CODE", code)
-    first = fingerprint({}, inputs)
+    first = fingerprint(inputs)
     (code / "loop.py").write_text("x = 1\n")
-    assert fingerprint({}, inputs) != first
+    assert fingerprint(inputs) != first
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path):
