@@ -44,11 +44,13 @@ POOL ?= cpu
 worker: install  ## start a worker in this clone: make worker POOL=gpu
 	@python -m flows.worker $(POOL)
 
-test: install  ## run the tests (under 12 minutes on 2 cores with bf16)
-	@python -m pytest -m "not slow"
+# A process for each processor, at most four, with one thread each: several would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses=logical --maxprocesses=4 --no-loadscope-reorder
+test: install  ## run the tests (under 12 minutes on 2 cores)
+	@$(PYTEST) -m "not slow"
 
 test-all: install  ## run all tests, the slow ones too
-	@python -m pytest
+	@$(PYTEST)
 
 lint: install  ## correct what can be corrected by a machine
 	@ruff check --fix . && ruff format .

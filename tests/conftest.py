@@ -1,10 +1,12 @@
 """Shape and type checks while tests run, where the test material is, and a finished run of the smoke profile."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,15 +16,22 @@ from tests import typechecker
 
 install_import_hook(["bestie"], f"{typechecker.__name__}.check_types")
 
-from tests import workspace as ws  # noqa: E402  the hook must be there first
+from tests import schedule  # noqa: E402  the hook must be there first
+from tests import workspace as ws  # noqa: E402
 from tests.audit_project import Project  # noqa: E402
 
 ROOT = ws.ROOT
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Flows come last: Prefect's threads stay in this process, and what is forked from it then cannot end well."""
-    items.sort(key=lambda item: "flows" in item.path.parts)
+    """What takes longest comes first."""
+    items[:] = schedule.in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> schedule.Groups:
+    """Tests that share what is slow to make stay in one process."""
+    return schedule.Groups(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -63,12 +72,24 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which all stages ran once on the smoke profile. Nobody may change it: take `workspace`."""
-    folder = tmp_path_factory.mktemp("finished")
-    with chdir(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BESTIE_DEVICE", "cpu")
-        ws.set_params()
-        ws.run(*ws.STAGES)
+    folder = shared_by_processes(tmp_path_factory) / "finished"
+    with (folder.parent / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            made = tmp_path_factory.mktemp("making") / "finished"
+            made.mkdir()
+            with chdir(made), pytest.MonkeyPatch.context() as patch:
+                patch.setenv("BESTIE_DEVICE", "cpu")
+                ws.set_params()
+                ws.run(*ws.STAGES)
+            made.rename(folder)
     return folder
+
+
+def shared_by_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests that all its processes see."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture
