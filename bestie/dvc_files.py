@@ -43,6 +43,15 @@ class PatchFinder:
         return spec
 
 
+def leave_no_copy() -> None:
+    """Forget this package after Python's start: of several copies a process uses that of its working directory.
+
+    An experiment in a folder of its own, or another clone with the same environment, would run this copy's code else.
+    """
+    for name in [each for each in sys.modules if each.partition(".")[0] == "bestie"]:
+        del sys.modules[name]
+
+
 def write_whole(serialize: Any) -> None:
     """`dvc.utils.serialize._common`: YAML, JSON and TOML are written beside their file, synced and renamed."""
     dump = serialize._dump_data

@@ -73,13 +73,16 @@ class Clone:
 
 
 def make_clone(folder: Path) -> Clone:
-    """A git repository with the files of the working tree, and the smoke profile in `params.yaml`; no commit yet."""
+    """A git repository with the files of the working tree, and the smoke profile in `params.yaml`; no commit yet.
+
+    A `dvc.lock` of the person who runs the tests stays behind: the clone has not run anything.
+    """
     clone = Clone(folder)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ws.ROOT, capture_output=True, text=True, check=True
     )
     for name in filter(None, listed.stdout.split("\0")):
-        if (ws.ROOT / name).is_file():
+        if (ws.ROOT / name).is_file() and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ws.ROOT / name, folder / name)
     with chdir(folder):

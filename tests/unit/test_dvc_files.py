@@ -26,6 +26,13 @@ def python(code: str, folder: Path) -> int:
     return subprocess.run([sys.executable, "-c", code], cwd=folder, check=False, capture_output=True).returncode
 
 
+def test_a_copy_of_this_package_in_the_working_directory_is_the_one_in_use(tmp_path: Path):
+    (tmp_path / "bestie").mkdir()
+    (tmp_path / "bestie" / "__init__.py").write_text("", encoding="utf-8")
+    (tmp_path / "bestie" / "own.py").write_text("", encoding="utf-8")
+    assert python("import bestie.own", tmp_path) == 0
+
+
 def locking(folder: Path) -> AbstractContextManager[None]:
     """A lock to write `x`, as a stage with this output takes it."""
     return rwlock(str(folder), localfs, "dvc repro --force", [], [str(folder / "x")], False)
