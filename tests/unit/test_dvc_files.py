@@ -46,7 +46,8 @@ def write_lock(folder: Path, mode: str, pid: int, command: str) -> None:
 
 
 def test_python_loads_it_as_it_starts(tmp_path: Path):
-    assert python("import sys; sys.exit('bestie.dvc_files' not in sys.modules)", tmp_path) == 0, "run `make install`"
+    loaded = "import sys; sys.exit('PatchFinder' not in [type(each).__name__ for each in sys.meta_path])"
+    assert python(loaded, tmp_path) == 0, "run `make install`"
 
 
 def test_a_lock_file_that_was_being_written_by_a_killed_run_is_the_one_before(tmp_path: Path):
