@@ -16,7 +16,7 @@ help:  ## list the commands
 install: $(STAMP)  ## set up the virtual environment
 
 # Compiled once, the libraries load in a third of the time, in every stage and on systems that keep no bytecode.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt bestie/dvc_files.pth
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or newer is needed; make PYTHON=python3.12 ... picks another one" >&2; exit 1; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -46,7 +46,7 @@ worker: install  ## start a worker in this clone: make worker POOL=gpu
 
 # A process for each processor, at most four, with one thread each: several would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses=logical --maxprocesses=4 --no-loadscope-reorder
-test: install  ## run the tests (under 12 minutes on 2 cores)
+test: install  ## run the tests (about 12 minutes on 2 cores)
 	@$(PYTEST) -m "not slow"
 
 test-all: install  ## run all tests, the slow ones too
