@@ -1,11 +1,7 @@
 """Which process runs which test, and what comes first, when several processes share the tests (`pytest -n`)."""
 
-from pathlib import Path
-
 import pytest
 from xdist.scheduler import LoadScopeScheduling
-
-from tests import workspace as ws
 
 #: Files whose tests share what is slow to make, longest first. What forks comes before Prefect's threads, which stay.
 GROUPS = {
@@ -21,16 +17,21 @@ class Groups(LoadScopeScheduling):
     """One process runs a group of `GROUPS`, or a file, from its first test to its last."""
 
     def _split_scope(self, nodeid: str) -> str:
-        name = nodeid.split("::")[0].removeprefix("tests/")
+        name = file_of(nodeid)
         return next((group for group, starts in GROUPS.items() if name.startswith(starts)), name)
 
 
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
-    """The tests in the order of `GROUPS` and `LATER`."""
+    """The tests in the order of `GROUPS` and `LATER`, those of other folders last."""
     order = [start for starts in (*GROUPS.values(), LATER) for start in starts]
 
     def place(item: pytest.Item) -> int:
-        name = Path(item.path).relative_to(ws.ROOT / "tests").as_posix()
-        return next(number for number, start in enumerate(order) if name.startswith(start))
+        name = file_of(item.nodeid)
+        return next((number for number, start in enumerate(order) if name.startswith(start)), len(order))
 
     return sorted(items, key=place)
+
+
+def file_of(nodeid: str) -> str:
+    """The file of a test, from `tests/`."""
+    return nodeid.split("::")[0].removeprefix("tests/")
