@@ -67,14 +67,16 @@ class MapWriter:
         self._shards: dict[str, _Shard] = {}
 
     def __enter__(self) -> "MapWriter":
-        partial = self._stack.enter_context(atomic_output(self._path))
-        group = zarr.create_group(
-            LocalStore(partial), attributes={**self._attributes, "canvas_hw": list(self._canvas_hw)}
-        )
-        self._shards = {
-            name: _Shard(_create_array(group, name, spec, self._n_rows, self._canvas_hw))
-            for name, spec in self._specs.items()
-        }
+        with ExitStack() as stack:  # what cannot begin leaves nothing behind
+            partial = stack.enter_context(atomic_output(self._path))
+            group = zarr.create_group(
+                LocalStore(partial), attributes={**self._attributes, "canvas_hw": list(self._canvas_hw)}
+            )
+            self._shards = {
+                name: _Shard(_create_array(group, name, spec, self._n_rows, self._canvas_hw))
+                for name, spec in self._specs.items()
+            }
+            self._stack = stack.pop_all()
         return self
 
     def write(self, row: int, name: str, array: np.ndarray) -> None:

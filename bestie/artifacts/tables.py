@@ -39,10 +39,12 @@ class TableWriter:
         self._stack = ExitStack()
 
     def __enter__(self) -> "TableWriter":
-        partial = self._stack.enter_context(atomic_output(self._path))
-        self._writer = self._stack.enter_context(
-            pq.ParquetWriter(partial, self._schema, compression="zstd", compression_level=3)
-        )
+        with ExitStack() as stack:  # what cannot begin leaves nothing behind
+            partial = stack.enter_context(atomic_output(self._path))
+            self._writer = stack.enter_context(
+                pq.ParquetWriter(partial, self._schema, compression="zstd", compression_level=3)
+            )
+            self._stack = stack.pop_all()
         return self
 
     def append(self, row: Mapping[str, Any]) -> None:

@@ -90,6 +90,13 @@ def test_wrong_maps_are_refused_and_leave_nothing(tmp_path: Path) -> None:
         assert not list(tmp_path.iterdir())
 
 
+def test_a_writer_that_cannot_begin_leaves_nothing_while_it_lives(tmp_path: Path) -> None:
+    writer = MapWriter(tmp_path / "m.zarr", {"a": ("uint8",), "b": ("no dtype",)}, 2, (8, 6))
+    with pytest.raises((TypeError, ValueError), match="no dtype"):
+        writer.__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_rows_must_ascend(tmp_path: Path) -> None:
     array = np.zeros((2, 2), np.uint16)
     with MapWriter(tmp_path / "m.zarr", ARRAYS, 5, (8, 6)) as writer:
