@@ -46,7 +46,7 @@ worker: install  ## start a worker in this clone: make worker POOL=gpu
 
 # A process for each processor, at most four, with one thread each: several would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses=logical --maxprocesses=4 --no-loadscope-reorder
-test: install  ## run the tests (12 to 14 minutes on 2 cores without bf16)
+test: install  ## run the tests (about 12 minutes on 2 cores without bf16)
 	@$(PYTEST) -m "not slow"
 
 test-all: install  ## run all tests, the slow ones too
