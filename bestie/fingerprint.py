@@ -15,16 +15,16 @@ def fingerprint(inputs: Iterable[Path], **values: Any) -> str:
     """A short hash of the bytes of files and folders, of named values, and of this package's code.
 
     Args:
-        inputs: artifacts and the stage's own file; a folder counts with all files in it but compiled Python, which
-            other processes write meanwhile.
+        inputs: artifacts and the stage's own file; a folder counts with all files in it but compiled Python.
         values: sections of the parameters, and whatever else JSON can hold.
     """
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=_plain).encode())
     for path in [*inputs, CODE]:
-        found = path.rglob("*") if path.is_dir() else [path]
-        for file in sorted(each for each in found if "__pycache__" not in each.parts and each.is_file()):
-            digest.update(_place(file).encode())
-            digest.update(file.read_bytes())
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            if ".pyc" not in file.suffixes:  # while it is written it has another suffix behind
+                digest.update(_place(file).encode())
+                digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 

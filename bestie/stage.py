@@ -88,7 +88,7 @@ def run_stage(
     if "DVC_STAGE" in os.environ:
         end_with_parent(signal.SIGTERM)
     tell_disk_faults_once()
-    # Else Python takes its half a million objects apart one by one at its end: 1.4 s in which DVC and a signal wait.
+    # Else Python takes some 400,000 objects apart one by one at its end: 1.4 s in which DVC and a signal wait.
     atexit.register(gc.freeze)
     try:
         with stoppable():

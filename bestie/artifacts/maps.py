@@ -63,7 +63,6 @@ class MapWriter:
         self._n_rows = n_rows
         self._canvas_hw = canvas_hw
         self._attributes = dict(attributes or {})
-        self._stack = ExitStack()
         self._shards: dict[str, _Shard] = {}
 
     def __enter__(self) -> "MapWriter":

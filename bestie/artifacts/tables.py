@@ -36,7 +36,6 @@ class TableWriter:
         self._path = path
         self._schema = schema
         self._pending: dict[str, list] = {name: [] for name in schema.names}
-        self._stack = ExitStack()
 
     def __enter__(self) -> "TableWriter":
         with ExitStack() as stack:  # what cannot begin leaves nothing behind
