@@ -1,6 +1,6 @@
 """Instances of whole image lists: networks and detectors to instance tables, tables to metric columns."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,11 +25,14 @@ def predict_images(
     device: torch.device,
     precision: str,
     flip: bool,
+    instance_scales: Sequence[float] = (1.0,),
     rows: Collection[int] | None = None,
 ) -> Iterator[tuple[ImageRecord, Outputs]]:
-    """Full-size maps of each image, or of those with `rows`, a batch of one, on `device`."""
+    """Full-size maps of each image, or of those with `rows`, a batch of one, on `device`, by `predict_batch`."""
     for batch in padded_batches(records, root, rows=rows):
-        outputs = predict_batch(network, batch.images, device=device, precision=precision, flip=flip)
+        outputs = predict_batch(
+            network, batch.images, device=device, precision=precision, flip=flip, instance_scales=instance_scales
+        )
         for record, cropped in crop_outputs(outputs, batch):
             if rows is None or record.row in rows:
                 yield record, cropped
@@ -95,7 +98,15 @@ def find_instances(
     device: torch.device,
 ) -> Iterator[tuple[ImageRecord, Instances]]:
     """What a network finds in each image, read as the section `evaluate` of the parameters says."""
-    predicted = predict_images(network, records, root, device=device, precision=params.precision, flip=params.flip)
+    predicted = predict_images(
+        network,
+        records,
+        root,
+        device=device,
+        precision=params.precision,
+        flip=params.flip,
+        instance_scales=params.instance_scales,
+    )
     for record, outputs in predicted:
         yield record, read_instances(outputs, record, params, num_classes=num_classes)
 

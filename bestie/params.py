@@ -13,6 +13,7 @@ from bestie.folders import GENERATED_ROOT
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Scales = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -153,7 +154,7 @@ class ExtractCues(Section):
     threshold: Fraction = Field(0.5, description="the paper's 0.5; the authors' release takes 0.7")
     window_px: Window = 15
     max_per_class: Count = 25
-    scales: tuple[Positive, ...] = (1.0,)
+    scales: Scales = (1.0,)
     flip: bool = True
     precision: Precision = "bf16"
 
@@ -222,6 +223,7 @@ class ExportMrcnn(Section):
 
     grouping: Grouping = Grouping()
     flip: bool = True
+    instance_scales: Scales = Field((1.0,), description="sizes of the image whose center and offset maps are averaged")
     min_score: Fraction = 0.0
     min_area_px: Count = 16
     use_image_labels: bool = Field(True, description="drop classes that the image is not labelled with")
@@ -250,6 +252,7 @@ class Evaluate(Section):
 
     grouping: Grouping = Grouping()
     flip: bool = True
+    instance_scales: Scales = Field((1.0,), description="as that of export_mrcnn")
     min_area_px: Count = 16
     iou_thresholds: Annotated[tuple[Fraction, ...], AfterValidator(_with_half)] = (0.25, 0.5, 0.7, 0.75)
     confidence: Literal["release", "center"] = Field(

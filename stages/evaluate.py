@@ -124,7 +124,14 @@ def write_network_detections(
     progress = Progress("evaluate: network", len(rows), unit="image", as_json=settings.json_progress)
     with tables["bestie"], tables["bestie_true_semantic"], tables["components"], tables["components_true_semantic"]:
         predicted = predict_images(
-            network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip, rows=rows
+            network,
+            records,
+            dataset.image_root,
+            device=device,
+            precision=params.precision,
+            flip=params.flip,
+            instance_scales=params.instance_scales,
+            rows=rows,
         )
         for record, outputs in predicted:
             semantic = truth.read(record.row, "semantic", record.height, record.width)

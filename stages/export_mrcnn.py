@@ -40,7 +40,14 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
         TableWriter(share.place / "instances.parquet", INSTANCES) as table,
     ):
         predicted = predict_images(
-            network, records, dataset.image_root, device=device, precision=params.precision, flip=params.flip, rows=rows
+            network,
+            records,
+            dataset.image_root,
+            device=device,
+            precision=params.precision,
+            flip=params.flip,
+            instance_scales=params.instance_scales,
+            rows=rows,
         )
         for record, outputs in predicted:
             found = group_instances(

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
-from bestie.backbones import create_backbone
+from bestie.backbones import create_backbone, normalize
 from bestie.datasets.base import ImageRecord, hash_file
 from bestie.detections import predict_images
 from bestie.network import BestieNetwork
@@ -32,7 +33,13 @@ def records(tmp_path: Path) -> list[ImageRecord]:
 @pytest.fixture
 def network() -> BestieNetwork:
     torch.manual_seed(0)
-    return BestieNetwork(create_backbone("test_resnet"), num_classes=3, width=16).eval()
+    network = BestieNetwork(create_backbone("test_resnet"), num_classes=3, width=16)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # as if trained: without its statistics the maps would hardly depend on the image
+    with torch.no_grad():
+        network(normalize(torch.randint(0, 255, (8, 3, 64, 64), dtype=torch.uint8)))
+    return network.eval()
 
 
 def test_the_canvas_holds_every_image_at_its_top_left(records: list[ImageRecord], tmp_path: Path):
@@ -68,6 +75,32 @@ def test_a_mirrored_image_has_the_mirrored_prediction(network: BestieNetwork):
     torch.testing.assert_close(mirrored.center, plain.center.flip(-1), atol=1e-4, rtol=1e-4)
     sign = torch.tensor([1.0, -1.0]).view(1, 2, 1, 1)
     torch.testing.assert_close(mirrored.offset, plain.offset.flip(-1) * sign, atol=1e-3, rtol=1e-4)
+
+
+def test_instances_are_also_read_from_smaller_images(network: BestieNetwork):
+    images = torch.randint(0, 255, (1, 3, 64, 128), dtype=torch.uint8)
+    half = F.interpolate(normalize(images), size=(32, 64), mode="bilinear", align_corners=False, antialias=True)
+    plain = predict_batch(network, images, device=CPU, precision="fp32", flip=False)
+    with torch.no_grad():
+        small = [F.interpolate(each, size=(64, 128), mode="bilinear") for each in network(half)]
+
+    outputs = predict_batch(network, images, device=CPU, precision="fp32", flip=False, instance_scales=(0.5, 1.0))
+
+    torch.testing.assert_close(outputs.semantic, plain.semantic, atol=0, rtol=0)
+    torch.testing.assert_close(outputs.center, (plain.center + small[1]) / 2)
+    torch.testing.assert_close(outputs.offset, (plain.offset + 2 * small[2]) / 2)  # px of the image as it is
+    assert not torch.allclose(outputs.center, plain.center, atol=1e-3)
+
+
+def test_a_side_that_is_shrunk_more_than_the_other_keeps_its_pixels(network: BestieNetwork):
+    images = torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8)  # half of 96 is no multiple of 32
+    squeezed = F.interpolate(normalize(images), size=(32, 64), mode="bilinear", align_corners=False, antialias=True)
+    with torch.no_grad():
+        small = F.interpolate(network(squeezed).offset, size=(64, 96), mode="bilinear")
+
+    offset = predict_batch(network, images, device=CPU, precision="fp32", flip=False, instance_scales=(0.5,)).offset
+
+    torch.testing.assert_close(offset, small * torch.tensor([2.0, 1.5])[:, None, None])
 
 
 def test_prediction_leaves_no_gradient_and_ends_in_evaluation_mode(network: BestieNetwork):
