@@ -46,7 +46,11 @@ class Runner:
         self._data: dict[str, str] = {}
 
     def outcomes(self, plan: Plan, *, starts: Callable[[Run], None]) -> Iterable[Outcome]:
-        """The outcome of each run, in order; `starts` is called before one that has no result yet."""
+        """The outcome of each run, those with a result first; `starts` is called before one that has none yet.
+
+        What is left to do, and how long it takes, is known from the start this way.
+        """
+        missing: list[tuple[Run, Path]] = []
         for run in plan.runs:
             try:
                 path = self._path(plan, run)
@@ -56,7 +60,9 @@ class Runner:
             if path.is_file():
                 kept = read_json(path)
                 yield Outcome(run, kept["scores"], seconds=kept["seconds"])
-                continue
+            else:
+                missing.append((run, path))
+        for run, path in missing:
             starts(run)
             yield self._run(plan, run, path)
 

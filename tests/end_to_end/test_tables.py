@@ -85,6 +85,12 @@ def test_what_was_interrupted_is_continued_and_nothing_runs_twice(clone: Clone):
     third = tables(clone)
     assert third.stderr.count("done before") == 2
 
+    results = (clone.folder / "data/tables/smoke/runs").glob("*.json")
+    next(path for path in results if json.loads(path.read_text(encoding="utf-8"))["run"] == "mine [off]").unlink()
+    fourth = tables(clone)  # what is done counts first, so that the time left is that of the others
+    assert re.search(r"\[1 of 2\] mine \[✓\].*done before", fourth.stderr)
+    assert re.search(r"\[2 of 2\] mine \[off\], seed 0: mAP50", fourth.stderr)
+
 
 @pytest.mark.slow  # the stages before the training
 def test_a_run_that_fails_is_named_and_the_others_go_on(clone: Clone):
