@@ -13,7 +13,6 @@ from bestie.folders import GENERATED_ROOT
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Scales = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -29,7 +28,14 @@ def _with_half(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
+def _not_empty(values: tuple[float, ...]) -> tuple[float, ...]:
+    if not values:
+        raise ValueError("must name at least one size; [1.0] is the image as it is")
+    return values
+
+
 Window = Annotated[Count, AfterValidator(_odd)]
+Scales = Annotated[tuple[Positive, ...], AfterValidator(_not_empty)]
 Precision = Literal["fp32", "bf16"]
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from bestie.errors import InputError
 from bestie.folders import GENERATED_ROOT
-from bestie.params import Dataset, Evaluate, Params, TrainPam
+from bestie.params import Dataset, Evaluate, ExtractCues, Params, TrainPam
 from bestie.params_file import load_params, parse, read_yaml
 from tests import workspace as ws
 
@@ -47,6 +47,12 @@ def test_parameters_cannot_be_changed():
     params = parse(TrainPam, {"epochs": 1, "batch_size": 2}, source="here")
     with pytest.raises(ValidationError, match="frozen"):
         params.epochs = 2
+
+
+@pytest.mark.parametrize(("section", "key"), [(Evaluate, "instance_scales"), (ExtractCues, "scales")])
+def test_scales_name_at_least_one_size(section: type, key: str):
+    with pytest.raises(InputError, match=rf"{key} = \[\]: value error, must name at least one size"):
+        parse(section, {key: []}, source="here")
 
 
 def test_a_window_must_have_a_middle_pixel():
