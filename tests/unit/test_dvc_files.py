@@ -50,6 +50,12 @@ def test_python_loads_it_as_it_starts(tmp_path: Path):
     assert python(loaded, tmp_path) == 0, "run `make install`"
 
 
+@pytest.mark.parametrize(("module", "frozen"), [("dvc.cli", True), ("dvc.lock", False)])
+def test_a_command_of_dvc_ends_at_once(tmp_path: Path, module: str, frozen: bool):
+    first = "import atexit, gc, os; atexit.register(lambda: os._exit(gc.get_freeze_count() > 0))"  # asked last
+    assert python(f"{first}; import {module}", tmp_path) == frozen
+
+
 def test_a_lock_file_that_was_being_written_by_a_killed_run_is_the_one_before(tmp_path: Path):
     lock = tmp_path / "dvc.lock"
     lock.write_text("stages: {}\n", encoding="utf-8")
