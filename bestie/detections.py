@@ -13,7 +13,7 @@ from bestie.artifacts.instances import instance_rows
 from bestie.datasets.base import VOID, ImageRecord
 from bestie.inference import Instances, predict_instances
 from bestie.network import BestieNetwork, Outputs
-from bestie.params import Evaluate, Grouping
+from bestie.params import Evaluate, ExportMrcnn, Grouping
 from bestie.prediction import PaddedBatch, padded_batches, predict_batch
 
 
@@ -36,6 +36,28 @@ def predict_images(
         for record, cropped in crop_outputs(outputs, batch):
             if rows is None or record.row in rows:
                 yield record, cropped
+
+
+def predict_as(
+    params: Evaluate | ExportMrcnn,
+    network: BestieNetwork,
+    records: list[ImageRecord],
+    root: Path,
+    *,
+    device: torch.device,
+    rows: Collection[int] | None = None,
+) -> Iterator[tuple[ImageRecord, Outputs]]:
+    """`predict_images` with the precision, mirror image and scales that a section of the parameters names."""
+    return predict_images(
+        network,
+        records,
+        root,
+        device=device,
+        precision=params.precision,
+        flip=params.flip,
+        instance_scales=params.instance_scales,
+        rows=rows,
+    )
 
 
 def crop_outputs(outputs: Outputs, batch: PaddedBatch) -> Iterator[tuple[ImageRecord, Outputs]]:
@@ -98,16 +120,7 @@ def find_instances(
     device: torch.device,
 ) -> Iterator[tuple[ImageRecord, Instances]]:
     """What a network finds in each image, read as the section `evaluate` of the parameters says."""
-    predicted = predict_images(
-        network,
-        records,
-        root,
-        device=device,
-        precision=params.precision,
-        flip=params.flip,
-        instance_scales=params.instance_scales,
-    )
-    for record, outputs in predicted:
+    for record, outputs in predict_as(params, network, records, root, device=device):
         yield record, read_instances(outputs, record, params, num_classes=num_classes)
 
 

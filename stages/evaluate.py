@@ -19,7 +19,7 @@ from bestie.artifacts.parts import Share, own_rows, written_together
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
 from bestie.datasets.base import Category, ImageRecord
-from bestie.detections import fill_void, predict_images, read_instances, table_rows
+from bestie.detections import fill_void, predict_as, read_instances, table_rows
 from bestie.distributed import spread
 from bestie.evaluation import (
     curve_rows,
@@ -123,17 +123,7 @@ def write_network_detections(
     tables = {model: TableWriter(share.place / f"{model}.parquet", INSTANCES) for model in MODELS[:4]}
     progress = Progress("evaluate: network", len(rows), unit="image", as_json=settings.json_progress)
     with tables["bestie"], tables["bestie_true_semantic"], tables["components"], tables["components_true_semantic"]:
-        predicted = predict_images(
-            network,
-            records,
-            dataset.image_root,
-            device=device,
-            precision=params.precision,
-            flip=params.flip,
-            instance_scales=params.instance_scales,
-            rows=rows,
-        )
-        for record, outputs in predicted:
+        for record, outputs in predict_as(params, network, records, dataset.image_root, device=device, rows=rows):
             semantic = truth.read(record.row, "semantic", record.height, record.width)
             filled = fill_void(semantic)
             found = read_outputs(outputs, record, params, num_classes=len(categories), true_map=filled)

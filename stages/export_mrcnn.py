@@ -11,7 +11,7 @@ from bestie.artifacts.coco_json import write_coco
 from bestie.artifacts.parts import own_rows, written_together
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
-from bestie.detections import group_instances, predict_images, table_rows
+from bestie.detections import group_instances, predict_as, table_rows
 from bestie.distributed import spread
 from bestie.fingerprint import fingerprint
 from bestie.params import Dataset, ExportMrcnn
@@ -39,17 +39,7 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
         written_together(out, settings, made_from, tables={"instances.parquet": INSTANCES}) as share,
         TableWriter(share.place / "instances.parquet", INSTANCES) as table,
     ):
-        predicted = predict_images(
-            network,
-            records,
-            dataset.image_root,
-            device=device,
-            precision=params.precision,
-            flip=params.flip,
-            instance_scales=params.instance_scales,
-            rows=rows,
-        )
-        for record, outputs in predicted:
+        for record, outputs in predict_as(params, network, records, dataset.image_root, device=device, rows=rows):
             found = group_instances(
                 outputs,
                 record,
