@@ -19,6 +19,7 @@ SCORES = {
     "map50": "mAP50",
     "map70": "mAP70",
     "map75": "mAP75",
+    "true_map50": "mAP50 with the true semantic map",
     "mrcnn_map50": "Mask R-CNN mAP50",
     "semantic_miou": "mIoU of the network",
     "wsss_miou": "mIoU of the maps",

@@ -103,6 +103,7 @@ def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
     """The scores of one run by the names of `SCORES`, in %; those that the run does not have are left out."""
     network, labels = scores.get("bestie", {}), scores.get("pseudo_labels", {})
     found = {name: network.get(name) for name in SCORES if name in network}
+    found["true_map50"] = scores.get("bestie_true_semantic", {}).get("map50")
     found["mrcnn_map50"] = scores.get("mrcnn", {}).get("map50")
     parts = {"semantic_miou": scores.get("semantic_miou"), "wsss_miou": scores.get("wsss_miou")}
     parts |= {name: labels.get(key) for name, key in LABEL_SCORES.items()}
@@ -152,7 +153,7 @@ def _table(key: str, plan: Plan, outcomes: Mapping[str, Outcome], with_mrcnn: bo
         here = {name: tuple(each[name] for each in scored if name in each) for name in names}
         measured = {name: Measured(values) for name, values in here.items() if values}
         rows.append(SummaryRow(row, dict(row.paper), measured, _remark(plan.runs_of.get((key, number)), found)))
-    steps = _steps(table.columns, rows) if table.ascending else []
+    steps = [step for name in names for step in _steps(name, table.columns, rows)] if table.ascending else []
     return SummaryTable(key, table.title, table.note, table.columns, {n: SCORES[n] for n in names}, rows, steps)
 
 
@@ -180,20 +181,24 @@ def _parts(columns: Sequence[str], row: Row) -> str:
     return " + ".join(name for name, cell in zip(columns, row.cells, strict=True) if cell == "✓") or "none"
 
 
-def _steps(columns: Sequence[str], rows: Sequence[SummaryRow]) -> list[str]:
-    """How much each row's mAP50 rises over the one before, in the paper and here, and whether beyond the spread."""
+def _steps(score: str, columns: Sequence[str], rows: Sequence[SummaryRow]) -> list[str]:
+    """How much a score rises from each row to the next, in the paper and here, and whether beyond the spread.
+
+    Scores other than mAP50 are named.
+    """
     sentences = []
     for before, after in pairwise(rows):
-        if "map50" not in before.here or "map50" not in after.here:
+        if score not in before.here or score not in after.here:
             continue
-        low, high = before.here["map50"], after.here["map50"]
+        low, high = before.here[score], after.here[score]
         rise = high.mean - low.mean
         spread = _spread_of_rise(low, high)
         verdict = "one seed, no spread" if spread is None else f"spread {spread:.1f}"
-        paper = after.paper["map50"] - before.paper["map50"] if after.paper and before.paper else None
-        beside = "" if paper is None else f"; the paper {paper:+.1f}"
-        named = (_parts(columns, each.row) for each in (before, after))
-        sentences.append(f"{' → '.join(named)}: {rise:+.1f} ({verdict}){beside}")
+        known = score in before.paper and score in after.paper
+        beside = f"; the paper {after.paper[score] - before.paper[score]:+.1f}" if known else ""
+        named = " → ".join(_parts(columns, each.row) for each in (before, after))
+        prefix = "" if score == "map50" else f"{SCORES[score]}, "
+        sentences.append(f"{prefix}{named}: {rise:+.1f} ({verdict}){beside}")
     return sentences
 
 

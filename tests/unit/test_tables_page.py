@@ -19,6 +19,7 @@ def scores(map50: float) -> dict:
     """What scoring a run gives; curves over two epochs."""
     return {
         "bestie": {"map25": map50 + 10, "map50": map50, "map75": map50 / 2, "instances": 7},
+        "bestie_true_semantic": {"map50": 2 * map50},
         "semantic_miou": 0.5,
         "wsss_miou": 0.7,
         "pseudo_labels": {"recall": 0.3, "precision": 0.8},
@@ -59,6 +60,8 @@ def test_steps_say_the_rise_of_each_row(plan: Plan):
     steps = summary_of(plan, value).tables[0].steps
     assert steps[0] == "none → PAM: +12.5 (spread 3.5); the paper +16.4"
     assert steps[1] == "PAM → PAM + guidance: +10.0 (spread 0.0); the paper +9.9"
+    assert steps[4] == "mAP50 with the true semantic map, none → PAM: +25.0 (spread 7.1)"
+    assert len(steps) == 8
 
 
 def test_scores_are_in_per_cent_and_absent_ones_left_out():
@@ -66,6 +69,7 @@ def test_scores_are_in_per_cent_and_absent_ones_left_out():
         "map25": 30.0,
         "map50": 20.0,
         "map75": 10.0,
+        "true_map50": 40.0,
         "semantic_miou": 50.0,
         "wsss_miou": 70.0,
         "pseudo_recall": 30.0,
@@ -81,7 +85,7 @@ def test_what_is_missing_says_why(plan: Plan):
     assert "--wsss" in summary.tables[1].rows[0].remark
     nothing = summarize(plan, {}, with_mrcnn=True)
     assert nothing.tables[0].rows[0].remark == "2 of 2 seeds to come"
-    assert list(nothing.tables[0].scores) == ["map50", "mrcnn_map50"]
+    assert list(nothing.tables[0].scores) == ["map50", "true_map50", "mrcnn_map50"]
 
 
 def test_curves_are_means_by_epoch(plan: Plan):
