@@ -68,6 +68,7 @@ class Shapes(Section):
     min_side_px: Count = 112
     max_side_px: Count = 144
     max_objects: Count = 6
+    repeats: int = Field(0, ge=0, le=100, description="most copies of its badge on a body; 0: a tail mark instead")
     overlap_fraction: Fraction = 1 / 3
     wsss_miou: Annotated[float, Field(ge=0.5, le=1)] = 0.7
 

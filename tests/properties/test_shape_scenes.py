@@ -22,6 +22,7 @@ def limits(draw) -> SceneLimits:
         max_object_px=largest,
         max_objects=draw(st.integers(2, 9)),
         max_distractors=draw(st.integers(0, 5)),
+        repeats=draw(st.integers(0, 6)),
     )
 
 

@@ -212,6 +212,33 @@ def test_most_objects_show_a_tail_mark_at_the_end_away_from_the_badge(scenes):
     assert np.median(distances) > 0.8
 
 
+def test_repeats_lie_on_the_body_in_the_tones_of_the_badge_and_fainter():
+    limits = SceneLimits(max_objects=2, repeats=6)
+    seen, body_contrast, badge_contrast, shares = 0, [], [], []
+    for number in range(1, 61):
+        scene = generate_scene(5, number, limits=limits)
+        grey = scene.image.mean(axis=2)
+        assert not ((scene.mark > 0) & ((scene.mark != scene.instance) | (scene.part > 0))).any()
+        for k in range(1, len(scene.category_ids) + 1):
+            body, part, mark = scene.instance == k, scene.part == k, scene.mark == k
+            if body.sum() < 350:
+                continue
+            assert mark.any()
+            seen += 1
+            shares.append(mark.sum() / body.sum())
+            body_contrast.append(grey[mark].std())
+            badge_contrast.append(grey[part].std())
+    assert seen > 40
+    assert 0.2 < np.median(shares) < 0.7
+    assert np.median(body_contrast) < 0.75 * np.median(badge_contrast)
+
+
+def test_repeats_leave_data_without_them_as_they_are():
+    without, with_repeats = (generate_scene(5, 1, limits=SceneLimits(repeats=n)) for n in (0, 4))
+    np.testing.assert_array_equal(generate_scene(5, 1).image, without.image)
+    assert not np.array_equal(without.image, with_repeats.image)
+
+
 def test_distractors_show_nothing_of_a_class():
     rng = np.random.default_rng(0)
     background = np.full(3, 0.5, np.float32)
@@ -272,6 +299,7 @@ def test_measured_miou_ignores_void_and_absent_classes():
         ({"overlap_fraction": 1.5}, "overlap_fraction"),
         ({"max_objects": 1}, "max_objects"),
         ({"max_distractors": -1}, "max_distractors"),
+        ({"repeats": -1}, "repeats"),
         ({"min_side_px": 200}, "min_side_px"),
         ({"max_object_px": 120.0}, "max_object_px"),
         ({"wsss_miou": CALIBRATION_MIOU[-1] - 0.01}, "wsss_miou"),

@@ -4,7 +4,8 @@ Bodies share their colours, textures and, two classes at a time, their silhouett
 is the badge at the head end: its pattern, and a range of hues that plain heads of distractors have too. At
 the other end most objects carry a tail mark in the hues of their class: smaller and fainter, with a pattern
 that two classes share. The activation map of a plain classifier therefore lights up the head, often the tail
-as well, and leaves the body dark: two cues of one object, the difficulty that peak attention is about.
+as well, and leaves the body dark. With `repeats` the body carries fainter copies of its own badge instead, as fur
+repeats what a face shows: several answers of one object, the difficulty that peak attention is about.
 """
 
 import math
@@ -29,7 +30,7 @@ class Sprite:
         color: RGB in 0..1.
         alpha: Coverage in 0..1 with anti-aliased edges.
         part: Pixels of the badge; all False for a distractor.
-        mark: Pixels of the tail mark; all False where there is none.
+        mark: Pixels of the tail mark or of the repeats; all False where there is none.
     """
 
     size_px: float
@@ -48,6 +49,7 @@ MIN_BADGE_RADIUS_PX = 5.0
 MIN_MARK_RADIUS_PX = 3.0
 HUE_SPREAD = 0.05
 MARK_FRACTION, DECOY_FRACTION = 0.75, 0.4
+REPEAT_STRENGTH = (0.3, 0.65)  # of a badge: 0.6 to 1
 
 
 def render_sprite(
@@ -57,6 +59,7 @@ def render_sprite(
     size_px: float,
     background: Float32[np.ndarray, "3"],
     light_angle: float,
+    repeats: int = 0,
 ) -> Sprite:
     """Draws one object of class `category_id` (1..C), or with 0 a distractor: the same bodies, no pattern.
 
@@ -64,6 +67,7 @@ def render_sprite(
         size_px: Length from tail to head.
         background: Mean colour behind it, which the body's colour keeps away from.
         light_angle: Direction that light comes from, radians.
+        repeats: Half to all of so many fainter copies of the badge lie on the body; 0: a tail mark in most cases.
     """
     shape = SHAPE_CLASSES[category_id - 1 if category_id else int(rng.integers(len(SHAPE_CLASSES)))]
     rotation = rng.uniform(0, 2 * math.pi)
@@ -72,7 +76,9 @@ def render_sprite(
     alpha = _fill(outline_xy, side)
     color = _body_color(rng, alpha, background)
     mark = part = np.zeros((side, side), np.float32)
-    if rng.random() < (MARK_FRACTION if category_id else DECOY_FRACTION):
+    if category_id and repeats:
+        color, mark = _add_repeats(rng, shape.badge, color, alpha, most=repeats, rotation=rotation, size_px=size_px)
+    elif rng.random() < (MARK_FRACTION if category_id else DECOY_FRACTION):
         tail = shape.tail if category_id else None
         color, mark = _add_mark(rng, tail, color, rotation=rotation, size_px=size_px)
     if category_id:
@@ -152,11 +158,8 @@ def _add_badge(
     position = min(badge.position + rng.uniform(-0.1, 0.1), 1.1 - radius_px / half_px / 2)
     x, y = _badge_grid(rng, color.shape[0], position=position, radius_px=radius_px, rotation=rotation, half_px=half_px)
     coverage = np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1)
-    light = random_color(rng, hue=badge.hue + rng.normal(0, HUE_SPREAD), saturation=(0.45, 0.95), value=(0.8, 1.0))
-    dark = random_color(rng, saturation=(0.2, 0.8), value=(0.03, 0.25))
-    tone = np.clip(badge.pattern(x, y) * radius_px + 0.5, 0, 1).astype(np.float32)[..., None]
-    strength = rng.uniform(0.6, 1.0)
-    return color + strength * (dark + (light - dark) * tone - color) * coverage[..., None], coverage
+    tone = _badge_tone(rng, badge, x, y, radius_px=radius_px)
+    return color + rng.uniform(0.6, 1.0) * (tone - color) * coverage[..., None], coverage
 
 
 def _add_mark(
@@ -183,6 +186,43 @@ def _add_mark(
     base = color * np.float32(1 - 0.6 * strength)
     mark = base + strength * (light - base) * tone.astype(np.float32)[..., None]
     return color + (mark - color) * coverage[..., None], coverage
+
+
+def _add_repeats(
+    rng: np.random.Generator,
+    badge: Part,
+    color: Float32[np.ndarray, "s s 3"],
+    body: Field,
+    *,
+    most: int,
+    rotation: float,
+    size_px: float,
+) -> tuple[Float32[np.ndarray, "s s 3"], Field]:
+    """The colours with half to all of `most` smaller and fainter copies of the badge, and their coverage."""
+    half_px = size_px / 2
+    covered = np.zeros_like(body)
+    for _ in range(int(rng.integers((most + 1) // 2, most + 1))):
+        radius_px = max(rng.uniform(0.25, 0.42) * half_px, MIN_MARK_RADIUS_PX)
+        position = rng.uniform(-0.85, 0.3)
+        x, y = _badge_grid(
+            rng, color.shape[0], position=position, radius_px=radius_px, rotation=rotation, half_px=half_px
+        )
+        y = y - np.float32(rng.uniform(-0.35, 0.35) * half_px / radius_px)  # beside the axis
+        coverage = np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1) * body
+        tone = _badge_tone(rng, badge, x, y, radius_px=radius_px)
+        color = color + rng.uniform(*REPEAT_STRENGTH) * (tone - color) * coverage[..., None]
+        covered = np.maximum(covered, coverage)
+    return color.astype(np.float32), covered
+
+
+def _badge_tone(
+    rng: np.random.Generator, badge: Part, x: Field, y: Field, *, radius_px: float
+) -> Float32[np.ndarray, "s s 3"]:
+    """The badge's pattern in a light tone of its class's hues and a dark one of any."""
+    light = random_color(rng, hue=badge.hue + rng.normal(0, HUE_SPREAD), saturation=(0.45, 0.95), value=(0.8, 1.0))
+    dark = random_color(rng, saturation=(0.2, 0.8), value=(0.03, 0.25))
+    tone = np.clip(badge.pattern(x, y) * radius_px + 0.5, 0, 1).astype(np.float32)[..., None]
+    return dark + (light - dark) * tone
 
 
 def _add_decoy(

@@ -27,7 +27,8 @@ LAYOUT_ATTEMPTS = 100
 class SceneLimits:
     """Ranges that every picture is drawn from; sizes are in px.
 
-    `two_class_fraction` is the share of two classes among pictures of several objects that keep apart.
+    `two_class_fraction` is the share of two classes among pictures of several objects that keep apart; `repeats` is
+    that of `render_sprite`.
     """
 
     min_side_px: int = 112
@@ -37,6 +38,7 @@ class SceneLimits:
     max_objects: int = 6
     max_distractors: int = 3
     two_class_fraction: float = 0.35
+    repeats: int = 0
 
     def __post_init__(self) -> None:
         """Refuses what cannot be drawn.
@@ -59,6 +61,8 @@ class SceneLimits:
             raise ValueError(f"max_distractors must be in 0..100, not {self.max_distractors}")
         if not 0.0 <= self.two_class_fraction <= 1.0:
             raise ValueError(f"two_class_fraction must be in 0..1, not {self.two_class_fraction}")
+        if not 0 <= self.repeats <= 100:
+            raise ValueError(f"repeats must be in 0..100, not {self.repeats}")
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Scene:
         image: RGB.
         instance: 0 = none, 1..n; a larger id lies in front of a smaller one.
         part: The same ids, on the visible pixels of the badges only.
-        mark: The same ids, on the visible pixels of the tail marks only.
+        mark: The same ids, on the visible pixels of the tail marks or repeats only.
         distractor: 0 = none, 1..m for the objects of no class.
         category_ids: Class (1..C) of instance k at position k - 1.
     """
@@ -133,7 +137,9 @@ def _lay_out(
     for _ in range(LAYOUT_ATTEMPTS):
         categories, sizes_px = _plan(rng, limits, height=height, width=width, overlapping=overlapping)
         sprites = [
-            render_sprite(rng, category_id=c, size_px=s, background=backdrop, light_angle=light_angle)
+            render_sprite(
+                rng, category_id=c, size_px=s, background=backdrop, light_angle=light_angle, repeats=limits.repeats
+            )
             for c, s in zip(categories, sizes_px, strict=True)
         ]
         layout = Layout(height, width)

@@ -42,6 +42,7 @@ def generate_shapes(
     max_object_px: float | None = None,
     max_objects: int = 6,
     max_distractors: int = 3,
+    repeats: int = 0,
     overlap_fraction: float = 1 / 3,
     wsss_miou: float = 0.70,
     progress: Callable[[int, int], None] | None = None,
@@ -56,6 +57,7 @@ def generate_shapes(
         min_object_px: Length of the smallest objects; None: 18 px in a picture of 128 px, but at least 12.
         max_object_px: Length of the largest objects; None: 72 px in a picture of 128 px.
         max_distractors: Each picture has 0 to this many objects of no class.
+        repeats: Half to all of so many fainter copies of its badge lie on a body; 0: a tail mark in most cases.
         overlap_fraction: Share of the pictures in which objects of one class touch or overlap.
         wsss_miou: Mean IoU that the WSSS maps of the train split should have; 1.0 is exact truth.
         progress: Called with (images done, images in all) after each image.
@@ -72,6 +74,7 @@ def generate_shapes(
         max_object_px=min(0.75 * min_side_px, middle_px * 72 / 128) if max_object_px is None else max_object_px,
         max_objects=max_objects,
         max_distractors=max_distractors,
+        repeats=repeats,
     )
     draw = partial(generate_scene, seed, limits=limits, overlap_fraction=overlap_fraction)
     splits = {"train": range(1, num_train + 1), "val": range(FIRST_VAL_NUMBER, FIRST_VAL_NUMBER + num_val)}
