@@ -41,7 +41,8 @@ params = TrainBestie(
 prepare_process(0)
 network, _ = create_network(params, num_classes=1, previous=None)
 network.to(memory_format=torch.channels_last)
-history = train_network(network, Drawn(), params, load_settings(), torch.device("cpu"), num_classes=1)
+pixels = np.array([1, 1])
+history = train_network(network, Drawn(), params, load_settings(), torch.device("cpu"), num_classes=1, class_pixels=pixels)
 print(json.dumps([history[0]["total"], sorted(network.state_dict())[:3]]))
 """
 
