@@ -41,8 +41,9 @@ params = TrainBestie(
 prepare_process(0)
 network, _ = create_network(params, num_classes=1, previous=None)
 network.to(memory_format=torch.channels_last)
-pixels = np.array([1, 1])
-history = train_network(network, Drawn(), params, load_settings(), torch.device("cpu"), num_classes=1, class_pixels=pixels)
+history = train_network(
+    network, Drawn(), params, load_settings(), torch.device("cpu"), num_classes=1, class_pixels=np.array([1, 1])
+)
 print(json.dumps([history[0]["total"], sorted(network.state_dict())[:3]]))
 """
 
