@@ -212,7 +212,7 @@ def test_most_objects_show_a_tail_mark_at_the_end_away_from_the_badge(scenes):
     assert np.median(distances) > 0.8
 
 
-def test_repeats_lie_on_the_body_in_the_tones_of_the_badge_and_fainter():
+def test_repeats_lie_on_the_body_and_are_fainter_than_the_badge():
     limits = SceneLimits(max_objects=2, repeats=6)
     seen, body_contrast, badge_contrast, shares = 0, [], [], []
     for number in range(1, 61):

@@ -144,6 +144,11 @@ def _badge_grid(
     return (x * cos + y * sin).astype(np.float32), (y * cos - x * sin).astype(np.float32)
 
 
+def _disc(x: Field, y: Field, *, radius_px: float) -> Field:
+    """Coverage of the disc of the radius 1 in badge coordinates, with an anti-aliased edge."""
+    return np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1)
+
+
 def _add_badge(
     rng: np.random.Generator,
     badge: Part,
@@ -157,7 +162,7 @@ def _add_badge(
     radius_px = max(rng.uniform(0.38, 0.5) * half_px, MIN_BADGE_RADIUS_PX)
     position = min(badge.position + rng.uniform(-0.1, 0.1), 1.1 - radius_px / half_px / 2)
     x, y = _badge_grid(rng, color.shape[0], position=position, radius_px=radius_px, rotation=rotation, half_px=half_px)
-    coverage = np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1)
+    coverage = _disc(x, y, radius_px=radius_px)
     tone = _badge_tone(rng, badge, x, y, radius_px=radius_px)
     return color + rng.uniform(0.6, 1.0) * (tone - color) * coverage[..., None], coverage
 
@@ -178,7 +183,7 @@ def _add_mark(
     radius_px = max(rng.uniform(0.32, 0.42) * half_px, MIN_MARK_RADIUS_PX)
     position = (tail.position if tail else -0.75) + rng.uniform(-0.08, 0.08)
     x, y = _badge_grid(rng, color.shape[0], position=position, radius_px=radius_px, rotation=rotation, half_px=half_px)
-    coverage = np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1)
+    coverage = _disc(x, y, radius_px=radius_px)
     hue = tail.hue + rng.normal(0, HUE_SPREAD) if tail else rng.random()
     light = random_color(rng, hue=hue, saturation=(0.45, 0.95), value=(0.7, 1.0))
     tone = np.clip(tail.pattern(x, y) * radius_px + 0.5, 0, 1) if tail else np.ones_like(x)
@@ -208,11 +213,11 @@ def _add_repeats(
             rng, color.shape[0], position=position, radius_px=radius_px, rotation=rotation, half_px=half_px
         )
         y = y - np.float32(rng.uniform(-0.35, 0.35) * half_px / radius_px)  # beside the axis
-        coverage = np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1) * body
+        coverage = _disc(x, y, radius_px=radius_px) * body
         tone = _badge_tone(rng, badge, x, y, radius_px=radius_px)
         color = color + rng.uniform(*REPEAT_STRENGTH) * (tone - color) * coverage[..., None]
         covered = np.maximum(covered, coverage)
-    return color.astype(np.float32), covered
+    return color, covered
 
 
 def _badge_tone(
@@ -232,7 +237,7 @@ def _add_decoy(
     half_px = size_px / 2
     radius_px = max(rng.uniform(0.25, 0.4) * half_px, 3.0)
     x, y = _badge_grid(rng, color.shape[0], position=0.7, radius_px=radius_px, rotation=rotation, half_px=half_px)
-    coverage = np.clip((1 - np.hypot(x, y)) * radius_px + 0.5, 0, 1)
+    coverage = _disc(x, y, radius_px=radius_px)
     tone = random_color(rng, saturation=(0.2, 0.9), value=(0.2, 1.0))
     return color + (tone - color) * coverage[..., None], coverage
 
