@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 from urllib.error import URLError
@@ -86,11 +86,18 @@ class Server:
         with self.client() as client:
             return client.read_flow_run(UUID(str(run_id)))
 
-    def task_runs(self, run_id: UUID | str) -> dict[str, TaskRun]:
-        """The task runs of a flow run by name."""
-        with self.client() as client:
-            by_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(str(run_id))]))
-            return {run.name: run for run in client.read_task_runs(flow_run_filter=by_run)}
+    def task_runs(self, run_id: UUID | str, names: Collection[str]) -> dict[str, TaskRun]:
+        """The task runs of an ended flow run by name, once each of `names` has its last state: it comes as an event."""
+        by_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(str(run_id))]))
+
+        def look() -> dict[str, TaskRun] | None:
+            with self.client() as client:
+                runs = {run.name: run for run in client.read_task_runs(flow_run_filter=by_run)}
+            return runs if all(name in runs and _is_over(runs[name]) for name in names) else None
+
+        found = eventually(look)
+        assert found is not None
+        return found
 
     def runs_with_tag(self, tag: str) -> list[FlowRun]:
         with self.client() as client:
@@ -112,3 +119,8 @@ class Server:
                 return answer.read() == b"true"
         except (URLError, OSError):
             return False
+
+
+def _is_over(run: TaskRun) -> bool:
+    """Whether a task run of an ended flow run has its last state: one whose parents failed stays NotReady."""
+    return run.state is not None and (run.state.is_final() or run.state.name == "NotReady")
