@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
-from prefect.states import Cancelling, Completed
+from prefect.states import Cancelled, Cancelling, Completed
 
 from bestie.errors import InputError
 from bestie.folders import PROFILES
