@@ -27,8 +27,8 @@ _LAYERS_AT_ONCE = 8
 class Centers:
     """Centers as flat indices into (b, h, w), each with its region; sorted by region."""
 
-    pixel: Int[Tensor, "k"]
-    region: Int[Tensor, "k"]
+    pixel: Int[Tensor, " k"]
+    region: Int[Tensor, " k"]
 
 
 def find_centers(score: Float[Tensor, "b h w"], regions: Regions, *, threshold: float, window_px: int) -> Centers:
@@ -91,7 +91,7 @@ def center_table(centers: Centers, regions: Regions) -> tuple[Float[Tensor, "r k
     return centers_yx, torch.arange(columns, device=counts.device) < counts[:, None]
 
 
-def _sorted_centers(pixel: Int[Tensor, "k"], regions: Regions) -> Centers:
+def _sorted_centers(pixel: Int[Tensor, " k"], regions: Regions) -> Centers:
     region, order = (regions.id_map.flatten()[pixel] - 1).sort(stable=True)
     rank = torch.arange(len(region), device=region.device) - torch.searchsorted(region, region)
     kept = rank < MAX_CENTERS_PER_REGION
@@ -100,7 +100,7 @@ def _sorted_centers(pixel: Int[Tensor, "k"], regions: Regions) -> Centers:
 
 def _find_centers_by_crop(
     score: Float[Tensor, "b h w"], regions: Regions, *, threshold: float, window_px: int
-) -> Int[Tensor, "k"]:
+) -> Int[Tensor, " k"]:
     window = np.ones((window_px, window_px), np.uint8)
     height, width = score.shape[1:]
     found = [np.zeros(0, np.int64)]
@@ -116,7 +116,7 @@ def _find_centers_by_crop(
 
 def _find_centers_in_layers(
     score: Float[Tensor, "b h w"], regions: Regions, *, threshold: float, window_px: int
-) -> Int[Tensor, "k"]:
+) -> Int[Tensor, " k"]:
     """Max-pool with each region of an image in a layer of its own, a few layers at once.
 
     The ids of one image are consecutive, so that modulo `max_per_image` tells its regions apart.
@@ -138,7 +138,7 @@ def _window_max(values: Float[Tensor, "b l h w"], window_px: int) -> Float[Tenso
     return values
 
 
-def _cluster_by_crop(short: Bool[Tensor, "b h w"], regions: Regions) -> tuple[Int[Tensor, "k"], Int[Tensor, "k"]]:
+def _cluster_by_crop(short: Bool[Tensor, "b h w"], regions: Regions) -> tuple[Int[Tensor, " k"], Int[Tensor, " k"]]:
     height, width = short.shape[1:]
     found = [np.zeros((0, 2), np.int64)]
     low, high = CLUSTER_AREA_PX
@@ -155,7 +155,7 @@ def _cluster_by_crop(short: Bool[Tensor, "b h w"], regions: Regions) -> tuple[In
 
 def _cluster_by_propagation(
     short: Bool[Tensor, "b h w"], regions: Regions
-) -> tuple[Int[Tensor, "k"], Int[Tensor, "k"]]:
+) -> tuple[Int[Tensor, " k"], Int[Tensor, " k"]]:
     """Label by passing the smallest pixel number to neighbours, as often as the largest accepted group needs.
 
     A path inside a group of fewer than 24 px has at most 22 steps, so after 22 rounds such a group has one
@@ -186,9 +186,9 @@ def _cluster_by_propagation(
 
 
 def _same_region_neighbours(
-    pixel: Int[Tensor, "p"],
-    position: Int[Tensor, "all"],
-    region: Int[Tensor, "p"],
+    pixel: Int[Tensor, " p"],
+    position: Int[Tensor, " all"],
+    region: Int[Tensor, " p"],
     *,
     height: int,
     width: int,

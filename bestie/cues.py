@@ -17,10 +17,10 @@ class Cues:
     `channel` k is the activation map of category_id k + 1; `y` and `x` are pixels of that map.
     """
 
-    channel: Int[np.ndarray, "n"]
-    y: Int[np.ndarray, "n"]
-    x: Int[np.ndarray, "n"]
-    score: Float32[np.ndarray, "n"]
+    channel: Int[np.ndarray, " n"]
+    y: Int[np.ndarray, " n"]
+    x: Int[np.ndarray, " n"]
+    score: Float32[np.ndarray, " n"]
 
 
 def smooth(activation: Float32[np.ndarray, "c h w"]) -> Float32[np.ndarray, "c h w"]:

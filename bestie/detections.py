@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ from scipy import ndimage
 
 from bestie.artifacts.instances import instance_rows
 from bestie.datasets.base import VOID, ImageRecord
-from bestie.inference import Instances, predict_instances
+from bestie.inference import Confidence, Instances, predict_instances
 from bestie.network import BestieNetwork, Outputs
 from bestie.params import Evaluate, ExportMrcnn, Grouping
-from bestie.prediction import PaddedBatch, padded_batches, predict_batch
+from bestie.prediction import padded_image, predict_batch
 
 
 def predict_images(
@@ -29,13 +29,14 @@ def predict_images(
     rows: Collection[int] | None = None,
 ) -> Iterator[tuple[ImageRecord, Outputs]]:
     """Full-size maps of each image, or of those with `rows`, a batch of one, on `device`, by `predict_batch`."""
-    for batch in padded_batches(records, root, rows=rows):
+    for record in records:
+        if rows is not None and record.row not in rows:
+            continue
+        image = padded_image(root, record)
         outputs = predict_batch(
-            network, batch.images, device=device, precision=precision, flip=flip, instance_scales=instance_scales
+            network, image, device=device, precision=precision, flip=flip, instance_scales=instance_scales
         )
-        for record, cropped in crop_outputs(outputs, batch):
-            if rows is None or record.row in rows:
-                yield record, cropped
+        yield record, Outputs(*(each[:, :, : record.height, : record.width] for each in outputs))
 
 
 def predict_as(
@@ -60,13 +61,6 @@ def predict_as(
     )
 
 
-def crop_outputs(outputs: Outputs, batch: PaddedBatch) -> Iterator[tuple[ImageRecord, Outputs]]:
-    """The part of each image of a padded batch."""
-    for number, record in enumerate(batch.records):
-        maps = (each[number : number + 1, :, : record.height, : record.width] for each in outputs)
-        yield record, Outputs(*maps)
-
-
 def group_instances(
     outputs: Outputs,
     record: ImageRecord,
@@ -76,7 +70,7 @@ def group_instances(
     min_area_px: int,
     use_image_labels: bool = False,
     semantic: np.ndarray | None = None,
-    confidence: Literal["center", "release"] = "release",
+    confidence: Confidence = "product",
 ) -> Instances:
     """`predict_instances` for one image, with a given `semantic` map in place of the predicted one if there is one."""
     device = outputs.center.device

@@ -66,7 +66,7 @@ def wait_for_all() -> None:
         distributed.barrier()
 
 
-def mean(values: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+def mean(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """The mean over the processes."""
     if processes.count() == 1:
         return values

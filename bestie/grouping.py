@@ -5,7 +5,6 @@ the appendix) or of a component that does not touch its own.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,17 +13,16 @@ from torch import Tensor
 from bestie.centers import CLUSTER_DISTANCE_PX, add_centers, center_table, cluster_centers, find_centers
 from bestie.regions import Regions, class_probability, count_index
 
-Confidence = Literal["center", "release"]
 _DISTANCES_AT_ONCE = 1 << 24
 
 
 def group_pixels(
     offset: Float[Tensor, "b 2 h w"],
-    pixel: Int[Tensor, "p"],
-    of_pixel: Int[Tensor, "p"],
+    pixel: Int[Tensor, " p"],
+    of_pixel: Int[Tensor, " p"],
     centers_yx: Float[Tensor, "r k 2"],
     valid: Bool[Tensor, "r k"],
-) -> Int[Tensor, "p"]:
+) -> Int[Tensor, " p"]:
     """Give each listed pixel the nearest center to pixel + offset among those of its region (Eq. 1).
 
     `centers_yx` and `valid` are padded to k centers a region. The answer is a column 0..k-1, the first of
@@ -56,12 +54,12 @@ class Split:
     peak may lie elsewhere than the center that it was grouped by.
     """
 
-    pixel: Int[Tensor, "p"]
-    of_pixel: Int[Tensor, "p"]
-    region: Int[Tensor, "n"]
-    column: Int[Tensor, "n"]
-    peak: Int[Tensor, "n"]
-    peak_score: Float[Tensor, "n"]
+    pixel: Int[Tensor, " p"]
+    of_pixel: Int[Tensor, " p"]
+    region: Int[Tensor, " n"]
+    column: Int[Tensor, " n"]
+    peak: Int[Tensor, " n"]
+    peak_score: Float[Tensor, " n"]
 
 
 def split_regions(
@@ -107,7 +105,7 @@ def split_regions(
 
 def mean_probability(
     semantic_logits: Float[Tensor, "b classes h w"], split: Split, regions: Regions
-) -> Float[Tensor, "n"]:
+) -> Float[Tensor, " n"]:
     """Average the probability of an instance's class over its pixels.
 
     Sums of integers (2^-32 steps): the same bytes in whatever order a device adds them.

@@ -1,13 +1,14 @@
 """Network output to scored instances (paper Section 3.2), and the baseline that does not split components."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int32, UInt8
 from torch import Tensor
 
-from bestie.grouping import Confidence, Split, mean_probability, split_regions
+from bestie.grouping import Split, mean_probability, split_regions
 from bestie.regions import (
     MIN_REGION_PX,
     Regions,
@@ -17,6 +18,7 @@ from bestie.regions import (
     label_components,
 )
 
+Confidence = Literal["center", "product", "release"]
 Maps = tuple[Float[Tensor, "b classes h w"], Float[Tensor, "b k h w"], Float[Tensor, "b 2 h w"]]
 
 
@@ -25,12 +27,12 @@ class Instances:
     """The instances of one image, on the host.
 
     `instance` is 0 or the id 1..n, since instances do not overlap; element i - 1 of the other arrays is
-    instance i: its category_id, its score (at most 1 where the center map is), and its center in px. They are
+    instance i: its category_id, its score (at most 1), and its center in px. They are
     ordered by category, component and center. `semantic` is the map that they were cut out of.
     """
 
-    category_id: Int32[np.ndarray, "n"]
-    score: Float32[np.ndarray, "n"]
+    category_id: Int32[np.ndarray, " n"]
+    score: Float32[np.ndarray, " n"]
     center_yx: Float32[np.ndarray, "n 2"]
     instance: Int32[np.ndarray, "h w"]
     semantic: UInt8[np.ndarray, "h w"]
@@ -54,7 +56,7 @@ def predict_instances(
     cluster: bool = False,
     min_area_px: int = MIN_REGION_PX,
     drop_components_without_center: bool = False,
-    confidence: Confidence = "release",
+    confidence: Confidence = "product",
 ) -> list[Instances]:
     """Cut each component of the semantic map into the instances of its centers, by Eq. 1.
 
@@ -66,8 +68,9 @@ def predict_instances(
     A component below `min_area_px` gives nothing. One without a center above `threshold` is one instance, or
     none with `drop_components_without_center`. `cluster` adds centers found in the offset map.
 
-    The score is the largest center value in the instance ("center"), which the default multiplies with the
-    mean class probability ("release"); an instance with a clustered center has the squared probability.
+    The score is the largest center value in the instance, at most 1 ("center"), which the default multiplies
+    with the mean class probability ("product"). "release" multiplies too, but squares the probability where the
+    center value is 1 or more, its mark of clustered centers.
     """
     if semantic is None:
         semantic = _most_probable(semantic_logits, image_labels)
@@ -82,10 +85,12 @@ def predict_instances(
         cluster=cluster,
         keep_whole=not drop_components_without_center,
     )
-    trust = score.flatten()[split.peak]
-    if confidence == "release":
+    trust = score.flatten()[split.peak].clamp(max=1)
+    if confidence != "center":
         probability = mean_probability(semantic_logits, split, regions)
-        trust = torch.where(split.peak_score >= 1, probability, split.peak_score) * probability
+        if confidence == "release":
+            trust = torch.where(split.peak_score >= 1, probability, split.peak_score)
+        trust = trust * probability
     return _to_host(split, regions, trust, semantic)
 
 
@@ -146,7 +151,7 @@ def _most_probable(
 
 
 def _to_host(
-    split: Split, regions: Regions, score: Float[Tensor, "n"], semantic: UInt8[Tensor, "b h w"]
+    split: Split, regions: Regions, score: Float[Tensor, " n"], semantic: UInt8[Tensor, "b h w"]
 ) -> list[Instances]:
     """Number the instances of each image, fetch the flat results of the batch, and deal them out."""
     batch, height, width = semantic.shape

@@ -33,7 +33,7 @@ class LabelMapWriter(MapWriter):
         return self
 
     def write_labels(
-        self, row: int, instance: UInt16[np.ndarray, "h w"], category_id: Integer[np.ndarray, "n"]
+        self, row: int, instance: UInt16[np.ndarray, "h w"], category_id: Integer[np.ndarray, " n"]
     ) -> None:
         """Write the maps of one image; rows ascend.
 

@@ -42,8 +42,8 @@ def offset_loss(
 
 
 def class_weights(
-    pixels: Integer[Tensor, "k"], *, background_weight: float = 1.0, balance: float = 0.0
-) -> Float[Tensor, "k"]:
+    pixels: Integer[Tensor, " k"], *, background_weight: float = 1.0, balance: float = 0.0
+) -> Float[Tensor, " k"]:
     """How often a pixel of each class counts in the semantic loss, background first.
 
     A class with `pixels` labelled pixels in the training set counts (pixels / mean of the classes) ** -balance
@@ -61,7 +61,7 @@ def semantic_loss(
     target: Integer[Tensor, "b h w"],
     *,
     top_fraction: float = 1.0,
-    weights: Float[Tensor, "k"] | None = None,
+    weights: Float[Tensor, " k"] | None = None,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of the semantic map (Eq. 5); `target` is 0 for background, a category_id, or 255, void.
 
@@ -77,7 +77,8 @@ def semantic_loss(
     pixel_loss = F.cross_entropy(logits.float(), target, weight=weights, ignore_index=VOID, reduction="none")
     if top_fraction == 1.0:
         counted = weights[target.clamp(max=len(weights) - 1)] * (target != VOID)
-        return pixel_loss.sum() / counted.sum().clamp(min=1)
+        total = counted.sum()
+        return pixel_loss.sum() / torch.where(total > 0, total, 1.0)
     hardest = max(1, int(top_fraction * pixel_loss.numel()))
     return pixel_loss.flatten().topk(hardest, sorted=False).values.mean()
 
@@ -108,7 +109,7 @@ class BestieLoss:
     offset_weight: float = 0.01
     semantic_weight: float = 1.0
     top_fraction: float = 1.0
-    class_weights: Float[Tensor, "k"] | None = None
+    class_weights: Float[Tensor, " k"] | None = None
     refined_average: bool = False
     instance_aware_guidance: bool = True
 

@@ -262,8 +262,8 @@ class Evaluate(Section):
     instance_scales: Scales = Field((1.0,), description="as that of export_mrcnn")
     min_area_px: Count = 16
     iou_thresholds: Annotated[tuple[Fraction, ...], AfterValidator(_with_half)] = (0.25, 0.5, 0.7, 0.75)
-    confidence: Literal["release", "center"] = Field(
-        "release", description="score: center value, or times class probability"
+    confidence: Literal["product", "center", "release"] = Field(
+        "product", description="score: centre value times class probability, or the former alone"
     )
     precision: Precision = "bf16"
     sheet_images: Count = 12

@@ -1,8 +1,7 @@
-"""Trained models on many images: batches padded to one canvas, outputs cropped back."""
+"""Trained models on whole images: padded to what a network takes, outputs at the size of the canvas."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,38 +18,18 @@ from bestie.training.device import autocast
 from bestie.training.samples import image_tensor
 
 STRIDE_PX = 32
-BATCH_SIZE = 8
 
 
-class PaddedBatch(NamedTuple):
-    """Images of different sizes at the top left of one canvas, the rest the ImageNet mean colour."""
+def padded_image(root: Path, record: ImageRecord) -> UInt8[Tensor, "1 3 h w"]:
+    """The image at the top left of the smallest canvas with sides of a multiple of `STRIDE_PX`.
 
-    images: UInt8[Tensor, "b 3 h w"]
-    records: list[ImageRecord]
-
-
-def padded_batches(
-    records: list[ImageRecord], root: Path, *, batch_size: int = BATCH_SIZE, rows: Collection[int] | None = None
-) -> Iterator[PaddedBatch]:
-    """The images in order; the canvas is the largest of all records, a multiple of `STRIDE_PX`.
-
-    `rows` leaves batches out that hold none of them. The others stay as they are: an image's results depend, in their
-    last bits, on the batch that it is in.
+    The rest has ImageNet's mean colour. Each image has a canvas of its own and is a batch of its own: what is found in
+    it does not depend on the other images of a data set.
     """
-    if not records:
-        return
-    height, width = (
-        -(-max(side) // STRIDE_PX) * STRIDE_PX for side in zip(*((r.height, r.width) for r in records), strict=True)
-    )
-    mean = torch.tensor(MEAN_RGB, dtype=torch.uint8).view(1, 3, 1, 1)
-    for start in range(0, len(records), batch_size):
-        group = records[start : start + batch_size]
-        if rows is not None and not any(record.row in rows for record in group):
-            continue
-        images = mean.repeat(len(group), 1, height, width)
-        for canvas, record in zip(images, group, strict=True):
-            canvas[:, : record.height, : record.width] = image_tensor(root, record)
-        yield PaddedBatch(images, group)
+    height, width = (-(-side // STRIDE_PX) * STRIDE_PX for side in (record.height, record.width))
+    canvas = torch.tensor(MEAN_RGB, dtype=torch.uint8).view(1, 3, 1, 1).repeat(1, 1, height, width)
+    canvas[0, :, : record.height, : record.width] = image_tensor(root, record)
+    return canvas
 
 
 @torch.no_grad()
@@ -84,8 +63,11 @@ def predict_batch(
 
 
 def _with_mirror_image(network: BestieNetwork, inputs: Float[Tensor, "b 3 h w"], *, flip: bool) -> Outputs:
-    outputs = network(inputs)
-    return Outputs(*average_with_flip(outputs, network(inputs.flip(-1)))) if flip else outputs
+    if not flip:
+        return network(inputs)
+    both = network(torch.cat((inputs, inputs.flip(-1))).contiguous(memory_format=torch.channels_last))
+    outputs, flipped = (Outputs(*half) for half in zip(*(each.chunk(2) for each in both), strict=True))
+    return Outputs(*average_with_flip(outputs, flipped))
 
 
 def _at_scale(

@@ -5,13 +5,14 @@ the instances are rendered as center and offset maps for the second terms of Eq.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 from torch import Tensor
 
 from bestie.centers import CLUSTER_DISTANCE_PX
-from bestie.grouping import Confidence, Split, group_pixels, mean_probability, split_regions
+from bestie.grouping import Split, group_pixels, mean_probability, split_regions
 from bestie.regions import (
     MIN_REGION_PX,
     Regions,
@@ -56,7 +57,7 @@ def refine(
     sigma_px: float = 6.0,
     cluster: bool = True,
     cluster_distance_px: float = CLUSTER_DISTANCE_PX,
-    confidence: Confidence = "center",
+    confidence: Literal["center", "release"] = "center",
     max_per_component: int = MAX_PER_COMPONENT,
     min_area_px: int = MIN_REGION_PX,
 ) -> Refined:
@@ -128,7 +129,7 @@ def _trusted_centers(
     semantic_logits: Float[Tensor, "b classes h w"] | None,
     *,
     threshold: float,
-) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"]]:
+) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
     """The pixel that stands for each instance, and W of Eq. 2 there; with logits as the authors' release has it."""
     unsure = split.peak_score < threshold
     chosen = torch.where(unsure, centroid_pixel(regions)[split.region], split.peak)
@@ -142,8 +143,8 @@ def _trusted_centers(
 def _collect(
     split: Split,
     regions: Regions,
-    chosen: Int[Tensor, "n"],
-    trust: Float[Tensor, "n"],
+    chosen: Int[Tensor, " n"],
+    trust: Float[Tensor, " n"],
     *,
     max_per_component: int,
 ) -> _Found:

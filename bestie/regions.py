@@ -28,9 +28,9 @@ class Regions:
     """
 
     id_map: Int[Tensor, "b h w"]
-    pixel: Int[Tensor, "p"]
-    of_pixel: Int[Tensor, "p"]
-    category: Int[Tensor, "r"]
+    pixel: Int[Tensor, " p"]
+    of_pixel: Int[Tensor, " p"]
+    category: Int[Tensor, " r"]
     max_per_image: int
 
 
@@ -84,7 +84,7 @@ def find_regions(
     return Regions(ids, pixel, of_pixel, region_category, max_per_image)
 
 
-def centroid_pixel(regions: Regions) -> Int[Tensor, "r"]:
+def centroid_pixel(regions: Regions) -> Int[Tensor, " r"]:
     """Where the integer part of each region's centroid is in the flattened maps; 0 for one without pixels."""
     _, height, width = regions.id_map.shape
     image, y, x = _coordinates(regions.pixel, height=height, width=width)
@@ -111,8 +111,8 @@ def center_of_class(center: Float[Tensor, "b k h w"], regions: Regions) -> Float
 
 
 def class_probability(
-    semantic_logits: Float[Tensor, "b classes h w"], pixel: Int[Tensor, "p"], category: Int[Tensor, "p"]
-) -> Float32[Tensor, "p"]:
+    semantic_logits: Float[Tensor, "b classes h w"], pixel: Int[Tensor, " p"], category: Int[Tensor, " p"]
+) -> Float32[Tensor, " p"]:
     """The softmax probability, at each listed pixel, of its category_id; channel 0 is background."""
     height, width = semantic_logits.shape[2:]
     image, y, x = _coordinates(pixel, height=height, width=width)
@@ -132,12 +132,12 @@ def region_crops(
                 yield image, region, box[0], box[1], id_map[box] == region + 1
 
 
-def count_index(index: Int[Tensor, "p"], size: int) -> Int[Tensor, "size"]:
+def count_index(index: Int[Tensor, " p"], size: int) -> Int[Tensor, " size"]:
     """How often each of 0..size-1 occurs."""
     return index.new_zeros(size).scatter_add_(0, index, torch.ones_like(index))
 
 
 def _coordinates(
-    pixel: Int[Tensor, "p"], *, height: int, width: int
-) -> tuple[Int[Tensor, "p"], Int[Tensor, "p"], Int[Tensor, "p"]]:
+    pixel: Int[Tensor, " p"], *, height: int, width: int
+) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"], Int[Tensor, " p"]]:
     return pixel // (height * width), pixel // width % height, pixel % width

@@ -122,7 +122,7 @@ def center_map_from_points(
 
 def render_targets_numpy(
     instance: Integer[np.ndarray, "h w"],
-    category: Integer[np.ndarray, "n"],
+    category: Integer[np.ndarray, " n"],
     *,
     num_classes: int,
     sigma_px: float = 6.0,

@@ -24,11 +24,11 @@ class PseudoInstances:
     `center_yx` is the integer part of the centroid in px; `score` is the score of the component's cue.
     """
 
-    category_id: Int32[np.ndarray, "n"]
+    category_id: Int32[np.ndarray, " n"]
     center_yx: Int32[np.ndarray, "n 2"]
-    area_px: Int32[np.ndarray, "n"]
+    area_px: Int32[np.ndarray, " n"]
     bbox_xywh: Int32[np.ndarray, "n 4"]
-    score: Float32[np.ndarray, "n"]
+    score: Float32[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Components:
     `status` holds values of `Status`; `instance_id` is 0 for those not accepted.
     """
 
-    category_id: Int32[np.ndarray, "m"]
-    area_px: Int32[np.ndarray, "m"]
+    category_id: Int32[np.ndarray, " m"]
+    area_px: Int32[np.ndarray, " m"]
     bbox_xywh: Int32[np.ndarray, "m 4"]
-    n_cues: Int32[np.ndarray, "m"]
-    status: Shaped[np.ndarray, "m"]
-    instance_id: Int32[np.ndarray, "m"]
+    n_cues: Int32[np.ndarray, " m"]
+    status: Shaped[np.ndarray, " m"]
+    instance_id: Int32[np.ndarray, " m"]
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Transfer:
 def transfer(
     semantic: UInt8[np.ndarray, "h w"],
     cues_yx: Integer[np.ndarray, "k 2"],
-    cue_category: Integer[np.ndarray, "k"],
-    cue_score: Float[np.ndarray, "k"],
-    image_labels: Bool[np.ndarray, "c"] | Float[np.ndarray, "c"],
+    cue_category: Integer[np.ndarray, " k"],
+    cue_score: Float[np.ndarray, " k"],
+    image_labels: Bool[np.ndarray, " c"] | Float[np.ndarray, " c"],
     *,
     min_area_px: int = 50,
 ) -> Transfer:
@@ -99,19 +99,19 @@ class _ClassComponents:
     category_id: int
     window: tuple[slice, slice]
     label: Int32[np.ndarray, "h w"]
-    area_px: Int32[np.ndarray, "m"]
+    area_px: Int32[np.ndarray, " m"]
     bbox_xywh: Int32[np.ndarray, "m 4"]
     center_yx: Int32[np.ndarray, "m 2"]
-    n_cues: Int32[np.ndarray, "m"]
-    status: Shaped[np.ndarray, "m"]
-    score: Float32[np.ndarray, "m"]
+    n_cues: Int32[np.ndarray, " m"]
+    status: Shaped[np.ndarray, " m"]
+    score: Float32[np.ndarray, " m"]
 
 
 def _class_components(
     semantic: UInt8[np.ndarray, "h w"],
     category_id: int,
     cues_yx: Integer[np.ndarray, "k 2"],
-    cue_score: Float[np.ndarray, "k"],
+    cue_score: Float[np.ndarray, " k"],
     *,
     min_area_px: int,
 ) -> _ClassComponents | None:
@@ -144,8 +144,8 @@ def _class_components(
 
 
 def _status(
-    area_px: Int32[np.ndarray, "m"], n_cues: Int32[np.ndarray, "m"], *, min_area_px: int
-) -> Shaped[np.ndarray, "m"]:
+    area_px: Int32[np.ndarray, " m"], n_cues: Int32[np.ndarray, " m"], *, min_area_px: int
+) -> Shaped[np.ndarray, " m"]:
     return np.select(
         [area_px < min_area_px, n_cues == 0, n_cues > 1],
         [Status.TOO_SMALL.value, Status.NO_CUE.value, Status.SEVERAL_CUES.value],
@@ -153,7 +153,7 @@ def _status(
     )
 
 
-def _number_accepted(parts: list[_ClassComponents]) -> list[Int32[np.ndarray, "_"]]:
+def _number_accepted(parts: list[_ClassComponents]) -> list[Int32[np.ndarray, " _"]]:
     """For each accepted component its instance id, counted from 1 through all classes; 0 for the others."""
     ids = []
     last = 0
@@ -165,7 +165,7 @@ def _number_accepted(parts: list[_ClassComponents]) -> list[Int32[np.ndarray, "_
 
 
 def _tables(
-    parts: list[_ClassComponents], instance_ids: list[Int32[np.ndarray, "_"]]
+    parts: list[_ClassComponents], instance_ids: list[Int32[np.ndarray, " _"]]
 ) -> tuple[PseudoInstances, Components]:
     """The components of all classes in one table, and the accepted ones in another."""
     components = Components(

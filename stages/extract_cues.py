@@ -6,13 +6,12 @@ people to look at.
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,7 +28,7 @@ from bestie.distributed import spread
 from bestie.fingerprint import fingerprint
 from bestie.health import HealthWarning, missing_cues, write_warnings
 from bestie.params import Dataset, ExtractCues
-from bestie.prediction import PaddedBatch, padded_batches
+from bestie.prediction import padded_image
 from bestie.progress import Progress
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
@@ -70,15 +69,15 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
         MapWriter(share.place / "activations.zarr", spec, len(every), canvas_hw, attributes) as maps,
         TableWriter(share.place / "cues.parquet", CUES) as table,
     ):
-        for batch in padded_batches(records, dataset.image_root, rows=rows):
-            stored = activation_maps(classifier, batch, params, device, num_classes)
-            for record, activation in zip(batch.records, stored, strict=True):
-                if record.row not in rows:
-                    continue
-                maps.write(record.row, "activation", shrink(activation))
-                given = None if points is None else points.get(record.row, np.zeros((0, 3)))
-                table.append_rows(cue_rows(record, cues_of(record, activation, params, given)))
-                progress.advance()
+        for record in records:
+            if record.row not in rows:
+                continue
+            image = padded_image(dataset.image_root, record)
+            activation = activation_maps(classifier, image, record, params, device, num_classes)
+            maps.write(record.row, "activation", shrink(activation))
+            given = None if points is None else points.get(record.row, np.zeros((0, 3)))
+            table.append_rows(cue_rows(record, cues_of(record, activation, params, given)))
+            progress.advance()
     progress.close()
     write_warnings(out, find_warnings(records, categories, out / "cues.parquet", given=points is not None))
 
@@ -98,12 +97,17 @@ def find_warnings(
 
 @torch.no_grad()
 def activation_maps(
-    classifier: Classifier, batch: PaddedBatch, params: ExtractCues, device: torch.device, num_classes: int
-) -> Iterator[Float[Tensor, "c h w"]]:
-    """Normalised activation maps at the size of each image, summed over scales and flips."""
-    inputs = normalize(batch.images.to(device)).contiguous(memory_format=torch.channels_last)
+    classifier: Classifier,
+    image: UInt8[Tensor, "1 3 h w"],
+    record: ImageRecord,
+    params: ExtractCues,
+    device: torch.device,
+    num_classes: int,
+) -> Float[Tensor, "c h w"]:
+    """Normalised activation maps at the size of the image without padding, summed over scales and flips."""
+    inputs = normalize(image.to(device)).contiguous(memory_format=torch.channels_last)
     size = inputs.shape[-2:]
-    total = torch.zeros((len(inputs), num_classes, *size), device=device)
+    total = torch.zeros((1, num_classes, *size), device=device)
     for scale in params.scales:
         scaled = inputs if scale == 1 else F.interpolate(inputs, scale_factor=scale, mode="bilinear")
         for flipped in (False, True) if params.flip else (False,):
@@ -111,10 +115,8 @@ def activation_maps(
                 maps = classifier.activation_maps(scaled.flip(-1) if flipped else scaled)
             maps = maps.flip(-1) if flipped else maps
             total += F.interpolate(maps.float(), size=size, mode="bilinear", align_corners=False)
-    for record, maps in zip(batch.records, total, strict=True):
-        labels = torch.from_numpy(record.label_vector(num_classes)).to(device)
-        cropped = maps[None, :, : record.height, : record.width]
-        yield normalize_activation(cropped, labels[None])[0].cpu()
+    labels = torch.from_numpy(record.label_vector(num_classes)).to(device)
+    return normalize_activation(total[:, :, : record.height, : record.width], labels[None])[0].cpu()
 
 
 def shrink(activation: Float[Tensor, "c h w"]) -> np.ndarray:

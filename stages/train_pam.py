@@ -15,7 +15,7 @@ from bestie.distributed import replicate, spread
 from bestie.fingerprint import fingerprint
 from bestie.metrics import classification_map
 from bestie.params import Dataset, TrainPam
-from bestie.prediction import padded_batches
+from bestie.prediction import padded_image
 from bestie.processes import end_helpers
 from bestie.settings import Settings
 from bestie.stage import folder, run_stage
@@ -92,9 +92,10 @@ def score(classifier: Classifier, dataset: Dataset, params: TrainPam, device: to
     classifier.eval()
     classifier.attend(True)
     probabilities = []
-    for batch in padded_batches(records, dataset.image_root):
+    for record in records:
+        image = padded_image(dataset.image_root, record)
         with autocast(device, params.precision):
-            logits = classifier(normalize(batch.images.to(device)).contiguous(memory_format=torch.channels_last))
+            logits = classifier(normalize(image.to(device)).contiguous(memory_format=torch.channels_last))
         probabilities.append(logits.float().sigmoid().cpu())
     labels = np.stack([record.label_vector(num_classes) for record in records]) > 0
     result = classification_map(torch.cat(probabilities).numpy(), labels)

@@ -41,7 +41,7 @@ def decode_mask(
 
 
 def instance_map(
-    record: ImageRecord, instance_ids: Integer[np.ndarray, "n"], rles: Sequence[str] | np.ndarray, *, source: Path
+    record: ImageRecord, instance_ids: Integer[np.ndarray, " n"], rles: Sequence[str] | np.ndarray, *, source: Path
 ) -> UInt16[np.ndarray, "h w"]:
     """At each pixel of an image the instance id of its mask, 0 for none; later masks lie above earlier ones.
 

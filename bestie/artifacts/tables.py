@@ -194,7 +194,7 @@ def read_instance_categories(path: Path | Blob) -> dict[int, np.ndarray]:
     }
 
 
-def read_class_pixels(path: Path | Blob) -> Int64[np.ndarray, "k"]:
+def read_class_pixels(path: Path | Blob) -> Int64[np.ndarray, " k"]:
     """Labelled pixels of each class, background first, from a WSSS summary. Errors as in `read_table`."""
     rows = iter_rows(path, WSSS_SUMMARY, ["category_px", "background_px"])
     counts = [np.array([row["background_px"], *row["category_px"]], np.int64) for row in rows]

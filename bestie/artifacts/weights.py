@@ -243,25 +243,25 @@ def _load_pytorch(path: Path) -> StateDict:
     return {str(name): value for name, value in content.items()}
 
 
-def _read_bytes(path: Path, array: Any) -> UInt8[np.ndarray, "n"]:
+def _read_bytes(path: Path, array: Any) -> UInt8[np.ndarray, " n"]:
     try:
         return np.asarray(array[:])
     except Exception as error:  # codecs have their own errors
         raise InputError(f"{path} is damaged ({error}). Restore or write it again.") from error
 
 
-def _to_bytes(tensor: Shaped[Tensor, "..."]) -> UInt8[np.ndarray, "n"]:
+def _to_bytes(tensor: Shaped[Tensor, "..."]) -> UInt8[np.ndarray, " n"]:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
-def _to_tensor(data: UInt8[np.ndarray, "n"], entry: Mapping[str, Any]) -> Shaped[Tensor, "..."]:
+def _to_tensor(data: UInt8[np.ndarray, " n"], entry: Mapping[str, Any]) -> Shaped[Tensor, "..."]:
     flat = torch.empty(math.prod(entry["shape"]), dtype=_dtype(entry))
     part = data[entry["offset"] : entry["offset"] + flat.nbytes]
     flat.view(torch.uint8).copy_(torch.from_numpy(part))
     return flat.reshape(entry["shape"])
 
 
-def _blocks(state_dict: Mapping[str, Tensor]) -> Iterator[UInt8[np.ndarray, "n"]]:
+def _blocks(state_dict: Mapping[str, Tensor]) -> Iterator[UInt8[np.ndarray, " n"]]:
     """The bytes of all tensors in blocks of one shard, so that each shard is written once."""
     held: list[np.ndarray] = []
     room = SHARD_BYTES

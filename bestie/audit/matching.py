@@ -24,7 +24,7 @@ class Masks:
     """The instances of one image: COCO's compressed counts, all of the image's (height, width), and classes."""
 
     counts: Sequence[str]
-    classes: Integer[np.ndarray, "n"]
+    classes: Integer[np.ndarray, " n"]
     height: int
     width: int
 

@@ -77,6 +77,6 @@ class Pairing:
             yield None, new
 
 
-def _keys(records: Iterable[ImageRecord]) -> Int64[np.ndarray, "n"]:
+def _keys(records: Iterable[ImageRecord]) -> Int64[np.ndarray, " n"]:
     """One number an image that stands for its image_id; the next run of Python has others."""
     return np.fromiter((hash(record.image_id) for record in records), np.int64)

@@ -50,7 +50,7 @@ class ImageRecord:
     sha256: str
     labels: tuple[int, ...]
 
-    def label_vector(self, num_classes: int) -> Float32[np.ndarray, "c"]:
+    def label_vector(self, num_classes: int) -> Float32[np.ndarray, " c"]:
         """1 at entry category_id - 1 of each label, else 0."""
         vector = np.zeros(num_classes, np.float32)
         vector[[label - 1 for label in self.labels]] = 1

@@ -35,7 +35,7 @@ class SemanticScore:
         self.confusion += np.bincount(cell, minlength=self.confusion.size).reshape(self.confusion.shape)
 
     @property
-    def iou(self) -> Float64[np.ndarray, "classes"]:
+    def iou(self) -> Float64[np.ndarray, " classes"]:
         """Intersection over union by class, background first; nan for one neither true nor predicted."""
         square = self.confusion[:, :-1]
         hits = square.diagonal()
@@ -53,7 +53,7 @@ class SemanticScore:
 class ClassificationMap:
     """Average precision of image labels; element c - 1 is category_id c, nan where no image has the class."""
 
-    ap: Float64[np.ndarray, "c"]
+    ap: Float64[np.ndarray, " c"]
     mean: float
 
 
@@ -66,7 +66,7 @@ def classification_map(
     return ClassificationMap(ap, mean)
 
 
-def _average_precision(score: Float[np.ndarray, "images"], positive: Bool[np.ndarray, "images"]) -> float:
+def _average_precision(score: Float[np.ndarray, " images"], positive: Bool[np.ndarray, " images"]) -> float:
     if not positive.any():
         return float("nan")
     order = np.argsort(-score, kind="stable")

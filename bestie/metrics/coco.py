@@ -22,7 +22,7 @@ class CocoAp:
     """
 
     summary: dict[str, float]
-    per_class: Float64[np.ndarray, "c"]
+    per_class: Float64[np.ndarray, " c"]
 
 
 def coco_ap(truth: MaskTable, predictions: MaskTable, *, rows: Sequence[int], num_classes: int) -> CocoAp:

@@ -60,9 +60,9 @@ class ImageErrors:
     """
 
     verdict: tuple[Verdict, ...]
-    truth: Int64[np.ndarray, "p"]
-    iou: Float64[np.ndarray, "p"]
-    missed: Bool[np.ndarray, "t"]
+    truth: Int64[np.ndarray, " p"]
+    iou: Float64[np.ndarray, " p"]
+    missed: Bool[np.ndarray, " t"]
 
 
 def find_errors(
@@ -105,7 +105,7 @@ def find_errors(
     return ImageErrors(tuple(verdict), about, np.where(mistaken, other, np.where(about >= 0, own, 0.0)), missed)
 
 
-def _overlaps(truth: MaskTable, predictions: MaskTable) -> tuple[Float64[np.ndarray, "p t"], Float64[np.ndarray, "p"]]:
+def _overlaps(truth: MaskTable, predictions: MaskTable) -> tuple[Float64[np.ndarray, "p t"], Float64[np.ndarray, " p"]]:
     """IoU of each prediction with each true mask, 0 for crowds; the largest share in a crowd of its class."""
     if not len(truth) or not len(predictions):
         return np.zeros((len(predictions), len(truth))), np.zeros(len(predictions))
@@ -116,7 +116,7 @@ def _overlaps(truth: MaskTable, predictions: MaskTable) -> tuple[Float64[np.ndar
     return np.where(truth.is_crowd[None], 0.0, iou), share
 
 
-def _best(iou: Float64[np.ndarray, "p t"]) -> tuple[Float64[np.ndarray, "p"], Int64[np.ndarray, "p"]]:
+def _best(iou: Float64[np.ndarray, "p t"]) -> tuple[Float64[np.ndarray, " p"], Int64[np.ndarray, " p"]]:
     """The largest overlap of each prediction and the true mask it is with; 0 and -1 where there is none."""
     if not iou.shape[1]:
         return np.zeros(len(iou)), np.full(len(iou), -1)

@@ -22,11 +22,11 @@ class MaskTable:
     Raises ValueError where the columns differ in length.
     """
 
-    row: Integer[np.ndarray, "n"]
-    category_id: Integer[np.ndarray, "n"]
-    score: Float[np.ndarray, "n"]
+    row: Integer[np.ndarray, " n"]
+    category_id: Integer[np.ndarray, " n"]
+    score: Float[np.ndarray, " n"]
     rle: Sequence[Rle]
-    is_crowd: Bool[np.ndarray, "n"]
+    is_crowd: Bool[np.ndarray, " n"]
 
     def __post_init__(self) -> None:
         columns = (self.row, self.category_id, self.score, self.rle, self.is_crowd)
@@ -37,7 +37,7 @@ class MaskTable:
         return len(self.row)
 
     @property
-    def area_px(self) -> Int64[np.ndarray, "n"]:
+    def area_px(self) -> Int64[np.ndarray, " n"]:
         """Number of pixels of each mask."""
         # One at a time: pycocotools refuses a list of more than 255 masks.
         return np.array([coco_mask.area(rle) for rle in self.rle], np.int64)
@@ -52,9 +52,9 @@ class Overlaps:
     in one crowd region of its class.
     """
 
-    best_iou: Float64[np.ndarray, "p"]
-    best_truth: Int64[np.ndarray, "p"]
-    crowd_share: Float64[np.ndarray, "p"]
+    best_iou: Float64[np.ndarray, " p"]
+    best_truth: Int64[np.ndarray, " p"]
+    crowd_share: Float64[np.ndarray, " p"]
 
 
 def measure_overlaps(truth: MaskTable, predictions: MaskTable) -> Overlaps:
@@ -78,7 +78,7 @@ def measure_overlaps(truth: MaskTable, predictions: MaskTable) -> Overlaps:
 
 def _shared_groups(
     first: MaskTable, second: MaskTable
-) -> Iterator[tuple[Int64[np.ndarray, "p"], Int64[np.ndarray, "t"]]]:
+) -> Iterator[tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " t"]]]:
     """Indices into both tables, for each image and class that both have."""
     groups = _by_image_and_class(second)
     for key, members in _by_image_and_class(first).items():
@@ -86,7 +86,7 @@ def _shared_groups(
             yield members, groups[key]
 
 
-def _by_image_and_class(table: MaskTable) -> dict[tuple[int, int], Int64[np.ndarray, "m"]]:
+def _by_image_and_class(table: MaskTable) -> dict[tuple[int, int], Int64[np.ndarray, " m"]]:
     order = np.lexsort((table.category_id, table.row))
     keys = np.stack((table.row[order], table.category_id[order]), axis=1)
     starts = np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1)) + 1

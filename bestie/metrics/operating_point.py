@@ -16,7 +16,7 @@ class ScoreHistogram:
         self._right = np.zeros(BINS + 1, np.int64)
         self._wrong = np.zeros(BINS + 1, np.int64)
 
-    def update(self, score: Float[np.ndarray, "n"], is_right: Bool[np.ndarray, "n"]) -> None:
+    def update(self, score: Float[np.ndarray, " n"], is_right: Bool[np.ndarray, " n"]) -> None:
         """Count some predictions."""
         step = np.floor(np.clip(score, 0, 1) * BINS).astype(np.int64)
         self._right += np.bincount(step[is_right], minlength=BINS + 1)

@@ -15,9 +15,9 @@ SIZE_EDGES_PX = (32**2, 96**2)
 class VocCurve:
     """Precision and recall of one class after each of its predictions, the best score first."""
 
-    score: Float64[np.ndarray, "k"]
-    precision: Float64[np.ndarray, "k"]
-    recall: Float64[np.ndarray, "k"]
+    score: Float64[np.ndarray, " k"]
+    precision: Float64[np.ndarray, " k"]
+    recall: Float64[np.ndarray, " k"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class VocAp:
 
     iou_thresholds: tuple[float, ...]
     ap: Float64[np.ndarray, "t c"]
-    mean: Float64[np.ndarray, "t"]
-    num_truth: Int64[np.ndarray, "c"]
+    mean: Float64[np.ndarray, " t"]
+    num_truth: Int64[np.ndarray, " c"]
     curves: list[list[VocCurve]]
 
 
@@ -39,17 +39,17 @@ class VocAp:
 class TruePositives:
     """How many labels are right, by class; column c - 1 is category_id c."""
 
-    true_positives: Int64[np.ndarray, "c"]
-    num_labels: Int64[np.ndarray, "c"]
-    num_truth: Int64[np.ndarray, "c"]
+    true_positives: Int64[np.ndarray, " c"]
+    num_labels: Int64[np.ndarray, " c"]
+    num_truth: Int64[np.ndarray, " c"]
 
     @property
-    def precision(self) -> Float64[np.ndarray, "c"]:
+    def precision(self) -> Float64[np.ndarray, " c"]:
         """Share of the labels that are right; nan for a class without labels."""
         return _ratio(self.true_positives, self.num_labels)
 
     @property
-    def recall(self) -> Float64[np.ndarray, "c"]:
+    def recall(self) -> Float64[np.ndarray, " c"]:
         """Share of the true instances that have a label; nan for a class without true instances."""
         return _ratio(self.true_positives, self.num_truth)
 
@@ -127,8 +127,8 @@ def _voc_ap(
     truth: MaskTable,
     predictions: MaskTable,
     overlaps: Overlaps,
-    wanted: Bool[np.ndarray, "t"],
-    of_size: Bool[np.ndarray, "p"],
+    wanted: Bool[np.ndarray, " t"],
+    of_size: Bool[np.ndarray, " p"],
     iou_thresholds: Sequence[float],
     num_classes: int,
 ) -> VocAp:
@@ -148,10 +148,10 @@ def _voc_ap(
 def _judge(
     predictions: MaskTable,
     overlaps: Overlaps,
-    wanted: Bool[np.ndarray, "t"],
-    of_size: Bool[np.ndarray, "p"],
+    wanted: Bool[np.ndarray, " t"],
+    of_size: Bool[np.ndarray, " p"],
     iou_threshold: float,
-) -> tuple[Bool[np.ndarray, "p"], Bool[np.ndarray, "p"]]:
+) -> tuple[Bool[np.ndarray, " p"], Bool[np.ndarray, " p"]]:
     """Which predictions find a wanted true instance, and which count, right or wrong."""
     matches = (overlaps.best_iou >= iou_threshold) & (overlaps.best_truth >= 0)
     order = np.argsort(-predictions.score, kind="stable")
@@ -167,9 +167,9 @@ def _judge(
 
 def _curves(
     predictions: MaskTable,
-    found: Bool[np.ndarray, "p"],
-    counted: Bool[np.ndarray, "p"],
-    num_truth: Int64[np.ndarray, "c"],
+    found: Bool[np.ndarray, " p"],
+    counted: Bool[np.ndarray, " p"],
+    num_truth: Int64[np.ndarray, " c"],
 ) -> list[VocCurve]:
     order = np.argsort(-predictions.score, kind="stable")
     order = order[counted[order]]
@@ -189,9 +189,9 @@ def _area_under(curve: VocCurve) -> float:
     return float((np.diff(curve.recall, prepend=0.0) * best_beyond).sum())
 
 
-def _per_class(category_id: Integer[np.ndarray, "n"], num_classes: int) -> Int64[np.ndarray, "c"]:
+def _per_class(category_id: Integer[np.ndarray, " n"], num_classes: int) -> Int64[np.ndarray, " c"]:
     return np.bincount(category_id, minlength=num_classes + 1)[1 : num_classes + 1].astype(np.int64)
 
 
-def _ratio(part: Num[np.ndarray, "n"], whole: Int64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+def _ratio(part: Num[np.ndarray, " n"], whole: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)

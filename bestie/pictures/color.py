@@ -86,7 +86,7 @@ def offset_wheel(size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
 
 def blend(
     image: UInt8[np.ndarray, "h w 3"],
-    color: UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "3"],
+    color: UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, " 3"],
     alpha: Float[np.ndarray, "h w"] | Bool[np.ndarray, "h w"] | float,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """`color` laid over `image`, of which nothing is seen where `alpha` is 1 and everything where it is 0."""

@@ -25,8 +25,8 @@ Masks = Sequence[np.ndarray] | np.ndarray
 def draw_instances(
     image: UInt8[np.ndarray, "h w 3"],
     masks: Integer[np.ndarray, "h w"] | Bool[np.ndarray, "n h w"] | Sequence[Bool[np.ndarray, "h w"]],
-    category_id: Integer[np.ndarray, "n"],
-    score: Float[np.ndarray, "n"] | None = None,
+    category_id: Integer[np.ndarray, " n"],
+    score: Float[np.ndarray, " n"] | None = None,
     *,
     names: Sequence[str] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
@@ -75,7 +75,7 @@ def _as_masks(masks: Masks, *, count: int) -> list[Bool[np.ndarray, "h w"]]:
     return list(masks)
 
 
-def _tinted(pixels: UInt8[np.ndarray, "k 3"], color: UInt8[np.ndarray, "3"]) -> UInt8[np.ndarray, "k 3"]:
+def _tinted(pixels: UInt8[np.ndarray, "k 3"], color: UInt8[np.ndarray, " 3"]) -> UInt8[np.ndarray, "k 3"]:
     return blend(pixels[None], color, FILL_ALPHA)[0]
 
 
@@ -87,8 +87,8 @@ def _outline(image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], c
 
 def _texts(
     index: int,
-    category_id: Integer[np.ndarray, "n"],
-    score: Float[np.ndarray, "n"] | None,
+    category_id: Integer[np.ndarray, " n"],
+    score: Float[np.ndarray, " n"] | None,
     names: Sequence[str] | None,
 ) -> list[str]:
     """What could be written on an instance, the longest first."""

@@ -56,8 +56,8 @@ def draw_activation(
 def draw_cues(
     image: UInt8[np.ndarray, "h w 3"],
     yx: Float[np.ndarray, "n 2"] | Integer[np.ndarray, "n 2"],
-    category_id: Integer[np.ndarray, "n"],
-    score: Float[np.ndarray, "n"],
+    category_id: Integer[np.ndarray, " n"],
+    score: Float[np.ndarray, " n"],
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Cues as dots in their `category_colors` with a white and a dark halo, at `yx` in px.
 
@@ -113,7 +113,7 @@ def _peaks_yx(
     return centroid_xy[1:, ::-1]
 
 
-def _disk(image: UInt8[np.ndarray, "h w 3"], yx: np.ndarray, radius_px: float, color: UInt8[np.ndarray, "3"]) -> None:
+def _disk(image: UInt8[np.ndarray, "h w 3"], yx: np.ndarray, radius_px: float, color: UInt8[np.ndarray, " 3"]) -> None:
     """Fill a disk in place; its middle may lie between pixels."""
     y, x, radius = (round(float(value) * 2**SHIFT) for value in (*yx, radius_px))
     cv2.circle(image, (x, y), radius, color.tolist(), cv2.FILLED, cv2.LINE_AA, SHIFT)

@@ -71,7 +71,7 @@ def category_swatches(names: Sequence[str]) -> list[tuple[str, UInt8[np.ndarray,
 
 
 def swatches(
-    colors: Iterable[tuple[str, Sequence[int] | UInt8[np.ndarray, "3"]]],
+    colors: Iterable[tuple[str, Sequence[int] | UInt8[np.ndarray, " 3"]]],
 ) -> list[tuple[str, UInt8[np.ndarray, "s s 3"]]]:
     """Entries of a legend: a square of each color, and what it means."""
     return [(name, np.full((SWATCH_PX, SWATCH_PX, 3), color, dtype=np.uint8)) for name, color in colors]

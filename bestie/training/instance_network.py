@@ -132,7 +132,7 @@ def train_network(
     device: torch.device,
     *,
     num_classes: int,
-    class_pixels: Int[np.ndarray, "k"],
+    class_pixels: Int[np.ndarray, " k"],
     checkpoints: Checkpoints | None = None,
     epoch_end: EpochEnd | None = None,
     description: str = "train_bestie",

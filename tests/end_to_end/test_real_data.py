@@ -145,7 +145,7 @@ def test_coco_images_run_through_all_stages_and_score_as_pycocotools_scores_them
 
 def pycocotools_ap(
     root: Path, model: str, records: list[ImageRecord], categories: list[Category]
-) -> Float64[np.ndarray, "3"]:
+) -> Float64[np.ndarray, " 3"]:
     """AP, AP50, AP75 of a model's detections against COCO's own file of true masks."""
     source_id = {category.category_id: category.source_id for category in categories}
     detections = [

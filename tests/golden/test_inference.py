@@ -21,6 +21,7 @@ def test_predicted_instances_are_those_of_the_release(golden_dir: Path):
             window_px=int(recorded["val_kernel"]),
             cluster=float(recorded["beta"]) > 0,
             drop_components_without_center=bool(recorded["val_ignore"]),
+            confidence="release",
         )
 
         np.testing.assert_array_equal(predicted.semantic, recorded["out_semantic"], path.name)

@@ -180,9 +180,9 @@ def test_refined_labels_are_those_of_the_slow_implementation(confidence: str, se
         np.testing.assert_array_equal(refined.targets.offset[image], offset)
 
 
-@given(seed=st.integers(0, 10**6), cluster=st.booleans(), drop=st.booleans())
+@given(seed=st.integers(0, 10**6), cluster=st.booleans(), drop=st.booleans(), release=st.booleans())
 @settings(max_examples=20, deadline=None)
-def test_predicted_instances_are_those_of_the_slow_implementation(seed: int, cluster: bool, drop: bool):
+def test_predicted_instances_are_those_of_the_slow_implementation(seed: int, cluster: bool, drop: bool, release: bool):
     scene = make_scene(seed)
     maps = tensors(scene)
 
@@ -194,6 +194,7 @@ def test_predicted_instances_are_those_of_the_slow_implementation(seed: int, clu
         window_px=WINDOW_PX,
         cluster=cluster,
         drop_components_without_center=drop,
+        confidence="release" if release else "product",
     )
 
     for image, predicted in enumerate(images):
@@ -210,7 +211,7 @@ def test_predicted_instances_are_those_of_the_slow_implementation(seed: int, clu
                 )
                 for mask, peak, peak_score in instances:
                     own = probability[category_id][mask].mean()
-                    trust = own if peak_score >= 1 else peak_score
+                    trust = (own if peak_score >= 1 else peak_score) if release else min(score[peak], 1)
                     expected[category_id, mask.tobytes()] = (trust * own, *peak)
         columns = zip(predicted.category_id, predicted.masks, predicted.score, predicted.center_yx, strict=True)
         found = {(int(c), mask.tobytes()): (score, *yx) for c, mask, score, yx in columns}

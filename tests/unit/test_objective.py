@@ -122,6 +122,12 @@ def test_the_semantic_loss_counts_classes_by_their_weights():
     assert semantic_loss(logits, target, weights=weights).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_one_light_pixel_counts_as_much_as_one_heavy_one():
+    logits, target = torch.randn(1, 2, 1, 3), torch.tensor([[[255, 1, 255]]])
+    light, heavy = (semantic_loss(logits, target, weights=torch.tensor([1.0, weight])) for weight in (0.25, 4.0))
+    assert light.item() == pytest.approx(heavy.item(), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("balance", "expected"),
     [(0.0, [0.3, 1, 1, 1, 1]), (0.5, [0.3, 0.5**0.5, 1, 2**0.5, 2**0.5]), (1.0, [0.3, 0.5, 1, 2, 2])],

@@ -1,4 +1,4 @@
-"""Many images through one network: padded to a canvas, cut back, and averaged with their mirror images."""
+"""Images through one network: padded to a canvas, cut back, and averaged with their mirror images."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from PIL import Image
 from bestie.backbones import create_backbone, normalize
 from bestie.datasets.base import ImageRecord, hash_file
 from bestie.detections import predict_images
-from bestie.network import BestieNetwork
-from bestie.prediction import padded_batches, predict_batch
+from bestie.network import BestieNetwork, Outputs
+from bestie.prediction import padded_image, predict_batch
 from bestie.training.augment import MEAN_RGB
 
 CPU = torch.device("cpu")
@@ -42,19 +42,25 @@ def network() -> BestieNetwork:
     return network.eval()
 
 
-def test_the_canvas_holds_every_image_at_its_top_left(records: list[ImageRecord], tmp_path: Path):
-    batches = list(padded_batches(records, tmp_path, batch_size=2))
-    assert [batch.images.shape for batch in batches] == [(2, 3, 64, 96), (1, 3, 64, 96)]
-    assert [record.row for batch in batches for record in batch.records] == [0, 1, 2]
-    first = batches[0].images[0]
+def test_an_image_is_at_the_top_left_of_its_own_canvas(records: list[ImageRecord], tmp_path: Path):
+    canvases = [padded_image(tmp_path, record) for record in records]
+    assert [canvas.shape for canvas in canvases] == [(1, 3, 64, 64), (1, 3, 64, 64), (1, 3, 32, 96)]
+    first = canvases[0][0]
     pixels = np.asarray(Image.open(tmp_path / "0.png"))
     np.testing.assert_array_equal(first[:, :40, :50].permute(1, 2, 0), pixels)
     assert {tuple(pixel) for pixel in first[:, 40:].flatten(1).T.tolist()} == {MEAN_RGB}
     assert {tuple(pixel) for pixel in first[:, :, 50:].flatten(1).T.tolist()} == {MEAN_RGB}
 
 
-def test_no_images_make_no_batch(tmp_path: Path):
-    assert list(padded_batches([], tmp_path)) == []
+def test_an_images_maps_do_not_depend_on_the_others(records: list[ImageRecord], network: BestieNetwork, tmp_path: Path):
+    def maps(chosen: list[ImageRecord]) -> list[Outputs]:
+        found = predict_images(network, chosen, tmp_path, device=CPU, precision="fp32", flip=True)
+        return [outputs for _, outputs in found]
+
+    alone = maps(records[:1])[0]
+    beside_larger_ones = maps(records)[0]
+    for one, other in zip(alone, beside_larger_ones, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_outputs_have_the_size_of_their_image(records: list[ImageRecord], network: BestieNetwork, tmp_path: Path):
@@ -110,3 +116,12 @@ def test_prediction_leaves_no_gradient_and_ends_in_evaluation_mode(network: Best
     )
     assert not outputs.center.requires_grad
     assert not network.training
+
+
+def test_the_maps_of_bf16_are_not_rounded_to_it(network: BestieNetwork):
+    images = normalize(torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        outputs = network(images, full_size=False)
+    for each in outputs:
+        assert each.dtype == torch.float32
+        assert (each != each.bfloat16().float()).float().mean() > 0.9

@@ -54,11 +54,19 @@ def test_confidence_is_the_center_alone_or_with_the_class_probability():
     maps["semantic_logits"] /= 20  # probability e / (e + 2)
 
     (center,) = predict_instances(**maps, confidence="center")
-    (release,) = predict_instances(**maps, confidence="release")
+    (product,) = predict_instances(**maps, confidence="product")
 
     probability = np.e / (np.e + 2)
     assert center.score.tolist() == pytest.approx([0.8, 0.5])
-    assert release.score.tolist() == pytest.approx([0.8 * probability, 0.5 * probability])
+    assert product.score.tolist() == pytest.approx([0.8 * probability, 0.5 * probability])
+
+
+def test_a_center_value_above_1_counts_as_1_but_not_in_the_release():
+    maps = maps_of(two_objects(), (1, 10, 3, 1.2), (2, 5, 35, 0.5))
+    maps["semantic_logits"] /= 20
+    probability = np.e / (np.e + 2)
+    first = {how: predict_instances(**maps, confidence=how)[0].score[0] for how in ("center", "product", "release")}
+    assert first == pytest.approx({"center": 1, "product": probability, "release": probability**2})
 
 
 def test_a_given_semantic_map_replaces_the_argmax_and_its_void_is_empty():

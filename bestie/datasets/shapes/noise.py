@@ -31,7 +31,7 @@ def random_color(
     saturation: tuple[float, float],
     value: tuple[float, float],
     hue: float | None = None,
-) -> Float32[np.ndarray, "3"]:
+) -> Float32[np.ndarray, " 3"]:
     """An RGB colour in 0..1: HSV saturation and value from the given ranges, any hue unless given."""
     hue = rng.random() if hue is None else hue
     rgb = colorsys.hsv_to_rgb(hue % 1.0, rng.uniform(*saturation), rng.uniform(*value))

@@ -57,7 +57,7 @@ def render_sprite(
     *,
     category_id: int,
     size_px: float,
-    background: Float32[np.ndarray, "3"],
+    background: Float32[np.ndarray, " 3"],
     light_angle: float,
     repeats: int = 0,
 ) -> Sprite:
@@ -117,7 +117,7 @@ def _fill(outline_xy: Float32[np.ndarray, "n 2"], side: int) -> Field:
 
 
 def _body_color(
-    rng: np.random.Generator, alpha: Field, background: Float32[np.ndarray, "3"]
+    rng: np.random.Generator, alpha: Field, background: Float32[np.ndarray, " 3"]
 ) -> Float32[np.ndarray, "s s 3"]:
     """Colour and texture from one distribution for all classes; at least faintly unlike the background."""
     for _ in range(8):

@@ -182,7 +182,7 @@ def _place_distractors(
     limits: SceneLimits,
     layout: Layout,
     *,
-    background: Float32[np.ndarray, "3"],
+    background: Float32[np.ndarray, " 3"],
     light_angle: float,
 ) -> Layout:
     """Objects of no class, of about the size of the others, where there is room."""
