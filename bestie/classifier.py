@@ -112,11 +112,15 @@ class Classifier(nn.Module):
                 module.enabled = enabled
 
     def activation_maps(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c i j"]:
-        """Class activation maps at the backbone's stride, before ReLU; their mean is the logit."""
+        """Class activation maps at the backbone's stride, before ReLU; their mean is the logit.
+
+        They are float32, also under autocast: rounded to bf16, neighbours at a peak would often be equal.
+        """
         features = self.backbone(images)[-1]
         for layer in self.added:
             features = layer(features)
-        return self.head(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.float())
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
         """Logits, one a class; a sigmoid makes them probabilities."""

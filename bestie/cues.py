@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Float32, Int
 
 SMOOTHING_PX = 3
 
@@ -37,15 +37,12 @@ def find_cues(
     window_px: int = 15,
     threshold: float = 0.5,
     max_per_class: int = 25,
-    merge_plateaus: bool = False,
 ) -> Cues:
     """Find the local maxima of smoothed activation maps (paper Section 3.3 and Listing 3).
 
     A cue is a positive value of at least `threshold` that is the largest in the `window_px` square around it,
     of which the `max_per_class` highest are kept. As in the authors' release every pixel of a plateau is a
-    cue of its own, and of equal scores at the limit those stay that `torch.topk` takes. With `merge_plateaus`
-    a plateau gives one cue, its pixel nearest to its centroid: several cues on one object would cost the
-    object its label.
+    cue of its own, and of equal scores at the limit those stay that `torch.topk` takes.
 
     Raises ValueError for a window that has no middle pixel.
     """
@@ -53,8 +50,7 @@ def find_cues(
         raise ValueError(f"window_px must be odd and positive, not {window_px}")
     window = np.ones((window_px, window_px), dtype=np.uint8)
     found = [
-        _channel_cues(channel, scores, window, threshold, max_per_class, merge_plateaus)
-        for channel, scores in enumerate(activation)
+        _channel_cues(channel, scores, window, threshold, max_per_class) for channel, scores in enumerate(activation)
     ]
     if not found:
         nothing = np.empty(0, dtype=np.int64)
@@ -73,11 +69,8 @@ def _channel_cues(
     window: np.ndarray,
     threshold: float,
     max_per_class: int,
-    merge_plateaus: bool,
 ) -> Cues:
     is_peak = (scores == cv2.dilate(scores, window)) & (scores > 0)
-    if merge_plateaus:
-        is_peak = _one_pixel_per_plateau(is_peak)
     place = np.flatnonzero(is_peak & (scores >= threshold))
     if len(place) > max_per_class:
         peaks = torch.from_numpy(np.where(is_peak, scores, np.float32(0)).ravel())
@@ -86,19 +79,3 @@ def _channel_cues(
     order = np.argsort(-score, kind="stable")
     y, x = np.divmod(place[order], scores.shape[1])
     return Cues(channel=np.full(len(order), channel), y=y, x=x, score=score[order])
-
-
-def _one_pixel_per_plateau(is_peak: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Keep the pixel nearest to the centroid of each 8-connected group of peaks.
-
-    Neighbouring peaks see each other in their windows, so they have the same value: a group is a plateau.
-    """
-    count, group, _, centroids_xy = cv2.connectedComponentsWithStats(is_peak.astype(np.uint8), connectivity=8)
-    yx = np.argwhere(is_peak)
-    member_of = group[is_peak]
-    distance = np.square(yx - centroids_xy[member_of, ::-1]).sum(axis=1)
-    by_group = np.lexsort((distance, member_of))
-    nearest = by_group[np.searchsorted(member_of[by_group], np.arange(1, count))]
-    kept = np.zeros_like(is_peak)
-    kept[tuple(yx[nearest].T)] = True
-    return kept

@@ -77,3 +77,11 @@ def test_normalised_activations_end_at_one_and_absent_classes_at_zero():
     assert found.min() >= 0
     torch.testing.assert_close(found.amax(dim=(2, 3)), labels, atol=1e-4, rtol=0)
     assert normalize_activation(-maps.abs(), labels).abs().max() == 0
+
+
+def test_the_activation_maps_of_bf16_are_not_rounded_to_it():
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        maps = make_classifier(6).activation_maps(images)
+    assert maps.dtype == torch.float32
+    assert (maps != maps.bfloat16().float()).float().mean() > 0.5

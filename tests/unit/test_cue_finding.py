@@ -74,21 +74,11 @@ def test_equal_scores_stand_in_the_order_of_pixels_also_at_the_limit():
     assert rest == sorted(rest)
 
 
-def test_every_pixel_of_a_plateau_is_a_cue_unless_plateaus_are_merged():
+def test_every_pixel_of_a_plateau_is_a_cue():
     maps = np.zeros((1, 30, 30), dtype=np.float32)
     maps[0, 10:13, 4:9] = 0.8
     maps[0, 25, 25] = 0.9
     assert len(find_cues(maps, max_per_class=100).score) == 16
-
-    merged = find_cues(maps, merge_plateaus=True)
-    assert list(zip(merged.y, merged.x, strict=True)) == [(25, 25), (11, 6)]
-
-
-def test_merging_leaves_maps_without_plateaus_alone():
-    maps = random_maps(2, 30, 30)
-    plain, merged = find_cues(maps), find_cues(maps, merge_plateaus=True)
-    np.testing.assert_array_equal(plain.y, merged.y)
-    np.testing.assert_array_equal(plain.x, merged.x)
 
 
 @pytest.mark.parametrize("window_px", [0, 4, -3])
