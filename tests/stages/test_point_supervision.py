@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from bestie.artifacts import schemas
 from bestie.artifacts.maps import MapReader
@@ -91,8 +92,13 @@ def test_a_point_on_the_last_fraction_of_a_pixel_belongs_to_that_pixel(voc: tupl
     record = read_images(Path("data/prepare/images.parquet"), "train")[0]
     path = Path(f"data/raw/generated/Center_points/{record.image_id}.txt")
     path.write_text(f"{record.width - 0.4} {record.height - 0.4} {record.labels[0] - 1} 1\n", encoding="utf-8")
+    semantic = np.zeros((record.height, record.width), np.uint8)
+    semantic[-9:, -9:] = record.labels[0]
+    Image.fromarray(semantic).save(f"data/raw/generated/WSSS_maps/{record.image_id}.png")
     ws.set_params(*voc, "dataset.supervision=point")
-    ws.run("prepare", "extract_cues", "make_pseudo_labels")
+    ws.run("prepare", "import_wsss", "extract_cues", "make_pseudo_labels")
+    table = iter_rows(Path("data/make_pseudo_labels/components.parquet"), schemas.COMPONENTS)
+    assert [row["n_cues"] for row in table if row["row"] == record.row] == [1]
 
 
 def test_missing_points_stop_point_supervision_alone(voc: tuple[str, ...]):
