@@ -80,7 +80,7 @@ def init(
             autocompletion=complete_labels,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a profile of that name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a profile that init wrote.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a profile for a folder of images, and say what was found in it, class by class.

@@ -27,8 +27,10 @@ FEWEST_STEPS = {"train_pam": 600, "train_bestie": 1900, "train_mrcnn": 950}
 #: Small, with ImageNet weights that `timm` offers for download.
 FETCHED_BACKBONE = "resnet18"
 
+#: What tells a profile that this command wrote, and may replace, from one that somebody else did.
+WRITTEN_BY = "Written by `bestie init`."
 HEADER = """\
-# {train} training and {val} validation images of {root}; trained as the profile {like}. Written by `bestie init`.
+# {train} training and {val} validation images of {root}; trained as the profile {like}. {by}
 # run: bestie profile {name} && dvc repro
 """
 
@@ -63,7 +65,7 @@ def run_init(
         name: of the profile; None takes the folder's.
         wsss: the folder of WSSS maps, where it is not `WSSS_maps` below `root`.
         categories: class names in the order of their numbers on the WSSS maps; None: sorted.
-        overwrite: replace a profile of that name.
+        overwrite: replace a profile of that name that this command wrote.
 
     Raises:
         InputError: the folder lacks its label table or something in it is wrong, there is no profile `like`, or
@@ -71,8 +73,7 @@ def run_init(
     """
     name = _profile_name(root, name)
     path = profiles / f"{name}.yaml"
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; choose another --name, or --overwrite to replace it")
+    _check_free(path, overwrite=overwrite)
     training = _training_sections(profiles, like)
     layout = find_layout(root, wsss)
     survey = survey_folder(layout, categories)
@@ -80,7 +81,7 @@ def run_init(
     default = read_yaml(profiles / f"{DEFAULT}.yaml")
     params = parse(Params, overlay(default, values), source=f"profile {name}")
     values = overlay(values, _enough_epochs(params, survey.train))
-    header = HEADER.format(train=survey.train, val=survey.val, root=root, like=like, name=name)
+    header = HEADER.format(train=survey.train, val=survey.val, root=root, like=like, by=WRITTEN_BY, name=name)
     with atomic_output(path) as partial:
         text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
         partial.write_text(header + text, encoding="utf-8")
@@ -115,6 +116,17 @@ def _profile_name(root: Path, name: str | None) -> str:
     if not re.fullmatch(r"\w+", cleaned):
         raise InputError(f"{wanted!r} makes no name for a profile; give --name with letters, digits and _")
     return cleaned
+
+
+def _check_free(path: Path, *, overwrite: bool) -> None:
+    """InputError where a profile is there, unless this command wrote it and may replace it."""
+    if not path.exists():
+        return
+    about = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0] if path.is_file() else ""
+    if not about.endswith(WRITTEN_BY):
+        raise InputError(f"{path} belongs to the project or was not written by `bestie init`; choose another --name")
+    if not overwrite:
+        raise InputError(f"{path} exists; choose another --name, or --overwrite to replace it")
 
 
 def _training_sections(profiles: Path, like: str) -> dict[str, Any]:

@@ -154,6 +154,17 @@ def test_a_profile_is_replaced_only_when_asked_to(photos: Path):
     call("photos", "--overwrite")
 
 
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+@pytest.mark.parametrize("name", ["shapes", "demo", "own"])
+def test_a_profile_that_it_did_not_write_is_never_replaced(photos: Path, name: str, options: tuple[str, ...]):
+    shutil.copy("profiles/smoke.yaml", "profiles/own.yaml")
+    before = Path(f"profiles/{name}.yaml").read_bytes()
+    photos.rename(name)  # its name is the profile's
+    with pytest.raises(InputError, match=rf"profiles/{name}.yaml belongs to the project or .*; choose another --name$"):
+        call(name, *options)
+    assert Path(f"profiles/{name}.yaml").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
