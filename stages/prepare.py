@@ -14,6 +14,7 @@ from bestie.artifacts.maps import MapWriter
 from bestie.artifacts.schemas import INSTANCES, POINTS, SKIPPED
 from bestie.artifacts.tables import TableWriter, write_categories, write_images
 from bestie.datasets.base import VOID, DataSet, ImageRecord, read_image
+from bestie.datasets.folder import FolderDataSet
 from bestie.datasets.opening import open_dataset
 from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes
 from bestie.errors import InputError
@@ -42,6 +43,8 @@ def main(dataset: Dataset, params: Prepare, settings: Settings) -> None:
     if dataset.format == "shapes" and params.categories is None:
         params = params.model_copy(update={"categories": SHAPE_CLASS_NAMES})
     reader = open_dataset(dataset, params)
+    if isinstance(reader, FolderDataSet):
+        say_left_out(reader, params)
     out = folder("prepare")
     records, skipped = read_records(reader, dataset, params, settings)
     write_skipped(out, skipped, total=len(records) + len(skipped))
@@ -67,6 +70,18 @@ def generate(dataset: Dataset, params: Prepare, settings: Settings) -> None:
     except ValueError as error:
         raise InputError(f"prepare.shapes: {error}; correct the value") from error
     progress.close()
+
+
+def say_left_out(reader: FolderDataSet, params: Prepare) -> None:
+    """Say which splits of a label table are left out: one may be misspelt. No warning, since others may be meant."""
+    if not reader.other_splits:
+        return
+    counts = ", ".join(f"{split} ({count})" for split, count in reader.other_splits.items())
+    print(
+        f"prepare: {sum(reader.other_splits.values())} images of {params.folder.labels} are left out, since their "
+        f"split is neither {params.train_list} (prepare.train_list) nor {params.val_list} (prepare.val_list): {counts}",
+        file=sys.stderr,
+    )
 
 
 def read_records(

@@ -208,6 +208,12 @@ def _remarks(layout: FolderLayout, survey: Survey) -> list[str]:
         f"{survey.train} training and {survey.val} validation images, "
         f"{low_h} to {high_h} px high, {low_w} to {high_w} px wide"
     ]
+    if survey.other_splits:
+        counts = ", ".join(f"{split} ({count})" for split, count in survey.other_splits.items())
+        total = sum(survey.other_splits.values())
+        lines.append(f"{total} images are left out, since their split is neither train nor val: {counts}")
+    if survey.unread_columns:
+        lines.append(f"{layout.labels} has columns that nothing reads: {', '.join(survey.unread_columns)}")
     if survey.without_labels:
         lines.append(f"{survey.without_labels} training images have no label")
     if survey.not_listed:

@@ -10,6 +10,7 @@ from bestie.datasets.label_table import (
     LabelledFile,
     check_names,
     class_names,
+    other_splits,
     read_label_table,
     split_images,
 )
@@ -25,6 +26,8 @@ class FolderDataSet:
     file in COCO's format, whose `file_name` is a path as in the label table. Images that it does not list have
     no truth.
 
+    Images of further splits are left out; `other_splits` has their number by split.
+
     Args:
         root: the folder.
         splits: split -> values of the label table's column `split`, joined by ",".
@@ -34,7 +37,8 @@ class FolderDataSet:
         annotations: the file of true masks, if there is one.
 
     Raises:
-        InputError: a table or the file of true masks is missing or malformed, or a label is no category.
+        InputError: a table or the file of true masks is missing or malformed, a label is no category, or no
+            image is for training.
     """
 
     def __init__(
@@ -54,7 +58,9 @@ class FolderDataSet:
         self.categories = tuple(Category(k, name, k) for k, name in enumerate(names, start=1))
         self._id_of_name = {category.name: category.category_id for category in self.categories}
         self._files = {entry.image_id: entry for entry in listed}
-        self._samples = split_images(labels, listed, FOLDER_SPLITS if splits is None else splits)
+        wanted = FOLDER_SPLITS if splits is None else splits
+        self._samples = split_images(labels, listed, wanted)
+        self.other_splits = other_splits(listed, wanted)
         self._points = None if points is None else PointTable(points)
         self._truth = None if annotations is None else TrueMasks(annotations, {entry.file for entry in listed})
 

@@ -1,14 +1,16 @@
 """The label table of a folder of images: which files there are, what they show, and which split they are in."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bestie.artifacts.own_table import OwnRow, read_own_table
+from bestie.artifacts.own_table import OwnRow, column_names, read_own_table
 from bestie.datasets.text_files import is_path_below
 from bestie.errors import InputError
 
 FOLDER_SPLITS = {"train": "train", "val": "val"}
+REQUIRED, OPTIONAL = ("file", "labels"), ("split",)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def read_label_table(path: Path) -> list[LabelledFile]:
             twice.
     """
     seen: dict[str, LabelledFile] = {}
-    for row in read_own_table(path, required=("file", "labels"), optional=("split",)):
+    for row in read_own_table(path, required=REQUIRED, optional=OPTIONAL):
         entry = _labelled_file(row)
         if (first := seen.setdefault(entry.image_id, entry)) is not entry:
             raise InputError(
@@ -89,11 +91,13 @@ def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str
         splits: split -> values of the column that belong to it, joined by ",".
 
     Raises:
-        InputError: no image is left for training, or a value belongs to two splits.
+        InputError: no image is left for training, a value belongs to two splits, or a row alone has none.
     """
     if all(entry.split is None for entry in listed):
         return {split: tuple(e.image_id for e in listed) if split == "train" else () for split in splits}
-    wanted = {split: {name.strip() for name in names.split(",")} for split, names in splits.items()}
+    if without := next((entry for entry in listed if entry.split is None), None):  # a null in Parquet
+        raise InputError(f"{without.where}: there is no split. Write {splits['train']}, or leave out the column.")
+    wanted = _values_of(splits)
     if both := wanted["train"] & wanted.get("val", set()):
         raise InputError(f"prepare.train_list and prepare.val_list both name the split '{min(both)}'. Correct one.")
     samples = {split: tuple(e.image_id for e in listed if e.split in names) for split, names in wanted.items()}
@@ -106,6 +110,18 @@ def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str
     return samples
 
 
+def other_splits(listed: Sequence[LabelledFile], splits: Mapping[str, str]) -> dict[str, int]:
+    """How many images there are of each value of the column `split` that is none of `splits`: they are left out."""
+    known = set().union(*_values_of(splits).values())
+    counts = Counter(entry.split for entry in listed if entry.split is not None and entry.split not in known)
+    return dict(sorted(counts.items()))
+
+
+def unread_columns(path: Path) -> tuple[str, ...]:
+    """The columns of a label table that nothing reads, a misspelt one among them. InputError as `column_names`."""
+    return tuple(name for name in column_names(path) if name not in (*REQUIRED, *OPTIONAL))
+
+
 def file_of(row: OwnRow) -> str:
     """The column `file` as a path with forward slashes. InputError unless it lies below the data set's folder."""
     path = PurePosixPath(str(row.values["file"] or "").strip())
@@ -114,6 +130,10 @@ def file_of(row: OwnRow) -> str:
             f"{row.where}: {str(row.values['file'])[:80]!r} is no path below the data set's folder. Correct it."
         )
     return str(path)
+
+
+def _values_of(splits: Mapping[str, str]) -> dict[str, set[str]]:
+    return {split: {name.strip() for name in names.split(",")} for split, names in splits.items()}
 
 
 def _labelled_file(row: OwnRow) -> LabelledFile:

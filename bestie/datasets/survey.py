@@ -9,7 +9,15 @@ import numpy as np
 
 from bestie.datasets.base import image_size
 from bestie.datasets.folder import TrueMasks
-from bestie.datasets.label_table import LabelledFile, class_names, read_label_table
+from bestie.datasets.label_table import (
+    FOLDER_SPLITS,
+    LabelledFile,
+    class_names,
+    other_splits,
+    read_label_table,
+    split_images,
+    unread_columns,
+)
 from bestie.datasets.point_table import PointTable
 from bestie.datasets.wsss import find_wsss, read_wsss
 from bestie.errors import InputError
@@ -52,6 +60,8 @@ class Survey:
         classes: one a class, in order of category_id.
         train: number of training images.
         val: number of validation images.
+        other_splits: value of the column `split` that is neither -> number of its images, which are left out.
+        unread_columns: columns of the label table that nothing reads.
         without_labels: training images that no class is in.
         not_listed: image files below the folder that the label table does not name.
         without_wsss: image ids of the training images without a WSSS map.
@@ -62,6 +72,8 @@ class Survey:
     classes: tuple[ClassCount, ...]
     train: int
     val: int
+    other_splits: dict[str, int]
+    unread_columns: tuple[str, ...]
     without_labels: int
     not_listed: int
     without_wsss: tuple[str, ...]
@@ -107,12 +119,12 @@ def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None)
         categories: class names in the order of their category_id; None: those of the label table, sorted.
 
     Raises:
-        InputError: an image is missing or unreadable, a table or a map is malformed, a label is no category.
+        InputError: an image is missing or unreadable, a table or a map is malformed, a label is no category, no
+            image is for training.
     """
     listed = read_label_table(layout.labels)
     names = class_names(layout.labels, listed, categories)
-    train = [entry for entry in listed if entry.split in (None, "train")]
-    val = [entry for entry in listed if entry.split == "val"]
+    train, val = _by_split(layout.labels, listed)
     sizes = {entry.file: _size(layout.root, entry) for entry in track(listed, "init: images")}
     points, masks = _points(layout, listed), _masks(layout, listed)
     on_maps, without = _on_wsss_maps(layout, train, sizes, names)
@@ -132,6 +144,8 @@ def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None)
         ),
         train=len(train),
         val=len(val),
+        other_splits=other_splits(listed, FOLDER_SPLITS),
+        unread_columns=unread_columns(layout.labels),
         without_labels=sum(not entry.labels for entry in train),
         not_listed=len(set(_image_files(layout)) - set(sizes)),
         without_wsss=tuple(without),
@@ -153,6 +167,13 @@ def _without_labels(root: Path) -> str:
         f"{root} has no label table; write labels.csv with the columns file and labels, one line an image, "
         "several class names joined by semicolons"
     )
+
+
+def _by_split(path: Path, listed: list[LabelledFile]) -> tuple[list[LabelledFile], list[LabelledFile]]:
+    """The rows for training, and those for validation."""
+    ids = split_images(path, listed, FOLDER_SPLITS)
+    entries = {entry.image_id: entry for entry in listed}
+    return [entries[image_id] for image_id in ids["train"]], [entries[image_id] for image_id in ids["val"]]
 
 
 def _size(root: Path, entry: LabelledFile) -> tuple[int, int]:

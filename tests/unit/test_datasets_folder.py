@@ -12,7 +12,11 @@ from PIL import Image
 
 from bestie.datasets.base import Category, DataSet, Point, read_image
 from bestie.datasets.folder import FolderDataSet
+from bestie.datasets.label_table import unread_columns
 from bestie.errors import InputError
+from bestie.params import Dataset, Prepare
+from bestie.settings import load_settings
+from stages.prepare import main as prepare
 
 HEIGHT, WIDTH = 6, 8
 TABLE = "file,labels,split\na.jpg,cat; dog,train\nsub/a.png,dog,train\nc.jpg,,val\n"
@@ -92,6 +96,38 @@ def test_other_names_of_splits_can_be_chosen_and_joined(folder: Path):
     (folder / "labels.csv").write_text(text, encoding="utf-8")
     data_set = read(folder, splits={"train": "day, night", "val": "none"})
     assert (data_set.samples("train"), data_set.samples("val")) == (("a", "sub/a"), ())
+    assert data_set.other_splits == {"unused": 1}
+
+
+def test_prepare_says_which_splits_are_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(folder)
+    text = "file,labels,split\na.jpg,cat,train\nsub/a.png,dog,trian\nc.jpg,,test\n"
+    Path("labels.csv").write_text(text, encoding="utf-8")
+    prepare(Dataset(name="own", format="folder", root=folder), Prepare(), load_settings())
+    assert (
+        "prepare: 2 images of labels.csv are left out, since their split is neither train (prepare.train_list) nor "
+        "val (prepare.val_list): test (1), trian (1)"
+    ) in capsys.readouterr().err
+
+
+def test_a_row_of_parquet_without_a_split_is_named(folder: Path):
+    path = folder / "labels.parquet"
+    pq.write_table(pa.table({"file": ["a.jpg", "c.jpg"], "labels": ["cat", "dog"], "split": ["train", None]}), path)
+    with pytest.raises(InputError, match=r"labels.parquet, row 2: there is no split. Write train, or leave out"):
+        read(folder, path.name)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_columns_that_nothing_reads_are_known(folder: Path, suffix: str):
+    path = folder / f"columns{suffix}"
+    if suffix == ".csv":
+        path.write_text("file, labels, splt ,note\na.jpg,cat,train,\n", encoding="utf-8")
+    else:
+        pq.write_table(pa.table({name: ["a"] for name in ("file", "labels", "splt", "note")}), path)
+    assert unread_columns(path) == ("splt", "note")
+    assert unread_columns(folder / "labels.csv") == ()
 
 
 def test_given_categories_fix_the_numbers(folder: Path):

@@ -138,6 +138,19 @@ def test_classes_are_numbered_as_the_maps_are(photos: Path):
     assert Params(**compose("photos", folder=Path("profiles"))).prepare.categories == ("dog", "bird", "cat")
 
 
+def test_images_of_other_splits_and_columns_that_nothing_reads_are_remarked_on(photos: Path):
+    text = "file,labels,split,splt\na.jpg,cat;dog,train,\nb.jpg,dog,trian,\nc.jpg,,test,\nsub/d.jpg,cat,test,\n"
+    (photos / "labels.csv").write_text(text, encoding="utf-8")
+    output = call("photos")
+    assert "1 training and 0 validation images" in output
+    assert "3 images are left out, since their split is neither train nor val: test (2), trian (1)" in output
+    assert "photos/labels.csv has columns that nothing reads: splt" in output
+    (photos / "labels.csv").write_text(TABLE, encoding="utf-8")
+    said = call("photos", "--overwrite")
+    assert "left out, since" not in said
+    assert "nothing reads" not in said
+
+
 def test_large_images_and_missing_maps_are_remarked_on(photos: Path):
     shutil.rmtree(photos / "WSSS_maps")
     Image.new("RGB", (1025, 4)).save(photos / "a.jpg")
@@ -181,6 +194,13 @@ def test_bad_input_is_named_and_nothing_is_written(photos: Path, arguments: tupl
     with pytest.raises(InputError, match=message):
         call(*arguments)
     assert sorted(Path("profiles").iterdir()) == before
+
+
+def test_a_table_without_training_images_is_refused(photos: Path):
+    (photos / "labels.csv").write_text("file,labels,split\na.jpg,cat,training\nb.jpg,dog,val\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"labels.csv has no image of the split 'train', only of training, val"):
+        call("photos")
+    assert not Path("profiles/photos.yaml").exists()
 
 
 def test_a_missing_image_and_a_wrong_map_are_named(photos: Path):
