@@ -34,8 +34,17 @@ def _not_empty(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
+def _class_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("must name at least one class; null takes the format's own")
+    if not all(name.strip() for name in names) or len(set(names)) < len(names):
+        raise ValueError("must name each class once, and none by an empty name")
+    return names
+
+
 Window = Annotated[Count, AfterValidator(_odd)]
 Scales = Annotated[tuple[Positive, ...], AfterValidator(_not_empty)]
+ClassNames = Annotated[tuple[str, ...], AfterValidator(_class_names)]
 Precision = Literal["fp32", "bf16"]
 
 
@@ -86,7 +95,7 @@ class Prepare(Section):
 
     train_list: str = Field("train", description="VOC: files of ImageSets; COCO: an annotation file; folder: a split")
     val_list: str = "val"
-    categories: tuple[str, ...] | None = Field(None, description="None: the format's own")
+    categories: ClassNames | None = Field(None, description="None: the format's own")
     limit_train: Count | None = None
     limit_val: Count | None = None
     on_error: Literal["fail", "skip"] = Field("fail", description="a bad sample: stop, or set it aside with its reason")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.datasets.base import check_categories
 from bestie.datasets.survey import FolderLayout, Survey, find_layout, survey_folder
 from bestie.errors import InputError
 from bestie.params import Params, Training
@@ -74,6 +75,8 @@ def run_init(
     name = _profile_name(root, name)
     path = profiles / f"{name}.yaml"
     _check_free(path, overwrite=overwrite)
+    if categories is not None:
+        check_categories("--classes", categories)
     training = _training_sections(profiles, like)
     layout = find_layout(root, wsss)
     survey = survey_folder(layout, categories)

@@ -112,8 +112,13 @@ class DataSet(Protocol):
         """The point labels of one image. InputError when it has none or one is wrong."""
 
 
-def check_categories(source: Path, names: Sequence[str]) -> None:
-    """InputError, naming the file or folder that they come from, unless the classes fit into 8-bit maps."""
+def check_categories(source: Path | str, names: Sequence[str]) -> None:
+    """InputError, naming what they come from, unless classes have a name each and fit into 8-bit maps."""
+    if not all(name.strip() for name in names):
+        raise InputError(f"{source} has a class without a name. Give it one or leave it out.")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{source} has the class '{twice[:80]}' twice. Give each class a name of its own.")
     if len(names) > MAX_CATEGORIES:
         raise InputError(
             f"{source} has {len(names)} classes, but at most {MAX_CATEGORIES} fit into 8-bit maps. Leave some out."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bestie.datasets.base import image_size
+from bestie.datasets.base import check_categories, image_size
 from bestie.datasets.folder import TrueMasks
 from bestie.datasets.label_table import (
     FOLDER_SPLITS,
@@ -119,11 +119,12 @@ def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None)
         categories: class names in the order of their category_id; None: those of the label table, sorted.
 
     Raises:
-        InputError: an image is missing or unreadable, a table or a map is malformed, a label is no category, no
-            image is for training.
+        InputError: an image is missing or unreadable, a table or a map is malformed, a label is no category, a class
+            has no name of its own, no image is for training.
     """
     listed = read_label_table(layout.labels)
     names = class_names(layout.labels, listed, categories)
+    check_categories(layout.labels, names)
     train, val = _by_split(layout.labels, listed)
     sizes = {entry.file: _size(layout.root, entry) for entry in track(listed, "init: images")}
     points, masks = _points(layout, listed), _masks(layout, listed)

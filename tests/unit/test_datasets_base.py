@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bestie.datasets import base
-from bestie.datasets.base import ImageRecord, hash_file, image_size, open_image, read_image
+from bestie.datasets.base import ImageRecord, check_categories, hash_file, image_size, open_image, read_image
 from bestie.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -94,3 +94,11 @@ def test_huge_images_are_refused_before_they_are_decoded(tmp_path: Path, monkeyp
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # above twice this, Pillow itself refuses
     with pytest.raises(InputError, match=r"a\.png is too large"):
         open_image(tmp_path / "a.png")
+
+
+def test_classes_without_a_name_of_their_own_are_refused(tmp_path: Path) -> None:
+    check_categories(tmp_path, ["cat", "dog"])
+    with pytest.raises(InputError, match=r"has the class 'dog' twice. Give each class a name of its own"):
+        check_categories(tmp_path, ["dog", "cat", "dog"])
+    with pytest.raises(InputError, match=r"has a class without a name"):
+        check_categories(tmp_path, ["cat", ""])

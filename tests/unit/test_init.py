@@ -187,6 +187,11 @@ def test_a_profile_that_it_did_not_write_is_never_replaced(photos: Path, name: s
         (("photos", "--name", "a/b"), "'a/b' makes no name for a profile"),
         (("photos", "--wsss", "nowhere"), "there is no folder nowhere of WSSS maps"),
         (("photos", "--classes", "dog"), r"labels.csv, line 2: 'cat' is no category of the data set"),
+        (
+            ("photos", "--classes", "cat,dog,dog"),
+            "--classes has the class 'dog' twice. Give each class a name of its own",
+        ),
+        (("photos", "--classes", "cat,,dog"), "--classes has a class without a name. Give it one or leave it out"),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(photos: Path, arguments: tuple[str, ...], message: str):

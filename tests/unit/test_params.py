@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from bestie.errors import InputError
 from bestie.folders import GENERATED_ROOT
-from bestie.params import Dataset, Evaluate, ExtractCues, Params, TrainPam
+from bestie.params import Dataset, Evaluate, ExtractCues, Params, Prepare, TrainPam
 from bestie.params_file import load_params, parse, read_yaml
 from tests import workspace as ws
 
@@ -53,6 +53,19 @@ def test_parameters_cannot_be_changed():
 def test_scales_name_at_least_one_size(section: type, key: str):
     with pytest.raises(InputError, match=rf"{key} = \[\]: value error, must name at least one size"):
         parse(section, {key: []}, source="here")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "must name at least one class; null takes the format's own"),
+        (["cat", "cat"], "must name each class once"),
+        (["cat", " "], "must name each class once, and none by an empty name"),
+    ],
+)
+def test_classes_have_a_name_each(names: list[str], message: str):
+    with pytest.raises(InputError, match=rf"here: categories = .*: value error, {message}"):
+        parse(Prepare, {"categories": names}, source="here")
 
 
 def test_a_window_must_have_a_middle_pixel():
