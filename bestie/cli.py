@@ -16,6 +16,7 @@ from bestie.commands.completion import (
 )
 from bestie.commands.evaluate import evaluate
 from bestie.commands.export import export
+from bestie.commands.options import Seeds
 from bestie.commands.output import AsJson, print_json
 from bestie.commands.predict import predict
 from bestie.commands.report import report
@@ -123,7 +124,7 @@ def summary(
 
 @app.command("upper-bound")
 def upper_bound(
-    seeds: Annotated[list[int], typer.Option("--seed", help="Seeds to train with.")] = [0],  # noqa: B006
+    seeds: Seeds = [0],  # noqa: B006
     detector: Annotated[bool, typer.Option(help="Also Mask R-CNN on true masks.")] = True,
     as_json: AsJson = False,
 ) -> None:

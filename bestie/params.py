@@ -14,6 +14,7 @@ from bestie.folders import GENERATED_ROOT
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # NumPy takes no others
 
 
 def _odd(value: int) -> int:
@@ -71,7 +72,7 @@ class Dataset(Section):
 class Shapes(Section):
     """The generated data set: sizes in px, counts in images."""
 
-    seed: int = 0
+    seed: Seed = 0
     num_train: Count = 360
     num_val: Count = 120
     min_side_px: Count = 112
@@ -135,7 +136,7 @@ class Backbone(Section):
 class Training(Section):
     """What every training stage has."""
 
-    seed: int = 0
+    seed: Seed = 0
     epochs: Count
     batch_size: Count
     precision: Precision = "bf16"

@@ -47,8 +47,19 @@ def override(values: Mapping[str, Any], overrides: Iterable[str], *, source: str
         InputError: an override that is no assignment, or what `parse` finds; the message names `source`.
     """
     for text in overrides:
-        values = overlay(values, _assignment(text))
+        values = overlay(values, assignment(text))
     return parse(Params, values, source=source).model_dump(mode="json")
+
+
+def assignment(text: str) -> dict[str, Any]:
+    """A `section.key=value` text as nested values. InputError when it is none."""
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise InputError(f"override {text!r}: write section.key=value, for example train_bestie.epochs=10")
+    nested = read_value(value, source=f"override {text!r}")
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return nested
 
 
 def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,13 +103,3 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "
         elif old != new:
             found.append((f"{prefix}{key}", old, new))
     return found
-
-
-def _assignment(text: str) -> dict[str, Any]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise InputError(f"override {text!r}: write section.key=value, for example train_bestie.epochs=10")
-    nested = read_value(value, source=f"override {text!r}")
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
-    return nested

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from bestie.commands.completion import complete_parameter, complete_profile, complete_table
+from bestie.commands.options import Seeds
 from bestie.commands.output import FOUND, print_json
 from bestie.console import plain_console
 from bestie.errors import InputError
@@ -28,7 +29,7 @@ def tables(
     profile: Annotated[
         str, typer.Argument(help="A file of profiles/, without its ending.", autocompletion=complete_profile)
     ],
-    seeds: Annotated[list[int], typer.Option("--seed", help="Seeds of the trainings.")] = [0],  # noqa: B006
+    seeds: Seeds = [0],  # noqa: B006
     only: Annotated[
         list[str] | None,
         typer.Option("--table", help="Tables or figures by key; all if left out.", autocompletion=complete_table),

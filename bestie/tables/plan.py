@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bestie.errors import InputError
-from bestie.profiles import compose
+from bestie.profiles import assignment, compose
 from bestie.tables.definition import Definition, Row, Variant
 
 TRUE_MAPS = "data/raw/true_maps"
@@ -72,9 +72,11 @@ def make_plan(
         overrides: `section.key=value` texts under every row, over the profile.
 
     Raises:
-        InputError: as `compose`; a wrong key of a row is named with the row.
+        InputError: as `compose`; a wrong key of a row is named with the row; an override sets a seed of a training.
     """
     overrides = list(overrides)
+    for text in overrides:
+        _check_seedless(text)
     data_format = compose(profile, folder=folder, overrides=overrides)["dataset"]["format"]
     runs: dict[str, Run] = {}
     runs_of: dict[tuple[str, int], tuple[Run, ...]] = {}
@@ -89,6 +91,13 @@ def make_plan(
         runs_of[key, number] = tuple(found)
     by_seed = sorted(runs.values(), key=lambda run: seeds.index(run.seed))
     return Plan(definition, profile, tuple(dict.fromkeys(seeds)), tuple(by_seed), runs_of)
+
+
+def _check_seedless(override: str) -> None:
+    """InputError for an override of what the seeds set."""
+    for section, values in assignment(override).items():
+        if section in SEEDED and isinstance(values, Mapping) and "seed" in values:
+            raise InputError(f"--set {override}: the trainings have the seeds of --seed; use --seed {values['seed']}")
 
 
 def _variants(definition: Definition) -> Iterable[tuple[str, int, str, Variant]]:

@@ -213,6 +213,13 @@ def test_runs_of_tables_are_listed_without_running_them(folder: Path):
     assert not Path("data").exists()
 
 
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+@pytest.mark.parametrize("command", ["tables shapes --list", "upper-bound"])
+def test_a_seed_that_no_training_takes_is_refused(folder: Path, command: str, seed: str):
+    found = CliRunner().invoke(cli.app, [*command.split(), "--seed", seed])
+    assert (found.exit_code, "Invalid value for '--seed'" in found.output) == (2, True)
+
+
 def offered(typed: str) -> list[str]:
     """What a shell offers after what was typed."""
     words = f"bestie {typed}"

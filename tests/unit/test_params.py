@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from bestie.errors import InputError
 from bestie.folders import GENERATED_ROOT
-from bestie.params import Dataset, Evaluate, ExtractCues, Params, Prepare, TrainPam
+from bestie.params import Dataset, Evaluate, ExtractCues, Params, Prepare, Shapes, TrainPam
 from bestie.params_file import load_params, parse, read_yaml
 from tests import workspace as ws
 
@@ -53,6 +53,14 @@ def test_parameters_cannot_be_changed():
 def test_scales_name_at_least_one_size(section: type, key: str):
     with pytest.raises(InputError, match=rf"{key} = \[\]: value error, must name at least one size"):
         parse(section, {key: []}, source="here")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+@pytest.mark.parametrize(("section", "values"), [(Shapes, {}), (TrainPam, {"epochs": 1, "batch_size": 2})])
+def test_a_seed_is_one_that_numpy_takes(section: type, values: dict, seed: int):
+    assert parse(section, {**values, "seed": 2**32 - 1}, source="here").seed == 2**32 - 1
+    with pytest.raises(InputError, match=rf"seed = {seed}: input should be "):
+        parse(section, {**values, "seed": seed}, source="here")
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,13 @@ def test_overrides_hold_under_every_row_but_not_over_it():
     assert {run.params["train_bestie"]["epochs"] for run in plan.runs} == {3}
 
 
+@pytest.mark.parametrize("override", ["train_bestie.seed=5", "train_pam={seed: 5}"])
+def test_an_override_of_a_seed_is_refused_since_the_seeds_would_replace_it(override: str):
+    with pytest.raises(InputError, match=r"--set .*: the trainings have the seeds of --seed; use --seed 5"):
+        plan_of("figure7", overrides=[override])
+    assert plan_of("figure7", overrides=["prepare.shapes.seed=5"]).runs[0].params["prepare"]["shapes"]["seed"] == 5
+
+
 def definition_with(tmp_path: Path, row: dict) -> Path:
     path = tmp_path / "tables.yaml"
     table = {"title": "Mine", "columns": ["what"], "rows": [row]}
