@@ -85,11 +85,11 @@ def format_params(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=110)
 
 
-def missing_folders(values: Mapping[str, Any]) -> list[str]:
-    """One remark for each folder that the parameters name and that is not there; DVC would not say whose it is."""
+def missing_folders(values: Mapping[str, Any], keys: Iterable[str] = INPUT_FOLDERS) -> list[str]:
+    """One remark for each folder that `keys` name and that is not there; DVC would not say whose it is."""
     if values["dataset"]["format"] == "shapes":
         return []
-    named = {key: Path(values[key.partition(".")[0]][key.partition(".")[2]]) for key in INPUT_FOLDERS}
+    named = {key: Path(values[key.partition(".")[0]][key.partition(".")[2]]) for key in keys}
     return [f"{key}: there is no folder {path} yet" for key, path in named.items() if not path.is_dir()]
 
 

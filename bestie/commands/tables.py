@@ -52,6 +52,7 @@ def tables(
     Example: bestie tables shapes --seed 0 --seed 1 --seed 2 --table table3
     """
     from bestie.tables.definition import DEFINITION, read_definition, with_wsss
+    from bestie.tables.missing import check_inputs
     from bestie.tables.plan import make_plan
 
     chosen = with_wsss(read_definition(definition or DEFINITION, keys=only or ()), _folders(wsss or []))
@@ -59,6 +60,7 @@ def tables(
     if list_:
         _print_plan(plan, as_json=as_json)
         return
+    check_inputs(plan, with_mrcnn=with_mrcnn)
     folder = out or OUT / profile
     failed = _run(plan, folder, with_mrcnn=with_mrcnn, console=plain_console(stderr=True, highlight=False))
     if as_json:
@@ -81,12 +83,14 @@ def _print_plan(plan: "Plan", *, as_json: bool) -> None:
 
 
 def _folders(texts: Iterable[str]) -> dict[str, str]:
-    """NAME=FOLDER texts. InputError for any other text."""
+    """NAME=FOLDER texts. InputError for any other text, and for a folder that is not there."""
     found = {}
     for text in texts:
         name, _, folder = text.partition("=")
         if not name or not folder:
             raise InputError(f"--wsss {text!r}: write NAME=FOLDER, for example --wsss RRM=data/raw/rrm")
+        if not Path(folder).is_dir():
+            raise InputError(f"--wsss {text}: there is no folder {folder}; put the maps there or correct the path")
         found[name] = folder
     return found
 

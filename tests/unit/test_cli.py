@@ -213,6 +213,37 @@ def test_runs_of_tables_are_listed_without_running_them(folder: Path):
     assert not Path("data").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "remarks"),
+    [
+        (
+            ("voc_subset", "--table", "table7", "--set", "dataset.root=none"),
+            (
+                "dataset.root: there is no folder none yet; ",
+                "train_pam.backbone.weights: there is no file ../shared/weights/mobilenetv1_100_imagenet",
+            ),
+        ),
+        (
+            ("shapes", "--table", "figure7", "--set", "train_bestie.trained=a.pth"),
+            ("train_bestie.trained: there is no",),
+        ),
+        (
+            ("shapes", "--table", "table4", "--wsss", "RRM=none", "--list"),
+            ("--wsss RRM=none: there is no folder none",),
+        ),
+    ],
+)
+def test_tables_whose_inputs_are_not_there_do_not_begin(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], remarks: tuple[str, ...]
+):
+    monkeypatch.delenv("BESTIE_WEIGHTS", raising=False)
+    with pytest.raises(InputError) as error:
+        call("tables", *arguments)
+    assert [remark for remark in remarks if remark not in str(error.value)] == []
+    assert not Path("data").exists()
+    assert not Path(".bestie").exists()
+
+
 @pytest.mark.parametrize("seed", ["-1", str(2**32)])
 @pytest.mark.parametrize("command", ["tables shapes --list", "upper-bound"])
 def test_a_seed_that_no_training_takes_is_refused(folder: Path, command: str, seed: str):

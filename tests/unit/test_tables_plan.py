@@ -9,6 +9,7 @@ from bestie.errors import InputError
 from bestie.params import Params
 from bestie.profiles import compose, profile_names
 from bestie.tables.definition import DEFINITION, Definition, read_definition, with_wsss
+from bestie.tables.missing import check_inputs
 from bestie.tables.plan import TRUE_MAPS, Plan, make_plan
 from tests import workspace as ws
 
@@ -99,6 +100,21 @@ def test_overrides_hold_under_every_row_but_not_over_it():
     plan = plan_of("table7", overrides=["train_pam.alpha=0.6", "train_bestie.epochs=3"])
     assert [plan.runs_of["table7", k][0].params["train_pam"]["alpha"] for k in range(3)] == [0.3, 0.5, 0.7]
     assert {run.params["train_bestie"]["epochs"] for run in plan.runs} == {3}
+
+
+def test_every_missing_folder_is_named_but_not_the_maps_that_a_run_writes(tmp_path: Path):
+    options = [f"dataset.root={tmp_path}", "train_pam.backbone.weights=random", f"import_wsss.source={tmp_path}"]
+    check_inputs(plan_of("table4", profile="voc_subset", overrides=options), with_mrcnn=True)
+    options += [f"dataset.root={tmp_path}/a", f"import_wsss.source={tmp_path}/b", "train_mrcnn.backbone.weights=c"]
+    plan = plan_of("table4", profile="voc_subset", seeds=(0, 1), overrides=options)
+    with pytest.raises(InputError) as error:
+        check_inputs(plan, with_mrcnn=False)
+    assert str(error.value) == (
+        f"dataset.root: there is no folder {tmp_path}/a yet; import_wsss.source: there is no folder {tmp_path}/b yet; "
+        "put it there, or name another with --set KEY=PATH"
+    )
+    with pytest.raises(InputError, match=r"train_mrcnn.backbone.weights: there is no file c yet"):
+        check_inputs(plan, with_mrcnn=True)
 
 
 @pytest.mark.parametrize("override", ["train_bestie.seed=5", "train_pam={seed: 5}"])
