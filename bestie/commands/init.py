@@ -228,6 +228,9 @@ def _remarks(layout: FolderLayout, survey: Survey) -> list[str]:
         lines.append(f"{len(survey.without_wsss)} training images have no map in {layout.wsss}: {first}, ...")
     if layout.points is not None:
         lines.append(f"points in {layout.points}: `--set dataset.supervision=point` trains with them")
+    if files := survey.points_not_listed:
+        first = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+        lines.append(f"points of {len(files)} files that are not in {layout.labels} are left out: {first}")
     if layout.annotations is None:
         lines.append("no annotations.json with true masks: there will be instances, but no scores")
     if max(high_h, high_w) > LARGE_SIDE_PX:

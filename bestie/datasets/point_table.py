@@ -34,9 +34,19 @@ class PointTable:
             label = str(row.values["label"] or "").strip()
             self._points[file_of(row)].append(LabelledPoint(_number(row, "x"), _number(row, "y"), label, row.where))
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that points are of, in the order of the table."""
+        return tuple(self._points)
+
     def labels_of(self, file: str) -> list[str]:
         """The class names of a file's points."""
         return [point.label for point in self._points.get(file, ())]
+
+    def check(self, entry: LabelledFile, size: tuple[int, int]) -> None:
+        """InputError for a point outside of the image of `size` (height, width), or of a class it is not labelled."""
+        for point in self._points.get(entry.file, ()):
+            _check(point, entry, size)
 
     def points_of(self, entry: LabelledFile, size: tuple[int, int], id_of_name: dict[str, int]) -> tuple[Point, ...]:
         """The points of one image.
@@ -50,9 +60,8 @@ class PointTable:
             InputError: a point is outside of the image or of a class that the image is not labelled with, or a
                 label has no point.
         """
+        self.check(entry, size)
         found = self._points.get(entry.file, [])
-        for point in found:
-            _check(point, entry, size)
         if without := [label for label in entry.labels if label not in {point.label for point in found}]:
             raise InputError(
                 f"{self.path} has no point of the label '{without[0]}' of {entry.file}. Add one for each object."

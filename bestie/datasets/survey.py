@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,7 @@ class Survey:
         unread_columns: columns of the label table that nothing reads.
         without_labels: training images that no class is in.
         not_listed: image files below the folder that the label table does not name.
+        points_not_listed: files that points are of and that the label table does not name.
         without_wsss: image ids of the training images without a WSSS map.
         smallest_hw: smallest height and smallest width in px.
         largest_hw: largest height and largest width in px.
@@ -76,6 +77,7 @@ class Survey:
     unread_columns: tuple[str, ...]
     without_labels: int
     not_listed: int
+    points_not_listed: tuple[str, ...]
     without_wsss: tuple[str, ...]
     smallest_hw: tuple[int, int]
     largest_hw: tuple[int, int]
@@ -112,7 +114,7 @@ def find_layout(root: Path, wsss: Path | None = None) -> FolderLayout:
 
 
 def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None) -> Survey:
-    """Count what a folder holds. Every image and every WSSS map is looked at.
+    """Count what a folder holds. Every image, point, true mask and WSSS map is looked at.
 
     Args:
         layout: where its tables are.
@@ -120,14 +122,15 @@ def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None)
 
     Raises:
         InputError: an image is missing or unreadable, a table or a map is malformed, a label is no category, a class
-            has no name of its own, no image is for training.
+            has no name of its own, no image is for training, a point or a true mask contradicts its image.
     """
     listed = read_label_table(layout.labels)
     names = class_names(layout.labels, listed, categories)
     check_categories(layout.labels, names)
     train, val = _by_split(layout.labels, listed)
     sizes = {entry.file: _size(layout.root, entry) for entry in track(listed, "init: images")}
-    points, masks = _points(layout, listed), _masks(layout, listed)
+    points, unknown = _points(layout, listed, sizes, names, {entry.file for entry in train})
+    masks = _masks(layout, listed, sizes, names)
     on_maps, without = _on_wsss_maps(layout, train, sizes, names)
     heights, widths = zip(*sizes.values(), strict=True)
     return Survey(
@@ -149,6 +152,7 @@ def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None)
         unread_columns=unread_columns(layout.labels),
         without_labels=sum(not entry.labels for entry in train),
         not_listed=len(set(_image_files(layout)) - set(sizes)),
+        points_not_listed=unknown,
         without_wsss=tuple(without),
         smallest_hw=(min(heights), min(widths)),
         largest_hw=(max(heights), max(widths)),
@@ -189,15 +193,32 @@ def _image_files(layout: FolderLayout) -> Iterator[str]:
             yield path.relative_to(layout.root).as_posix()
 
 
-def _points(layout: FolderLayout, listed: list[LabelledFile]) -> Counter[str]:
-    table = None if layout.points is None else PointTable(layout.points)
-    return Counter(name for entry in listed if table for name in table.labels_of(entry.file))
+def _points(
+    layout: FolderLayout,
+    listed: list[LabelledFile],
+    sizes: dict[str, tuple[int, int]],
+    names: tuple[str, ...],
+    train: set[str],
+) -> tuple[Counter[str], tuple[str, ...]]:
+    """Points by class, and the files that the label table does not name; labels of training images hold for points."""
+    if layout.points is None:
+        return Counter(), ()
+    table = PointTable(layout.points)
+    for entry in listed:
+        table.check(entry if entry.file in train else replace(entry, labels=names), sizes[entry.file])
+    counts = Counter(name for entry in listed for name in table.labels_of(entry.file))
+    return counts, tuple(file for file in table.files if file not in sizes)
 
 
-def _masks(layout: FolderLayout, listed: list[LabelledFile]) -> Counter[str]:
+def _masks(
+    layout: FolderLayout, listed: list[LabelledFile], sizes: dict[str, tuple[int, int]], names: tuple[str, ...]
+) -> Counter[str]:
     if layout.annotations is None:
         return Counter()
     masks = TrueMasks(layout.annotations, {entry.file for entry in listed})
+    id_of_name = {name: number for number, name in enumerate(names, start=1)}
+    for entry in track(listed, "init: true masks"):
+        masks.read(entry.file, sizes[entry.file], id_of_name)
     return Counter(name for entry in listed for name in masks.classes_of(entry.file))
 
 

@@ -72,20 +72,60 @@ def test_names_are_printed_as_they_are(photos: Path):
     assert all(name in output for name in ("[/x]", ":cat:", "[red]dog"))
 
 
+def write_masks(folder: Path, *, name: str = "dog", segmentation: object = ((1, 1, 5, 1, 5, 4),), width: int = 8):
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 6, "width": width}],
+        "categories": [{"id": 5, "name": name}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 5, "iscrowd": 0, "segmentation": segmentation}],
+    }
+    (folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
+
+
 def test_points_and_true_masks_are_counted_too(photos: Path):
     (photos / "points.csv").write_text("file,x,y,label\na.jpg,1,1,cat\na.jpg,2,2,dog\na.jpg,3,3,dog\n")
-    content = {
-        "images": [{"id": 1, "file_name": "a.jpg", "height": 6, "width": 8}],
-        "categories": [{"id": 5, "name": "dog"}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 5, "iscrowd": 0, "segmentation": []}],
-    }
-    (photos / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
+    write_masks(photos)
     output = call("photos")
     assert "1 cat 1 1 1 1 0" in output
     assert "2 dog 2 0 1 2 1" in output
     assert "`--set dataset.supervision=point` trains with them" in output
     folder = yaml.safe_load(Path("profiles/photos.yaml").read_text(encoding="utf-8"))["prepare"]["folder"]
     assert folder == {"labels": "labels.csv", "points": "points.csv", "annotations": "annotations.json"}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a.jpg,1,1,ghost", "line 2: a.jpg is not labelled 'ghost'"),
+        ("b.jpg,1,1,cat", "line 2: b.jpg is not labelled 'cat'"),
+        ("a.jpg,999,1,cat", "line 2: the point x=999, y=1 is outside the image of 8x6"),
+        ("sub/d.jpg,1,1,ghost", "line 2: sub/d.jpg is not labelled 'ghost'"),
+    ],
+)
+def test_points_that_contradict_their_image_are_named(photos: Path, row: str, message: str):
+    (photos / "points.csv").write_text(f"file,x,y,label\n{row}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"points.csv, {message}"):
+        call("photos")
+
+
+def test_points_of_other_files_are_remarked_on_and_validation_images_need_no_labels_for_theirs(photos: Path):
+    (photos / "points.csv").write_text("file,x,y,label\nsub/d.jpg,1,1,dog\nz.jpg,1,1,dog\n", encoding="utf-8")
+    output = call("photos")
+    assert "points of 1 files that are not in photos/labels.csv are left out: z.jpg" in output
+    assert "2 dog 2 0 1 1" in output
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ({"name": "ghost"}, "annotations.json, a.jpg: 'ghost' is no category of the data set"),
+        ({"width": 9}, "a.jpg is 6x8 .*, but photos/annotations.json says 6x9"),
+        ({"segmentation": "none"}, "annotations.json, annotation 1"),
+    ],
+)
+def test_true_masks_that_contradict_their_image_are_named(photos: Path, masks: dict, message: str):
+    write_masks(photos, **masks)
+    with pytest.raises(InputError, match=message):
+        call("photos")
 
 
 def test_the_profile_is_one_of_the_folder_trained_as_another(photos: Path):
