@@ -19,6 +19,11 @@ MAX_CATEGORIES = 254
 
 #: What is opened as an image. Pillow knows more formats, and hands some of them to other programs (EPS).
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
+#: How their files end; what is looked for in folders, in capitals too.
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx"),
+)
 
 #: Larger images are refused before they are decoded: a small file can unpack to gigabytes.
 MAX_IMAGE_PX = 80_000_000

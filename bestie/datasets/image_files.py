@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bestie.datasets.base import ImageRecord, hash_file, image_size
+from bestie.datasets.base import IMAGE_SUFFIXES, ImageRecord, hash_file, image_size
 from bestie.errors import InputError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def index_files(paths: Iterable[Path], *, split: str) -> list[ImageRecord]:
@@ -35,7 +33,7 @@ def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        images = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+        images = sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
         if not images:
-            raise InputError(f"{path} holds no image ({', '.join(SUFFIXES)}). Correct the path.")
+            raise InputError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)}). Correct the path.")
         yield from images

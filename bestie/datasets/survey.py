@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bestie.datasets.base import check_categories, image_size
+from bestie.datasets.base import IMAGE_SUFFIXES, check_categories, image_size
 from bestie.datasets.folder import TrueMasks
 from bestie.datasets.label_table import (
     FOLDER_SPLITS,
@@ -23,7 +23,6 @@ from bestie.datasets.wsss import find_wsss, read_wsss
 from bestie.errors import InputError
 from bestie.progress import track
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 TABLE_SUFFIXES = (".csv", ".parquet")
 WSSS_FOLDERS = ("WSSS_maps", "wsss_maps", "wsss")
 

@@ -9,7 +9,17 @@ import pytest
 from PIL import Image
 
 from bestie.datasets import base
-from bestie.datasets.base import ImageRecord, check_categories, hash_file, image_size, open_image, read_image
+from bestie.datasets.base import (
+    IMAGE_FORMATS,
+    IMAGE_SUFFIXES,
+    ImageRecord,
+    check_categories,
+    hash_file,
+    image_size,
+    open_image,
+    read_image,
+)
+from bestie.datasets.image_files import index_files
 from bestie.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -102,3 +112,12 @@ def test_classes_without_a_name_of_their_own_are_refused(tmp_path: Path) -> None
         check_categories(tmp_path, ["dog", "cat", "dog"])
     with pytest.raises(InputError, match=r"has a class without a name"):
         check_categories(tmp_path, ["cat", ""])
+
+
+def test_every_format_that_is_opened_is_looked_for_in_folders_and_no_other(tmp_path: Path) -> None:
+    format_of = Image.registered_extensions()
+    assert {format_of[suffix] for suffix in IMAGE_SUFFIXES} == set(IMAGE_FORMATS)
+    for suffix in IMAGE_SUFFIXES:
+        Image.new("1" if suffix == ".pbm" else "L", (3, 2)).save(tmp_path / f"{suffix[1:]}{suffix.upper()}")
+    records = index_files([tmp_path], split="new")
+    assert [record.image_id for record in records] == sorted(suffix[1:] for suffix in IMAGE_SUFFIXES)

@@ -241,6 +241,12 @@ def test_bad_input_is_named_and_nothing_is_written(photos: Path, arguments: tupl
     assert sorted(Path("profiles").iterdir()) == before
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".PPM", ".jp2"])
+def test_images_of_every_format_that_are_not_in_the_table_are_counted(photos: Path, suffix: str):
+    Image.new("RGB", (8, 6)).save(photos / f"unlisted{suffix}")
+    assert "2 image files are not in photos/labels.csv and are left out" in call("photos")
+
+
 def test_a_table_without_training_images_is_refused(photos: Path):
     (photos / "labels.csv").write_text("file,labels,split\na.jpg,cat,training\nb.jpg,dog,val\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"labels.csv has no image of the split 'train', only of training, val"):
