@@ -16,13 +16,14 @@ def atomic_output(path: Path, *, durable: bool = True) -> Iterator[Path]:
     The block writes a file or a folder under the yielded path. What an exception interrupts is removed;
     what a killed run left behind is removed when the same output is next started. The final name never
     shows an incomplete output: a file is replaced in one step, a folder is moved aside first (a kill in
-    between leaves the final name absent, never half written).
+    between leaves the final name absent, never half written). A folder is replaced by another one alone.
 
     Args:
         path: the final name.
         durable: wait until all is on the disk, so that a loss of power does no more harm than a kill.
 
     Raises:
+        InputError: the block wrote a file, and there is a folder in its place.
         ValueError: the block ended without writing anything.
     """
     partial = path.with_name(f".{path.name}.partial")
@@ -50,7 +51,9 @@ def as_file(path: Path) -> Path:
 
 
 def _publish(partial: Path, path: Path, replaced: Path, *, durable: bool) -> None:
-    if _is_folder(path) or (_is_folder(partial) and os.path.lexists(path)):
+    if not _is_folder(partial):
+        as_file(path)
+    elif os.path.lexists(path):
         path.rename(replaced)  # rename(2) replaces neither a filled folder nor a file by a folder
     partial.replace(path)
     if durable:

@@ -75,10 +75,13 @@ def diff(
 
     Example: bestie audit diff HEAD~1 HEAD --picture changes.png
     """
+    from bestie.artifacts.atomic import as_file
     from bestie.audit.diff import diff_versions
     from bestie.audit.sources import Artifacts
     from bestie.audit.versions import History
 
+    if picture is not None:
+        as_file(picture)
     history = History()
     versions = history.resolve_pair(before, after, stage)
     artifacts = [Artifacts(version, history.root) for version in versions]
@@ -115,6 +118,7 @@ def show(
 
     Example: bestie audit show workspace shapes_000012
     """
+    from bestie.artifacts.atomic import as_file
     from bestie.audit.life_picture import draw_life
     from bestie.audit.show import trace_image
     from bestie.audit.sources import Artifacts
@@ -122,8 +126,8 @@ def show(
 
     history = History()
     artifacts = Artifacts(history.resolve(version, stage), history.root)
+    path = as_file(output or _memory() / f"{image}_{artifacts.version.hash}.png")
     life = trace_image(artifacts, image)
-    path = output or _memory() / f"{image}_{artifacts.version.hash}.png"
     _save(path, draw_life(life, artifacts))
     if as_json:
         from bestie.audit.json_forms import life_json

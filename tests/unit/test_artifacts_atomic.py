@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.errors import InputError
 
 
 def names(folder: Path) -> list[str]:
@@ -34,17 +35,25 @@ def test_a_folder_replaces_a_filled_folder_as_a_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out.zarr"]
 
 
-@pytest.mark.parametrize("old_is_folder", [True, False])
-def test_a_file_and_a_folder_replace_each_other(tmp_path: Path, old_is_folder: bool) -> None:
+def test_a_folder_replaces_a_file(tmp_path: Path) -> None:
     path = tmp_path / "out"
-    for folder in (old_is_folder, not old_is_folder):
-        with atomic_output(path) as partial:
-            if folder:
-                partial.mkdir()
-            else:
-                partial.write_text("file")
-    assert path.is_dir() is not old_is_folder
+    path.write_text("file")
+    with atomic_output(path) as partial:
+        partial.mkdir()
+    assert path.is_dir()
     assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_never_replaces_a_folder(tmp_path: Path, is_link: bool) -> None:
+    folder, path = tmp_path / "folder", tmp_path / "link" if is_link else tmp_path / "folder"
+    (folder / "kept").mkdir(parents=True)
+    if is_link:
+        path.symlink_to(folder)
+    with pytest.raises(InputError, match=f"{path} is a folder"), atomic_output(path) as partial:
+        partial.write_text("file")
+    assert names(path) == ["kept"]
+    assert not partial.exists()
 
 
 def test_a_link_into_a_cache_is_replaced_and_its_target_kept(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from bestie.artifacts.weights import load_weights
 from bestie.commands import audit
 from bestie.errors import InputError
 from tests import workspace as ws
+from tests.audit_project import Project
 
 COMMANDS = (
     "profile",
@@ -137,13 +138,16 @@ def test_a_full_disk_is_one_message(folder: Path, monkeypatch: pytest.MonkeyPatc
         ["export", "coco", "data/make_pseudo_labels/instances.parquet"],
         ["weights", "export", "data/train_bestie/network.zarr"],
         ["report", "--images", "1", "--out"],
+        ["audit", "diff", "HEAD", "workspace", "--picture"],
+        ["audit", "show", "workspace", "smoke_000000", "--output"],
     ],
 )
-def test_a_folder_is_never_replaced_by_a_file(finished_run: Path, tmp_path: Path, arguments: list[str]):
-    (tmp_path / "kept").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match="is a folder"):
-        call(*arguments, str(tmp_path))
-    assert (tmp_path / "kept").exists()
+def test_a_folder_is_never_replaced_by_a_file(project: Project, tmp_path: Path, arguments: list[str]):
+    folder = tmp_path / "folder"
+    (folder / "kept").mkdir(parents=True)
+    with pytest.raises(InputError, match=f"{folder} is a folder"):
+        call(*arguments, str(folder))
+    assert (folder / "kept").exists()
 
 
 def test_the_command_is_installed_and_starts_without_large_libraries():
