@@ -23,12 +23,12 @@ def atomic_output(path: Path, *, durable: bool = True) -> Iterator[Path]:
         durable: wait until all is on the disk, so that a loss of power does no more harm than a kill.
 
     Raises:
-        InputError: the block wrote a file, and there is a folder in its place.
+        InputError: as `make_folder`, or the block wrote a file, and there is a folder in its place.
         ValueError: the block ended without writing anything.
     """
     partial = path.with_name(f".{path.name}.partial")
     replaced = path.with_name(f".{path.name}.replaced")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _remove(partial)
     _remove(replaced)
     try:
@@ -44,10 +44,24 @@ def atomic_output(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def as_file(path: Path) -> Path:
-    """The path that a person gives for a file. InputError where there is a folder, which would be replaced with it."""
+    """The path that a person gives for a file. InputError where there is a folder, or nothing can lie there."""
     if path.is_dir():
         raise InputError(f"{path} is a folder. Name the file to write.")
+    _check_folder(path.parent)
     return path
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and those above it where they are not there yet. InputError where one of them is a file."""
+    _check_folder(path)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _check_folder(path: Path) -> None:
+    for each in (path, *path.parents):
+        if os.path.lexists(each) and not each.is_dir():
+            raise InputError(f"{each} is no folder, so nothing can lie below it. Choose another path.")
 
 
 def _publish(partial: Path, path: Path, replaced: Path, *, durable: bool) -> None:

@@ -96,14 +96,18 @@ def _folders(texts: Iterable[str]) -> dict[str, str]:
 
 
 def _run(plan: "Plan", out: Path, *, with_mrcnn: bool, console: Console) -> "list[Outcome]":
-    """Run a plan, write the page after each run, and return the runs that failed."""
+    """Run a plan, write the page after each run, and return the runs that failed.
+
+    InputError, before the first run, where the page cannot be written.
+    """
+    from bestie.artifacts.atomic import as_file, make_folder
     from bestie.stopping import stoppable
     from bestie.tables.display import Display
     from bestie.tables.runner import Runner
     from bestie.tables.workspace import Workspace
 
     outcomes: dict[str, Outcome] = {}
-    page, numbers = out / PAGE, out / NUMBERS
+    page, numbers = (as_file(make_folder(out) / name) for name in (PAGE, NUMBERS))
     display = Display(len(plan.runs), console)
     try:
         with (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.atomic import as_file, atomic_output
 from bestie.errors import InputError
 
 
@@ -54,6 +54,19 @@ def test_a_file_never_replaces_a_folder(tmp_path: Path, is_link: bool) -> None:
         partial.write_text("file")
     assert names(path) == ["kept"]
     assert not partial.exists()
+
+
+@pytest.mark.parametrize("name", ["file/out", "file/new/out", "broken/out"])
+def test_nothing_is_written_below_a_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    path = tmp_path / name
+    message = f"{tmp_path / Path(name).parts[0]} is no folder, so nothing can lie below it"
+    with pytest.raises(InputError, match=message), atomic_output(path):
+        pass
+    with pytest.raises(InputError, match=message):
+        as_file(path)
+    assert names(tmp_path) == ["broken", "file"]
 
 
 def test_a_link_into_a_cache_is_replaced_and_its_target_kept(tmp_path: Path) -> None:

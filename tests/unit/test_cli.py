@@ -106,6 +106,7 @@ def test_weights_are_exported_for_other_tools(finished_run: Path, tmp_path: Path
         (["summary"], "bestie: data/evaluate/metrics.json does not exist"),
         (["weights", "export", "nowhere.zarr", "a.safetensors"], "bestie: nowhere.zarr does not exist"),
         (["upper-bound"], "bestie: params.yaml: no such file"),
+        (["tables", "smoke", "--table", "table7", "--out", "profiles/smoke.yaml"], "bestie: profiles/smoke.yaml is"),
     ],
 )
 def test_bad_input_is_one_message(
@@ -148,6 +149,20 @@ def test_a_folder_is_never_replaced_by_a_file(project: Project, tmp_path: Path, 
     with pytest.raises(InputError, match=f"{folder} is a folder"):
         call(*arguments, str(folder))
     assert (folder / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "coco", "data/make_pseudo_labels/instances.parquet"],
+        ["export", "voc", "data/make_pseudo_labels/instances.parquet"],
+        ["weights", "export", "data/train_bestie/network.zarr"],
+        ["report", "--images", "1", "--out"],
+    ],
+)
+def test_nothing_is_written_below_a_file(finished_run: Path, arguments: list[str]):
+    with pytest.raises(InputError, match=r"params\.yaml is no folder, so nothing can lie below it"):
+        call(*arguments, "params.yaml/new")
 
 
 def test_the_command_is_installed_and_starts_without_large_libraries():
