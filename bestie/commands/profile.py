@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from bestie.commands.output import print_json
+from bestie.errors import InputError
 from bestie.folders import PARAMS
 from bestie.params_file import read_yaml
 from bestie.profiles import changes, compose, missing_folders, profile_names, write_params
@@ -26,6 +28,8 @@ def set_profile(
 ) -> None:
     """Write `params.yaml`, and print what changed and which folders are not there yet.
 
+    Where the present `params.yaml` cannot be read, a remark says so, and all values count as changed.
+
     Args:
         name: of the profile.
         overrides: `section.key=value` texts over it.
@@ -35,13 +39,14 @@ def set_profile(
         console: where to print the table.
 
     Raises:
-        InputError: as `compose`, or the present `params.yaml` is no YAML.
+        InputError: as `compose`.
     """
     values = compose(name, folder=profiles, overrides=overrides)
-    changed = changes(read_yaml(PARAMS) if PARAMS.exists() else {}, values)
+    before, remarks = _present()
+    changed = changes(before, values)
     if not check:
         write_params(PARAMS, name, values)
-    remarks = missing_folders(values)
+    remarks += missing_folders(values)
     if as_json:
         listed = [{"parameter": key, "before": old, "after": new} for key, old, new in changed]
         print_json({"profile": name, "written": None if check else PARAMS, "changes": listed, "remarks": remarks})
@@ -52,3 +57,13 @@ def set_profile(
     console.print(table if changed else f"{PARAMS} is already profile {name}")
     for remark in remarks:
         console.print(remark, soft_wrap=True)
+
+
+def _present() -> tuple[dict[str, Any], list[str]]:
+    """What `params.yaml` holds, and a remark where that cannot be read."""
+    if not PARAMS.is_file():
+        return {}, []
+    try:
+        return read_yaml(PARAMS), []
+    except InputError:
+        return {}, [f"the {PARAMS} that was here held no readable parameters: all values count as changed"]

@@ -75,6 +75,16 @@ def test_profile_can_only_look(folder: Path):
     assert Path("params.yaml").read_bytes() == before
 
 
+@pytest.mark.parametrize("content", [b"", b"dataset: [", b"\xff"])
+def test_profile_replaces_parameters_that_cannot_be_read(folder: Path, content: bytes):
+    Path("params.yaml").write_bytes(content)
+    remark = "the params.yaml that was here held no readable parameters: all values count as changed"
+    assert json.loads(call("profile", "smoke", "--check", "--json"))["remarks"] == [remark]
+    assert Path("params.yaml").read_bytes() == content
+    assert remark in call("profile", "smoke")
+    assert "params.yaml is already profile smoke" in call("profile", "smoke")
+
+
 def test_profile_says_which_folders_are_missing(folder: Path):
     output = call("profile", "voc2012")
     assert "dataset.root: there is no folder data/raw/VOC2012 yet" in output
