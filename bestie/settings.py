@@ -21,7 +21,7 @@ class Settings:
         processes: processes that share a stage; 0: one a GPU that is visible.
         parts: number of parts of a stage that is computed in parts; 0: it is not.
         part: the part to compute, from 1; 0: join them all.
-        checkpoint_minutes: longest time between two checkpoints of a training.
+        checkpoint_minutes: shortest time between two checkpoints of a training.
         state: folder for checkpoints and parts, outside of DVC's outputs.
         json_progress: progress as one JSON object a line instead of a bar.
         compile: classifier and network are compiled for their training (`torch.compile`).
@@ -59,8 +59,8 @@ def load_settings() -> Settings:
         part=part,
         checkpoint_minutes=_number("BESTIE_CHECKPOINT_MINUTES", default.checkpoint_minutes),
         state=Path(os.environ.get("BESTIE_STATE", default.state)),
-        json_progress=os.environ.get("BESTIE_PROGRESS", "bar") == "json",
-        compile=_switch("BESTIE_COMPILE", default.compile),
+        json_progress=_choice("BESTIE_PROGRESS", "bar", "json") == "json",
+        compile=_choice("BESTIE_COMPILE", "0", "1") == "1",
     )
 
 
@@ -92,10 +92,8 @@ def _parts(name: str) -> tuple[int, int]:
     return part, parts
 
 
-def _switch(name: str, default: bool) -> bool:
-    text = os.environ.get(name)
-    if text is None:
-        return default
-    if text not in ("0", "1"):
-        raise InputError(f"environment variable {name}={text!r}: expected 0 or 1; unset or correct it")
-    return text == "1"
+def _choice(name: str, default: str, other: str) -> str:
+    text = os.environ.get(name, default)
+    if text not in (default, other):
+        raise InputError(f"environment variable {name}={text!r}: expected {default} or {other}; unset or correct it")
+    return text

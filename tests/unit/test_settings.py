@@ -47,6 +47,15 @@ def test_a_switch_is_0_or_1(monkeypatch: pytest.MonkeyPatch):
         load_settings()
 
 
+@pytest.mark.parametrize("text", ["", "foo", "JSON"])
+def test_progress_is_a_bar_or_json(monkeypatch: pytest.MonkeyPatch, text: str):
+    monkeypatch.setenv("BESTIE_PROGRESS", "bar")
+    assert load_settings().json_progress is False
+    monkeypatch.setenv("BESTIE_PROGRESS", text)
+    with pytest.raises(InputError, match=f"BESTIE_PROGRESS='{text}': expected bar or json; .*correct it"):
+        load_settings()
+
+
 @pytest.mark.parametrize(("text", "part", "parts"), [("2/4", 2, 4), ("4", 0, 4), ("1/1", 1, 1)])
 def test_a_part_of_several_or_all_to_join(monkeypatch: pytest.MonkeyPatch, text: str, part: int, parts: int):
     monkeypatch.setenv("BESTIE_PARTS", text)
