@@ -60,6 +60,9 @@ def profile(
     from bestie.commands.profile import list_profiles, set_profile
 
     if name is None:
+        if set_ or check:
+            option = "--set" if set_ else "--check"
+            raise InputError(f"{option} needs the name of a profile; `bestie profile` alone lists them")
         list_profiles(PROFILES, as_json=as_json)
     else:
         set_profile(name, set_ or (), profiles=PROFILES, check=check, as_json=as_json, console=console)

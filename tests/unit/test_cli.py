@@ -113,6 +113,8 @@ def test_weights_are_exported_for_other_tools(finished_run: Path, tmp_path: Path
     [
         (["profile", "nothing"], "bestie: profile 'nothing' does not exist"),
         (["profile", "smoke", "--set", "a"], "bestie: override 'a'"),
+        (["profile", "--set", "train_bestie.epochs=3"], "bestie: --set needs the name of a profile"),
+        (["profile", "--check"], "bestie: --check needs the name of a profile"),
         (["summary"], "bestie: data/evaluate/metrics.json does not exist"),
         (["weights", "export", "nowhere.zarr", "a.safetensors"], "bestie: nowhere.zarr does not exist"),
         (["upper-bound"], "bestie: params.yaml: no such file"),
