@@ -89,7 +89,7 @@ def run_init(
         text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
         partial.write_text(header + text, encoding="utf-8")
     remarks = _remarks(layout, survey)
-    if DOWNLOAD in text:
+    if any(section.get("backbone", {}).get("weights") == DOWNLOAD for section in values.values()):
         remarks.append("weights of the backbone: downloaded by the first run")
     return Written(name, path, layout, survey, tuple(remarks))
 
@@ -224,8 +224,8 @@ def _remarks(layout: FolderLayout, survey: Survey) -> list[str]:
     if layout.wsss is None:
         lines.append(f"no WSSS maps yet: the pipeline wants one a training image in {layout.root / 'WSSS_maps'}")
     elif survey.without_wsss:
-        first = ", ".join(survey.without_wsss[:3])
-        lines.append(f"{len(survey.without_wsss)} training images have no map in {layout.wsss}: {first}, ...")
+        first = ", ".join([*survey.without_wsss[:3], "..."][: len(survey.without_wsss)])
+        lines.append(f"{len(survey.without_wsss)} training images have no map in {layout.wsss}: {first}")
     if layout.points is not None:
         lines.append(f"points in {layout.points}: `--set dataset.supervision=point` trains with them")
     if files := survey.points_not_listed:

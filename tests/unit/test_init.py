@@ -50,9 +50,20 @@ def test_it_says_class_by_class_what_there_is(photos: Path):
     assert "3 training and 1 validation images, 6 to 6 px high, 8 to 8 px wide" in output
     assert "1 training images have no label" in output
     assert "1 image files are not in photos/labels.csv and are left out" in output
-    assert "1 training images have no map in photos/WSSS_maps: c, ..." in output
+    assert "1 training images have no map in photos/WSSS_maps: c no annotations" in output
     assert "no annotations.json with true masks: there will be instances, but no scores" in output
     assert "wrote profiles/photos.yaml; now: bestie profile photos && dvc repro" in output
+
+
+@pytest.mark.parametrize(("number", "said"), [(3, "0, 1, 2"), (4, "0, 1, 2, ...")])
+def test_the_first_images_without_a_map_are_named(photos: Path, number: int, said: str):
+    for each in range(number):
+        shutil.copy(photos / "a.jpg", photos / f"{each}.jpg")
+    lines = ["file,labels", *(f"{each}.jpg,cat" for each in range(number))]
+    (photos / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    found = CliRunner().invoke(cli.app, ["init", "photos", "--json"], catch_exceptions=False)
+    remark = f"{number} training images have no map in photos/WSSS_maps: {said}"
+    assert remark in json.loads(found.stdout)["remarks"]
 
 
 def test_what_it_found_is_said_as_json(photos: Path):
@@ -153,6 +164,11 @@ def test_a_backbone_whose_file_is_not_here_is_replaced_in_all_stages(photos: Pat
     monkeypatch.setenv("BESTIE_WEIGHTS", ".")
     assert "downloaded" not in call("photos", "--overwrite")
     assert Params(**compose("photos", folder=Path("profiles"))).train_pam.backbone.name == "mobilenetv1_100"
+
+
+def test_a_folder_called_download_is_no_download(photos: Path):
+    photos.rename("download")
+    assert "downloaded" not in call("download", "--like", "smoke")
 
 
 def test_few_images_are_shown_more_often(photos: Path):
