@@ -149,7 +149,7 @@ def score(scored: ScoredSet, out: Path, iou_thresholds: Sequence[float]) -> dict
 
 def _open(root: Path, name: str, categories: Sequence[str] | None, *, is_coco: bool) -> DataSet:
     if is_coco:
-        return CocoDataSet(root, {SPLIT: name})
+        return CocoDataSet(root, {SPLIT: name}, missing="Correct the path of the data set or --list.")
     return VocDataSet(root, {SPLIT: name}) if categories is None else VocDataSet(root, {SPLIT: name}, categories)
 
 

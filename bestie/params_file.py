@@ -53,13 +53,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; `bestie profile shapes` writes the default") from None
+        raise InputError(f"{path}: no such file; {_remedy(path)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not readable as YAML ({reason}); correct the file") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected sections with keys; `bestie profile shapes` writes the default")
+        raise InputError(f"{path}: expected sections with keys; {_remedy(path)}")
     return values
+
+
+def _remedy(path: Path) -> str:
+    is_params = path.name == PARAMS.name
+    return "`bestie profile shapes` writes the default" if is_params else "correct its path, or restore the file"
 
 
 def read_value(text: str, *, source: str) -> Any:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.artifacts.metrics_json import read_json
-from bestie.folders import DATA, folder
+from bestie.folders import ARTIFACTS, DATA, folder
 from bestie.health import read_warnings
 from bestie.report import REPORT
 
@@ -19,18 +19,6 @@ MODELS = {
     "components": "baseline: components of the semantic map",
     "bestie_true_semantic": "BESTIE, true semantic map",
     "components_true_semantic": "baseline, true semantic map",
-}
-
-ARTIFACTS = {
-    "prepare": "images.parquet, categories.parquet, skipped.parquet, ground_truth.*",
-    "train_pam": "classifier.zarr",
-    "extract_cues": "cues.parquet, activations.zarr",
-    "import_wsss": "maps.zarr",
-    "make_pseudo_labels": "instances.parquet, components.parquet, maps.zarr",
-    "train_bestie": "network.zarr, history.parquet, evolution.parquet",
-    "export_mrcnn": "instances.parquet, annotations.json",
-    "train_mrcnn": "detector.zarr",
-    "evaluate": "metrics.json, *.parquet, sheet.png",
 }
 
 

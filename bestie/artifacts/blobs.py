@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from bestie.errors import InputError
+from bestie.folders import stage_of
+
 REMEDY = "Run the stage that writes it again."
 
 
@@ -44,3 +47,10 @@ class BlobFolder:
 def remedy(source: Path | Blob | BlobFolder) -> str:
     """What to do when a file or folder is not what it should be."""
     return REMEDY if isinstance(source, Path) else source.remedy
+
+
+def missing(source: Path | Blob) -> InputError:
+    """The error for a file or folder that is not there: it names the stage that writes it, where that is known."""
+    stage = stage_of(source) if isinstance(source, Path) else None
+    command = "" if stage is None else f": `dvc repro {stage}`"
+    return InputError(f"{source} does not exist. Run the stage that writes it{command}.")

@@ -17,7 +17,7 @@ from zarr.storage import LocalStore
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.blob_store import BlobStore
-from bestie.artifacts.blobs import BlobFolder
+from bestie.artifacts.blobs import BlobFolder, missing
 from bestie.errors import InputError
 
 SHARD_ROWS = 256
@@ -127,7 +127,7 @@ class MapReader:
 
     def __init__(self, path: Path | BlobFolder, *, keep: bool = False) -> None:
         if isinstance(path, Path) and not path.is_dir():
-            raise InputError(f"{path} does not exist. Run the stage that writes it.")
+            raise missing(path)
         self._path = path
         self._keep = keep
         self._group: Any = None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.blobs import missing
 from bestie.artifacts.schemas import history_schema
 from bestie.artifacts.tables import TableWriter
 from bestie.errors import InputError
@@ -33,7 +34,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist. Run the stage that writes it.") from error
+        raise missing(path) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no valid JSON ({error}). Write it again.") from error
 

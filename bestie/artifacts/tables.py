@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 
 from bestie.artifacts.atomic import atomic_output
-from bestie.artifacts.blobs import Blob, remedy
+from bestie.artifacts.blobs import Blob, missing, remedy
 from bestie.artifacts.schemas import CATEGORIES, CUES, IMAGES, INSTANCES, WSSS_SUMMARY
 from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
@@ -225,7 +225,7 @@ def _source(path: Path | Blob) -> AbstractContextManager[Any]:
     if isinstance(path, Blob):
         return path.open()
     if not path.is_file():
-        raise InputError(f"{path} does not exist. Run the stage that writes it.")
+        raise missing(path)
     return nullcontext(path)
 
 

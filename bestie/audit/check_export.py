@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bestie.artifacts.blobs import missing
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows
 from bestie.audit.findings import Finding
@@ -56,6 +57,6 @@ def _read(artifacts: Artifacts) -> dict[str, Any]:
         with source.open() as file:
             return json.load(file)
     except FileNotFoundError as error:
-        raise InputError(f"{source} does not exist. Run the stage that writes it.") from error
+        raise missing(source) from error
     except ValueError as error:
         raise InputError(f"{source} is no valid JSON ({error}).") from error

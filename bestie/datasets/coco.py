@@ -35,19 +35,20 @@ class CocoDataSet:
         root: the folder with `annotations/` and the image folders.
         splits: split -> its name in COCO: `annotations/instances_<name>.json` and the folder `<name>/`. Where
             no such file exists, `train` and `val` stand for the names of COCO 2017, `train2017` and `val2017`.
+        missing: what to do when an annotation file does not exist, for the message.
 
     Raises:
         InputError: an annotation file is missing, is malformed, contradicts itself or the other one.
     """
 
-    def __init__(self, root: Path, splits: Mapping[str, str] | None = None) -> None:
+    def __init__(self, root: Path, splits: Mapping[str, str] | None = None, *, missing: str = MISSING) -> None:
         self.root = root
         self._samples: dict[str, tuple[str, ...]] = {}
         self._entries: dict[str, _Entry] = {}
         names: dict[int, str] = {}
         for split, wanted in (COCO_SPLITS if splits is None else splits).items():
             name = _name_in_coco(root, wanted)
-            file = CocoFile(_annotation_path(root, name), missing=MISSING)
+            file = CocoFile(_annotation_path(root, name), missing=missing)
             if names and file.category_names != names:
                 raise InputError(f"{file.path} has other categories than the other splits. Restore the file.")
             entries = _entries(file, folder=name)

@@ -30,6 +30,8 @@ def index_files(paths: Iterable[Path], *, split: str) -> list[ImageRecord]:
 
 def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
+        if not path.exists():
+            raise InputError(f"{path} does not exist. Correct the path.")
         if not path.is_dir():
             yield path
             continue

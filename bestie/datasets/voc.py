@@ -182,7 +182,7 @@ class VocDataSet:
                 raise InputError(f"{path} names no image. Fill the list or choose another one.")
         raise InputError(
             f"There is no image list {folder / 'Segmentation' / name}.txt, nor one in Main. "
-            "Correct dataset.root or the list's name."
+            "Correct the data set's root or the list's name."
         )
 
     def _refuse_shared_images(self) -> None:

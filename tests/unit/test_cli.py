@@ -36,6 +36,7 @@ COMMANDS = (
     "audit show",
     "audit verify",
 )
+RUN_STAGE = "Run the stage that writes it"
 
 
 @pytest.fixture
@@ -115,7 +116,10 @@ def test_weights_are_exported_for_other_tools(finished_run: Path, tmp_path: Path
         (["profile", "smoke", "--set", "a"], "bestie: override 'a'"),
         (["profile", "--set", "train_bestie.epochs=3"], "bestie: --set needs the name of a profile"),
         (["profile", "--check"], "bestie: --check needs the name of a profile"),
-        (["summary"], "bestie: data/evaluate/metrics.json does not exist"),
+        (["summary"], f"bestie: data/evaluate/metrics.json does not exist. {RUN_STAGE}: `dvc repro evaluate`."),
+        (["report"], f"bestie: data/prepare/images.parquet does not exist. {RUN_STAGE}: `dvc repro prepare`."),
+        (["predict", "no.jpg"], "bestie: no.jpg does not exist. Correct the path."),
+        (["tables", "smoke", "--definition", "no.yaml"], "bestie: no.yaml: no such file; correct its path, or restore"),
         (["weights", "export", "nowhere.zarr", "a.safetensors"], "bestie: nowhere.zarr does not exist"),
         (["upper-bound"], "bestie: params.yaml: no such file"),
         (["tables", "smoke", "--table", "table7", "--out", "profiles/smoke.yaml"], "bestie: profiles/smoke.yaml is"),
@@ -131,6 +135,13 @@ def test_bad_input_is_one_message(
     stderr = capsys.readouterr().err
     assert stderr.startswith(message)
     assert len(stderr.splitlines()) == 1
+
+
+def test_a_list_that_is_not_there_has_the_remedy_of_the_command(folder: Path):
+    Path("coco/annotations").mkdir(parents=True)
+    Path("found.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(InputError, match=r"instances_gone.json does not exist. Correct the path .* or --list"):
+        call("evaluate", "found.json", "coco", "--list", "gone")
 
 
 def test_a_full_disk_is_one_message(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bestie.folders import ARTIFACTS
 from bestie.params import Params
 from tests import workspace as ws
 from tests.closure import closure
@@ -26,6 +27,7 @@ def test_stages_modules_sections_and_folders_have_one_name_each():
     assert stages == ws.STAGES
     assert {path.stem for path in (ws.ROOT / "stages").glob("[!_]*.py")} == set(stages)
     assert tuple(Params.model_fields) == ("dataset", *stages)
+    assert tuple(ARTIFACTS) == stages
     for stage in stages:
         assert Path("data") / stage in {path.parent for path in ws.declared_outputs(stage)}
 
