@@ -37,7 +37,7 @@ def workspace_lock(root: Path, owner: str, *, wait: Callable[[str], None] | None
     path.parent.mkdir(exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        while not _try_lock(descriptor):
+        while not try_lock(descriptor):
             holder = path.read_text(encoding="utf-8").strip() or "a run that is just starting"
             if wait is None:
                 raise WorkspaceBusyError(
@@ -66,7 +66,8 @@ def waiting_in(check: Callable[[], None], log: Callable[[str], None]) -> Callabl
     return wait
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file for as long as anybody has it open; False where another holds the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

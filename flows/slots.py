@@ -1,6 +1,5 @@
 """GPU slots of a host: a stage holds one GPU, or as many as BESTIE_SLOT_GPUS says, also across runs and workspaces."""
 
-import fcntl
 import os
 import shutil
 import socket
@@ -16,6 +15,7 @@ from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 
 from bestie.errors import InputError
+from flows.locks import try_lock
 
 POLL_S = 1.0
 #: Seconds between two questions to the server, whether a slot is free.
@@ -122,7 +122,7 @@ def _first_free(wait: Callable[[float], None]) -> Iterator[Slot]:
         for names in gpu_slots() or [["none"]]:
             with ExitStack() as opened:
                 descriptors = tuple(opened.enter_context(_lock_file(folder, name)) for name in names)
-                if all(_try_lock(descriptor) for descriptor in descriptors):
+                if all(try_lock(descriptor) for descriptor in descriptors):
                     yield Slot({"CUDA_VISIBLE_DEVICES": ",".join(names)} if several else {}, descriptors)
                     return
         wait(POLL_S)
@@ -136,11 +136,3 @@ def _lock_file(folder: Path, name: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

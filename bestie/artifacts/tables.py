@@ -104,6 +104,11 @@ def read_table(
         return {name: _to_numpy(table[name].combine_chunks()) for name in table.column_names}
 
 
+def as_rows(columns: Columns) -> Iterator[dict[str, Any]]:
+    """The rows of columns, one after the other."""
+    return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+
+
 def iter_rows(path: Path | Blob, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
     """Stream the rows as dictionaries of Python values. Errors as in `read_table`."""
     with _open_table(path, schema) as file:

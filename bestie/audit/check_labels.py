@@ -12,7 +12,7 @@ from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import COMPONENTS as COMPONENTS_SCHEMA
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.schemas import WSSS_SUMMARY as WSSS_SCHEMA
-from bestie.artifacts.tables import Columns, iter_images
+from bestie.artifacts.tables import Columns, as_rows, iter_images
 from bestie.audit.findings import Finding
 from bestie.audit.pairing import ImageStream
 from bestie.audit.sources import (
@@ -117,7 +117,7 @@ class _Image:
 
 def _check_components(image: _Image, semantic: UInt8[np.ndarray, "h w"]) -> Iterator[Finding]:
     """Each component is counted once, its verdict fits its cues, and the accepted ones are the instances."""
-    rows, found = _rows(image.components), _rows(image.instances)
+    rows, found = list(as_rows(image.components)), list(as_rows(image.instances))
     if [row["component_id"] for row in rows] != list(range(1, len(rows) + 1)):
         yield Finding(COMPONENTS, image.place, f"its component ids are not 1 to {len(rows)}")
     for label in image.record.labels:
@@ -195,7 +195,3 @@ def _center_map(
         bell = np.exp((dy**2 + dx**2) / (-2 * sigma_px**2))
         center = np.maximum(center, np.where((dy <= reach) & (dx <= reach), bell, 0))
     return center
-
-
-def _rows(columns: Columns) -> list[dict[str, Any]]:
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from bestie.artifacts.metrics_json import write_json
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import Columns, iter_images
+from bestie.artifacts.tables import Columns, as_rows, iter_images
 from bestie.audit.lock import short_hash
 from bestie.audit.pairing import ImageStream
 from bestie.audit.sources import CATEGORIES, GROUND_TRUTH, IMAGES, Artifacts, instances_of
@@ -111,7 +111,7 @@ def _compare_with_truth(artifacts: Artifacts, num_classes: int) -> dict[str, Any
     while batch := list(islice(known, BATCH_IMAGES)):
         records = {record.row: record for record, _, _ in batch}
         sides = zip(*((true, labels) for _, true, labels in batch), strict=True)
-        tables = [mask_table((row for each in side for row in _as_rows(each)), records) for side in sides]
+        tables = [mask_table((row for each in side for row in as_rows(each)), records) for side in sides]
         total = count_true_positives(*tables, num_classes=num_classes).total
         images += len(batch)
         right += int(total.true_positives[0])
@@ -136,7 +136,3 @@ def _with_truth(artifacts: Artifacts) -> Iterator[tuple[ImageRecord, Columns, Co
     for record in artifacts.training_images:
         if true := truth.take(record.row):
             yield record, true, labels.take(record.row)
-
-
-def _as_rows(columns: Columns) -> Iterator[dict[str, Any]]:
-    return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))

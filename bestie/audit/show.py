@@ -12,7 +12,7 @@ from bestie.artifacts.schemas import COMPONENTS as COMPONENTS_SCHEMA
 from bestie.artifacts.schemas import CUES as CUES_SCHEMA
 from bestie.artifacts.schemas import EVOLUTION as EVOLUTION_SCHEMA
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import Columns, read_table
+from bestie.artifacts.tables import as_rows, read_table
 from bestie.audit.components import component_masks, reason
 from bestie.audit.sources import COMPONENTS, CUES, EVOLUTION, GROUND_TRUTH, WSSS_MAPS, Artifacts, instances_of
 from bestie.audit.versions import Version
@@ -151,8 +151,8 @@ def _add_semantic(life: Life, artifacts: Artifacts) -> None:
 
 def _add_components(life: Life, artifacts: Artifacts) -> None:
     """Components with their cues; a cue belongs to a component if it lies on it."""
-    cues = _rows(read_table(artifacts.file(CUES), CUES_SCHEMA, where={"row": life.record.row}))
-    rows = _rows(read_table(artifacts.file(COMPONENTS), COMPONENTS_SCHEMA, where={"row": life.record.row}))
+    cues = list(as_rows(read_table(artifacts.file(CUES), CUES_SCHEMA, where={"row": life.record.row})))
+    rows = list(as_rows(read_table(artifacts.file(COMPONENTS), COMPONENTS_SCHEMA, where={"row": life.record.row})))
     life.masks = [None] * len(rows) if life.semantic is None else component_masks(life.semantic, rows)
     owners = [_owner(cue, rows, life.masks) for cue in cues]
     life.cues = [
@@ -185,13 +185,13 @@ def _owner(cue: Row, rows: Sequence[Row], masks: Sequence[np.ndarray | None]) ->
 
 
 def _add_instances(life: Life, artifacts: Artifacts, name: str, path: str) -> None:
-    life.instances[name] = _rows(read_table(artifacts.file(path), INSTANCES, where={"row": life.record.row}))
+    life.instances[name] = list(as_rows(read_table(artifacts.file(path), INSTANCES, where={"row": life.record.row})))
 
 
 def _add_refined(life: Life, artifacts: Artifacts) -> None:
     """The refined labels of the last snapshot, which covers some of the training images."""
     where = {"row": life.record.row, "kind": "refined"}
-    rows = _rows(read_table(artifacts.file(EVOLUTION), EVOLUTION_SCHEMA, where=where))
+    rows = list(as_rows(read_table(artifacts.file(EVOLUTION), EVOLUTION_SCHEMA, where=where)))
     if not rows:
         life.missing.append(
             f"{artifacts.name(EVOLUTION)} has no refined labels of this image: there were none, or the snapshots "
@@ -200,10 +200,6 @@ def _add_refined(life: Life, artifacts: Artifacts) -> None:
         return
     life.epoch = max(int(row["epoch"]) for row in rows)
     life.instances["refined labels"] = [row for row in rows if row["epoch"] == life.epoch]
-
-
-def _rows(columns: Columns) -> list[Row]:
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _number(count: int, noun: str) -> str:
