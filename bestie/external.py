@@ -13,7 +13,7 @@ from bestie.artifacts.tables import TableWriter, write_categories, write_images
 from bestie.datasets.base import Category, DataSet, GroundTruth, ImageRecord
 from bestie.datasets.coco import CocoDataSet
 from bestie.datasets.coco_results import read_results
-from bestie.datasets.voc import VocDataSet
+from bestie.datasets.voc import VOC_CATEGORIES, VocDataSet
 from bestie.error_analysis import ErrorCounts, best_min_score, judge_images
 from bestie.errors import InputError
 from bestie.evaluation import per_class_rows, read_mask_table, score_instances, size_rows
@@ -148,9 +148,10 @@ def score(scored: ScoredSet, out: Path, iou_thresholds: Sequence[float]) -> dict
 
 
 def _open(root: Path, name: str, categories: Sequence[str] | None, *, is_coco: bool) -> DataSet:
+    missing = "Correct the path of the data set or --list."
     if is_coco:
-        return CocoDataSet(root, {SPLIT: name}, missing="Correct the path of the data set or --list.")
-    return VocDataSet(root, {SPLIT: name}) if categories is None else VocDataSet(root, {SPLIT: name}, categories)
+        return CocoDataSet(root, {SPLIT: name}, missing=missing)
+    return VocDataSet(root, {SPLIT: name}, VOC_CATEGORIES if categories is None else categories, missing=missing)
 
 
 def _true_rows(record: ImageRecord, truth: GroundTruth) -> list[dict[str, Any]]:

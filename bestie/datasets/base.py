@@ -17,6 +17,9 @@ VOID = 255
 #: Maps hold a category_id in 8 bits, 0 is the background and 255 is void.
 MAX_CATEGORIES = 254
 
+#: What to do about a list or an annotation file that is not there, where the parameters name it.
+MISSING_LIST = "Correct dataset.root, prepare.train_list or prepare.val_list."
+
 #: What is opened as an image. Pillow knows more formats, and hands some of them to other programs (EPS).
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 #: How their files end; what is looked for in folders, in capitals too.

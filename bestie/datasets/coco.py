@@ -4,13 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bestie.datasets.base import Category, GroundTruth, ImageRecord, Point, check_categories, hash_file, image_size
+from bestie.datasets.base import (
+    MISSING_LIST,
+    Category,
+    GroundTruth,
+    ImageRecord,
+    Point,
+    check_categories,
+    hash_file,
+    image_size,
+)
 from bestie.datasets.coco_file import AnnotatedImage, CocoFile
 from bestie.datasets.points import read_points
 from bestie.errors import InputError
 
 COCO_SPLITS = {"train": "train2017", "val": "val2017"}
-MISSING = "Correct dataset.root, prepare.train_list or prepare.val_list."
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class CocoDataSet:
         InputError: an annotation file is missing, is malformed, contradicts itself or the other one.
     """
 
-    def __init__(self, root: Path, splits: Mapping[str, str] | None = None, *, missing: str = MISSING) -> None:
+    def __init__(self, root: Path, splits: Mapping[str, str] | None = None, *, missing: str = MISSING_LIST) -> None:
         self.root = root
         self._samples: dict[str, tuple[str, ...]] = {}
         self._entries: dict[str, _Entry] = {}

@@ -10,6 +10,7 @@ from defusedxml.common import DefusedXmlException
 from jaxtyping import UInt8
 
 from bestie.datasets.base import (
+    MISSING_LIST,
     VOID,
     Category,
     GroundTruth,
@@ -63,6 +64,7 @@ class VocDataSet:
         splits: split -> the image lists under `ImageSets/Segmentation/` (else `ImageSets/Main/`), several
             joined by ",". An image that several lists of one split name counts once.
         categories: class names; their order gives the values of `SegmentationClass`, from 1.
+        missing: what to do when a list does not exist, for the message.
 
     Raises:
         InputError: a list is missing or empty, two splits share an image, or there are too many categories.
@@ -73,8 +75,10 @@ class VocDataSet:
         root: Path,
         splits: Mapping[str, str] | None = None,
         categories: Sequence[str] = VOC_CATEGORIES,
+        *,
+        missing: str = MISSING_LIST,
     ) -> None:
-        self.root = root
+        self.root, self._missing = root, missing
         check_categories(root, categories)
         self.categories = tuple(Category(k, name, k) for k, name in enumerate(categories, start=1))
         self._id_of_name = {category.name: category.category_id for category in self.categories}
@@ -181,8 +185,7 @@ class VocDataSet:
                     return ids
                 raise InputError(f"{path} names no image. Fill the list or choose another one.")
         raise InputError(
-            f"There is no image list {folder / 'Segmentation' / name}.txt, nor one in Main. "
-            "Correct the data set's root or the list's name."
+            f"There is no image list {folder / 'Segmentation' / name}.txt, nor one in Main. {self._missing}"
         )
 
     def _refuse_shared_images(self) -> None:

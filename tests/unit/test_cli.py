@@ -137,11 +137,12 @@ def test_bad_input_is_one_message(
     assert len(stderr.splitlines()) == 1
 
 
-def test_a_list_that_is_not_there_has_the_remedy_of_the_command(folder: Path):
-    Path("coco/annotations").mkdir(parents=True)
+@pytest.mark.parametrize(("marker", "name"), [("annotations", "instances_gone.json"), ("ImageSets", "gone.txt")])
+def test_a_list_that_is_not_there_has_the_remedy_of_the_command(folder: Path, marker: str, name: str):
+    Path("set", marker).mkdir(parents=True)
     Path("found.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(InputError, match=r"instances_gone.json does not exist. Correct the path .* or --list"):
-        call("evaluate", "found.json", "coco", "--list", "gone")
+    with pytest.raises(InputError, match=rf"{name}.* Correct the path of the data set or --list"):
+        call("evaluate", "found.json", "set", "--list", "gone")
 
 
 def test_a_full_disk_is_one_message(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
