@@ -159,6 +159,21 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+class PeakHead(nn.Conv2d):
+    """The last layer of what has peaks: a pointwise convolution in float32, also under autocast.
+
+    bf16 values are 1/256 apart between 0.5 and 1: neighbours at a peak would often be equal, and both be maxima.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, "b n h w"]:
+        """Any precision in, float32 out."""
+        with torch.autocast(features.device.type, enabled=False):
+            return super().forward(features.float())
+
+
 def normalize(images: Tensor) -> Float[Tensor, "b 3 h w"]:
     """uint8 RGB `b 3 h w` in 0..255 to what ImageNet backbones expect."""
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1) * 255

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bestie.backbones import FeatureExtractor
+from bestie.backbones import FeatureExtractor, PeakHead
 
 ADDED_LAYERS = (4, 5, 6)
 
@@ -103,7 +103,7 @@ class Classifier(nn.Module):
                 start_from_all_taps(convolution)
             self.added.append(nn.Sequential(convolution, norm, attention))
             channels = width
-        self.head = nn.Conv2d(width, num_classes, 1)
+        self.head = PeakHead(width, num_classes)
 
     def attend(self, enabled: bool) -> None:
         """Switch all peak attention modules on or off (a plain classifier is a better start)."""
@@ -112,15 +112,11 @@ class Classifier(nn.Module):
                 module.enabled = enabled
 
     def activation_maps(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c i j"]:
-        """Class activation maps at the backbone's stride, before ReLU; their mean is the logit.
-
-        They are float32, also under autocast: rounded to bf16, neighbours at a peak would often be equal.
-        """
+        """Class activation maps at the backbone's stride, before ReLU, in float32; their mean is the logit."""
         features = self.backbone(images)[-1]
         for layer in self.added:
             features = layer(features)
-        with torch.autocast(features.device.type, enabled=False):
-            return self.head(features.float())
+        return self.head(features)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
         """Logits, one a class; a sigmoid makes them probabilities."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bestie.backbones import FeatureExtractor
+from bestie.backbones import FeatureExtractor, PeakHead
 
 Head = Callable[[str, int], nn.Sequential]
 
@@ -17,7 +17,7 @@ class Architecture(NamedTuple):
     """One decoder for the semantic head, one for the two instance heads, and what builds the heads.
 
     `head(name, outputs)` is the head "semantic", "center" or "offset" with `outputs` channels; its last layer is
-    a pointwise convolution.
+    a `PeakHead`.
     """
 
     semantic_decoder: nn.Module
@@ -113,7 +113,7 @@ def fuse(backbone: FeatureExtractor, width: int) -> Architecture:
     """A small network for few images: two `FuseDecoder`, heads with one separable convolution."""
 
     def head(_name: str, outputs: int) -> nn.Sequential:
-        last = _near_zero(nn.Conv2d(width, outputs, 1))
+        last = _near_zero(PeakHead(width, outputs))
         return nn.Sequential(separable(width, width, 3), last)
 
     decoders = [FuseDecoder(backbone.channels, width=width) for _ in range(2)]
@@ -128,7 +128,7 @@ def panoptic_deeplab(backbone: FeatureExtractor, width: int) -> Architecture:
 
     def head(name: str, outputs: int) -> nn.Sequential:
         inputs, hidden = shapes[name]
-        return nn.Sequential(separable(inputs, hidden), _near_zero(nn.Conv2d(hidden, outputs, 1)))
+        return nn.Sequential(separable(inputs, hidden), _near_zero(PeakHead(hidden, outputs)))
 
     return Architecture(
         PanopticDeepLabDecoder(channels, strides, pooled=width, width=width),
@@ -142,7 +142,7 @@ def hrnet(backbone: FeatureExtractor, width: int) -> Architecture:
 
     def head(_name: str, outputs: int) -> nn.Sequential:
         first = nn.Conv2d(backbone.channels[0], width, 3, padding=1)
-        return nn.Sequential(first, nn.ReLU(inplace=True), _near_zero(nn.Conv2d(width, outputs, 1)))
+        return nn.Sequential(first, nn.ReLU(inplace=True), _near_zero(PeakHead(width, outputs)))
 
     return Architecture(FinestMap(), FinestMap(), head)
 

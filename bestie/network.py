@@ -6,7 +6,6 @@ decoders and heads go together is `bestie.decoders`.
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -57,20 +56,7 @@ class BestieNetwork(nn.Module):
     def forward(self, images: Float[Tensor, "b 3 h w"], *, full_size: bool = True) -> Outputs:
         """Normalised images to the three maps, at the input's size or (`full_size=False`) a quarter of it; float32."""
         features = self.backbone(images)
-        semantic = _exact(self.semantic_head, self.semantic_decoder(features))
+        semantic = self.semantic_head(self.semantic_decoder(features))
         instance = self.instance_decoder(features)
-        center, offset = (_exact(head, instance) for head in (self.center_head, self.offset_head))
-        outputs = Outputs(semantic, center, offset * self.backbone.strides[0])
+        outputs = Outputs(semantic, self.center_head(instance), self.offset_head(instance) * self.backbone.strides[0])
         return Outputs(*(resize_like(each, images) for each in outputs)) if full_size else outputs
-
-
-def _exact(head: nn.Sequential, features: Float[Tensor, "b k h w"]) -> Float[Tensor, "b n h w"]:
-    """Compute the last layer of a head in float32, also under autocast.
-
-    bf16 values are 1/256 apart between 0.5 and 1: neighbours at a peak would often be equal, and both be centers.
-    """
-    *hidden, last = head
-    for layer in hidden:
-        features = layer(features)
-    with torch.autocast(features.device.type, enabled=False):
-        return last(features.float())

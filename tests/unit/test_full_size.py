@@ -12,7 +12,8 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from bestie.detector import detector_targets
 from bestie.params import Params
-from bestie.profiles import DEFAULT, compose, read_yaml
+from bestie.params_file import read_yaml
+from bestie.profiles import changes, compose
 from bestie.training.instance_network import InstanceStep
 from bestie.training.loop import Clock
 from bestie.training.models import create_classifier, create_detector, create_network
@@ -138,22 +139,10 @@ def test_a_profile_holds_the_numbers_of_the_paper(profile: str):
 def test_a_profile_takes_nothing_from_the_generated_data(profile: str):
     """What it does not spell out comes from the default profile, whose values are made for small images."""
     sections = ("train_pam", "extract_cues", "make_pseudo_labels", "train_bestie", "export_mrcnn", "evaluate")
-    own, default = (read_yaml(ws.ROOT / "profiles" / f"{name}.yaml") for name in (profile, DEFAULT))
-    silent = {place: value for place, value in leaves(default).items() if place not in leaves(own)}
-    least: dict[str, object] = {key: {} for key in Params.model_fields}
-    least |= {name: own[name] for name in ("dataset", "import_wsss")}
-    least |= {key: {"epochs": 1, "batch_size": 1} for key in ws.TRAININGS}
-    usual = leaves(Params(**least).model_dump(mode="json"))
-    taken = {place: value for place, value in silent.items() if place[0] in sections and value != usual[place]}
-    assert taken == {}
-
-
-def leaves(values: Mapping[str, object], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
-    """The values of nested mappings by place."""
-    found: dict[tuple[str, ...], object] = {}
-    for key, value in values.items():
-        found |= leaves(value, (*above, key)) if isinstance(value, Mapping) else {(*above, key): value}
-    return found
+    profiles = ws.ROOT / "profiles"
+    alone = Params(**read_yaml(profiles / f"{profile}.yaml")).model_dump(mode="json")
+    taken = [each for each in changes(alone, compose(profile, folder=profiles)) if each[0].startswith(sections)]
+    assert taken == []
 
 
 def test_mask_rcnn_is_torchvisions_standard_model_on_imagenet_weights(tmp_path: Path):
