@@ -58,7 +58,7 @@ def load_settings() -> Settings:
         parts=parts,
         part=part,
         checkpoint_minutes=_number("BESTIE_CHECKPOINT_MINUTES", default.checkpoint_minutes),
-        state=Path(os.environ.get("BESTIE_STATE", default.state)),
+        state=_folder("BESTIE_STATE", default.state),
         json_progress=_choice("BESTIE_PROGRESS", "bar", "json") == "json",
         compile=_choice("BESTIE_COMPILE", "0", "1") == "1",
     )
@@ -90,6 +90,13 @@ def _parts(name: str) -> tuple[int, int]:
             "four; unset or correct it"
         )
     return part, parts
+
+
+def _folder(name: str, default: Path) -> Path:
+    path = Path(os.environ.get(name, default))
+    if any(each.exists() and not each.is_dir() for each in (path, *path.parents)):
+        raise InputError(f"environment variable {name}={str(path)!r}: is no folder, or below none; unset or correct it")
+    return path
 
 
 def _choice(name: str, default: str, other: str) -> str:

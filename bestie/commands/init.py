@@ -224,15 +224,25 @@ def _remarks(layout: FolderLayout, survey: Survey) -> list[str]:
     if layout.wsss is None:
         lines.append(f"no WSSS maps yet: the pipeline wants one a training image in {layout.root / 'WSSS_maps'}")
     elif survey.without_wsss:
-        first = ", ".join([*survey.without_wsss[:3], "..."][: len(survey.without_wsss)])
+        first = _first(survey.without_wsss)
         lines.append(f"{len(survey.without_wsss)} training images have no map in {layout.wsss}: {first}")
-    if layout.points is not None:
+    if ids := survey.without_points:
+        lines.append(
+            f"points in {layout.points} are not enough for `dataset.supervision=point`: {len(ids)} training images "
+            f"have a label without a point: {_first(ids)}"
+        )
+    elif layout.points is not None:
         lines.append(f"points in {layout.points}: `--set dataset.supervision=point` trains with them")
     if files := survey.points_not_listed:
-        first = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+        first = _first(files)
         lines.append(f"points of {len(files)} files that are not in {layout.labels} are left out: {first}")
     if layout.annotations is None:
         lines.append("no annotations.json with true masks: there will be instances, but no scores")
     if max(high_h, high_w) > LARGE_SIDE_PX:
         lines.append(f"images above {LARGE_SIDE_PX} px take much memory and time: scale them down first")
     return lines
+
+
+def _first(names: Sequence[str]) -> str:
+    """Three names, and dots where there are more."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

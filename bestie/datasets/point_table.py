@@ -43,6 +43,10 @@ class PointTable:
         """The class names of a file's points."""
         return [point.label for point in self._points.get(file, ())]
 
+    def labels_without_point(self, entry: LabelledFile) -> list[str]:
+        """The labels of an image that no point is of; point supervision wants one an object."""
+        return [label for label in entry.labels if label not in self.labels_of(entry.file)]
+
     def check(self, entry: LabelledFile, size: tuple[int, int]) -> None:
         """InputError for a point outside of the image of `size` (height, width), or of a class it is not labelled."""
         for point in self._points.get(entry.file, ()):
@@ -61,11 +65,11 @@ class PointTable:
                 label has no point.
         """
         self.check(entry, size)
-        found = self._points.get(entry.file, [])
-        if without := [label for label in entry.labels if label not in {point.label for point in found}]:
+        if without := self.labels_without_point(entry):
             raise InputError(
                 f"{self.path} has no point of the label '{without[0]}' of {entry.file}. Add one for each object."
             )
+        found = self._points.get(entry.file, ())
         return tuple(Point(id_of_name[point.label], y=point.y, x=point.x) for point in found)
 
 

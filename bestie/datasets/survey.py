@@ -64,6 +64,7 @@ class Survey:
         without_labels: training images that no class is in.
         not_listed: image files below the folder that the label table does not name.
         points_not_listed: files that points are of and that the label table does not name.
+        without_points: image ids of the training images with a label that no point is of, where there are points.
         without_wsss: image ids of the training images without a WSSS map.
         smallest_hw: smallest height and smallest width in px.
         largest_hw: largest height and largest width in px.
@@ -77,6 +78,7 @@ class Survey:
     without_labels: int
     not_listed: int
     points_not_listed: tuple[str, ...]
+    without_points: tuple[str, ...]
     without_wsss: tuple[str, ...]
     smallest_hw: tuple[int, int]
     largest_hw: tuple[int, int]
@@ -128,7 +130,8 @@ def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None)
     check_categories(layout.labels, names)
     train, val = _by_split(layout.labels, listed)
     sizes = {entry.file: _size(layout.root, entry) for entry in track(listed, "init: images")}
-    points, unknown = _points(layout, listed, sizes, names, {entry.file for entry in train})
+    table = PointTable(layout.points) if layout.points is not None else None
+    points = Counter() if table is None else _points(table, listed, sizes, names, {entry.file for entry in train})
     masks = _masks(layout, listed, sizes, names)
     on_maps, without = _on_wsss_maps(layout, train, sizes, names)
     heights, widths = zip(*sizes.values(), strict=True)
@@ -151,7 +154,8 @@ def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None)
         unread_columns=unread_columns(layout.labels),
         without_labels=sum(not entry.labels for entry in train),
         not_listed=len(set(_image_files(layout)) - set(sizes)),
-        points_not_listed=unknown,
+        points_not_listed=() if table is None else tuple(file for file in table.files if file not in sizes),
+        without_points=() if table is None else tuple(e.image_id for e in train if table.labels_without_point(e)),
         without_wsss=tuple(without),
         smallest_hw=(min(heights), min(widths)),
         largest_hw=(max(heights), max(widths)),
@@ -193,20 +197,16 @@ def _image_files(layout: FolderLayout) -> Iterator[str]:
 
 
 def _points(
-    layout: FolderLayout,
+    table: PointTable,
     listed: list[LabelledFile],
     sizes: dict[str, tuple[int, int]],
     names: tuple[str, ...],
     train: set[str],
-) -> tuple[Counter[str], tuple[str, ...]]:
-    """Points by class, and the files that the label table does not name; labels of training images hold for points."""
-    if layout.points is None:
-        return Counter(), ()
-    table = PointTable(layout.points)
+) -> Counter[str]:
+    """Points by class, all looked at; of a validation image they may be of any class."""
     for entry in listed:
         table.check(entry if entry.file in train else replace(entry, labels=names), sizes[entry.file])
-    counts = Counter(name for entry in listed for name in table.labels_of(entry.file))
-    return counts, tuple(file for file in table.files if file not in sizes)
+    return Counter(name for entry in listed for name in table.labels_of(entry.file))
 
 
 def _masks(

@@ -98,7 +98,6 @@ def test_points_and_true_masks_are_counted_too(photos: Path):
     output = call("photos")
     assert "1 cat 1 1 1 1 0" in output
     assert "2 dog 2 0 1 2 1" in output
-    assert "`--set dataset.supervision=point` trains with them" in output
     folder = yaml.safe_load(Path("profiles/photos.yaml").read_text(encoding="utf-8"))["prepare"]["folder"]
     assert folder == {"labels": "labels.csv", "points": "points.csv", "annotations": "annotations.json"}
 
@@ -116,6 +115,18 @@ def test_points_that_contradict_their_image_are_named(photos: Path, row: str, me
     (photos / "points.csv").write_text(f"file,x,y,label\n{row}\n", encoding="utf-8")
     with pytest.raises(InputError, match=rf"points.csv, {message}"):
         call("photos")
+
+
+def test_points_are_offered_for_training_once_every_label_has_one(photos: Path):
+    rows = "file,x,y,label\na.jpg,1,1,cat\na.jpg,2,2,dog\n"
+    (photos / "points.csv").write_text(rows, encoding="utf-8")
+    output = call("photos")
+    assert "1 training images have a label without a point: b " in output
+    assert "--set dataset.supervision=point" not in output
+    (photos / "points.csv").write_text(f"{rows}b.jpg,3,3,dog\n", encoding="utf-8")
+    output = call("photos", "--overwrite")
+    assert "without a point" not in output
+    assert "points in photos/points.csv: `--set dataset.supervision=point` trains with them" in output
 
 
 def test_points_of_other_files_are_remarked_on_and_validation_images_need_no_labels_for_theirs(photos: Path):
