@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bestie.artifacts.atomic import check_folder
 from bestie.errors import InputError
 
 N = TypeVar("N", int, float)
@@ -94,8 +95,10 @@ def _parts(name: str) -> tuple[int, int]:
 
 def _folder(name: str, default: Path) -> Path:
     path = Path(os.environ.get(name, default))
-    if any(each.exists() and not each.is_dir() for each in (path, *path.parents)):
-        raise InputError(f"environment variable {name}={str(path)!r}: is no folder, or below none; unset or correct it")
+    try:
+        check_folder(path)
+    except InputError as error:
+        raise InputError(f"environment variable {name}: {error}") from None
     return path
 
 

@@ -47,18 +47,19 @@ def as_file(path: Path) -> Path:
     """The path that a person gives for a file. InputError where there is a folder, or nothing can lie there."""
     if path.is_dir():
         raise InputError(f"{path} is a folder. Name the file to write.")
-    _check_folder(path.parent)
+    check_folder(path.parent)
     return path
 
 
 def make_folder(path: Path) -> Path:
     """Make a folder and those above it where they are not there yet. InputError where one of them is a file."""
-    _check_folder(path)
+    check_folder(path)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _check_folder(path: Path) -> None:
+def check_folder(path: Path) -> None:
+    """InputError where a path, or one above it, is there and no folder."""
     for each in (path, *path.parents):
         if os.path.lexists(each) and not each.is_dir():
             raise InputError(f"{each} is no folder, so nothing can lie below it. Choose another path.")

@@ -75,7 +75,7 @@ def test_what_is_no_part_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, tex
 def test_the_folder_of_state_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str):
     (tmp_path / "state").touch()
     monkeypatch.setenv("BESTIE_STATE", str(tmp_path / "state" / below))
-    with pytest.raises(InputError, match=r"BESTIE_STATE='.*state.*': is no folder, or below none; unset or correct it"):
+    with pytest.raises(InputError, match=r"variable BESTIE_STATE: .*/state is no folder, so nothing can lie below it"):
         load_settings()
     monkeypatch.setenv("BESTIE_STATE", str(tmp_path / "other" / below))
     assert load_settings().state == tmp_path / "other" / below
