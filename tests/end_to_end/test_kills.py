@@ -25,6 +25,7 @@ def killed(tmp_path: Path) -> Clone:
     return make_clone(tmp_path / "home" / "clone")
 
 
+@pytest.mark.slow  # a minute and more: most of the pipeline, three times begun
 def test_a_run_that_was_killed_comes_to_the_same_bytes(reproduced: Clone, killed: Clone):
     harness = Harness(killed, reproduced, "make_pseudo_labels", random.Random(SEED))
     harness.kill(2)
