@@ -1,11 +1,13 @@
 """New data: a changed folder is told to the server, and the server starts the pipeline."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
 
 from flows.deploy import create_automation, create_pools, deploy
 from flows.new_data import fingerprint, new_data
@@ -15,6 +17,25 @@ from tests.flows.prefect_server import Server, eventually
 
 def look(folder: Path | None = None) -> State:
     return new_data(str(folder) if folder else None, return_state=True)
+
+
+@pytest.fixture
+def nobody_listens(server: Server) -> Iterator[None]:
+    """No deployment of other tests starts a pipeline on what a test tells the server, and no run is left for theirs."""
+    delete_pipeline(server)
+    yield
+    delete_pipeline(server)
+
+
+def delete_pipeline(server: Server) -> None:
+    """Delete the deployment of the pipeline, its trigger, and its runs that have not begun."""
+    with server.client() as client:
+        try:
+            pipeline = client.read_deployment_by_name("pipeline/pipeline")
+        except ObjectNotFound:
+            return
+        client.delete_resource_owned_automations(f"prefect.deployment.{pipeline.id}")
+        client.delete_deployment(pipeline.id)
 
 
 @pytest.fixture
@@ -36,6 +57,7 @@ def test_a_fingerprint_follows_from_names_sizes_and_times(folder: Path):
     assert fingerprint(folder) not in (first, second)
 
 
+@pytest.mark.usefixtures("nobody_listens")
 def test_a_change_is_told_once_and_only_when_it_has_come_to_an_end(server: Server, clone: Clone, folder: Path):
     assert "no change" in (look(folder).message or "")
     (folder / "b.jpg").write_bytes(b"b")
@@ -52,6 +74,7 @@ def test_a_folder_that_is_not_there_is_refused_by_name(server: Server, clone: Cl
     assert "there is no folder" in (state.message or "")
 
 
+@pytest.mark.usefixtures("nobody_listens")
 def test_new_data_starts_one_run_of_the_pipeline(
     server: Server, clone: Clone, folder: Path, capfd: pytest.CaptureFixture[str]
 ):
@@ -80,5 +103,3 @@ def test_new_data_starts_one_run_of_the_pipeline(
 
     runs = eventually(started, within_s=60)
     assert len(runs) == 1
-    with server.client() as client:
-        client.delete_flow_run(runs[0].id)
