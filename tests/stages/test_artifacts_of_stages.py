@@ -202,7 +202,7 @@ def test_the_export_in_coco_format_has_the_instances_of_the_table(finished_run: 
 
 def test_snapshots_are_taken_every_so_often_and_at_the_end(finished_run: Path):
     table = pq.read_table("data/train_bestie/evolution.parquet")
-    assert set(table["epoch"].to_pylist()) == {10, 20}
+    assert set(table["epoch"].to_pylist()) == {14, 28}
     assert set(table["kind"].to_pylist()) <= {"refined", "detected"}
     _, attributes = load_weights(Path("data/train_bestie/network.zarr"))
     rows = attributes["snapshot_rows"]

@@ -94,8 +94,8 @@ def test_refined_labels_are_those_of_the_last_snapshot(project: Project):
         if life.epoch is None:
             assert any("no refined labels of this image" in text for text in life.missing)
         else:
-            assert life.epoch == 20
-            assert {row["epoch"] for row in life.instances["refined labels"]} == {20}
+            assert life.epoch == 28
+            assert {row["epoch"] for row in life.instances["refined labels"]} == {28}
 
 
 def test_a_validation_image_has_detections_and_no_labels(project: Project):
