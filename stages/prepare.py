@@ -151,16 +151,27 @@ def write_truth(out: Path, reader: DataSet, records: list[ImageRecord], settings
 
 
 def write_points(path: Path, dataset: Dataset, reader: DataSet, records: list[ImageRecord]) -> None:
-    """Labelled points of the training images; required with point supervision, else taken where there are some."""
+    """Labelled points of the training images; required with point supervision, else taken where there are some.
+
+    Where there are none at all nothing is said: image-level labels do without. Where some images lack them, they may
+    be wrong.
+    """
+    train = [record for record in records if record.split == "train"]
+    without: list[str] = []
     with TableWriter(path, POINTS) as table:
-        for record in records:
-            if record.split != "train":
-                continue
+        for record in train:
             try:
                 table.append_rows(cue_rows(record, reader.points(record.image_id)))
-            except InputError:
+            except InputError as error:
                 if dataset.supervision == "point":
                     raise
+                without.append(str(error))
+    if 0 < len(without) < len(train):
+        print(
+            f"prepare: {len(without)} of {len(train)} training images are left without points, which image-level "
+            f"supervision does not use; the first: {without[0]}",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -72,11 +72,14 @@ def make_plan(
         overrides: `section.key=value` texts under every row, over the profile.
 
     Raises:
-        InputError: as `compose`; a wrong key of a row is named with the row; an override sets a seed of a training.
+        InputError: as `compose`; a wrong key of a row is named with the row; an override or the definition sets a seed
+            of a training.
     """
     overrides = list(overrides)
     for text in overrides:
-        _check_seedless(text)
+        _check_seedless(text, f"--set {text}")
+    for text in _texts(definition.base):
+        _check_seedless(text, f"base: {text}")
     data_format = compose(profile, folder=folder, overrides=overrides)["dataset"]["format"]
     runs: dict[str, Run] = {}
     runs_of: dict[tuple[str, int], tuple[Run, ...]] = {}
@@ -93,11 +96,11 @@ def make_plan(
     return Plan(definition, profile, tuple(dict.fromkeys(seeds)), tuple(by_seed), runs_of)
 
 
-def _check_seedless(override: str) -> None:
-    """InputError for an override of what the seeds set."""
-    for section, values in assignment(override).items():
+def _check_seedless(text: str, where: str) -> None:
+    """InputError, naming `where` it stands, for an assignment of what the seeds set."""
+    for section, values in assignment(text).items():
         if section in SEEDED and isinstance(values, Mapping) and "seed" in values:
-            raise InputError(f"--set {override}: the trainings have the seeds of --seed; use --seed {values['seed']}")
+            raise InputError(f"{where}: the trainings have the seeds of --seed; use --seed {values['seed']}")
 
 
 def _variants(definition: Definition) -> Iterable[tuple[str, int, str, Variant]]:
@@ -113,6 +116,8 @@ def _variants(definition: Definition) -> Iterable[tuple[str, int, str, Variant]]
 def _params(
     profile: str, folder: Path, overrides: Sequence[str], variant: Variant, seed: int, name: str
 ) -> dict[str, Any]:
+    for text in _texts(variant.set):
+        _check_seedless(text, f"{name}: {text}")
     texts = [*overrides, *_texts(variant.set), *(f"{section}.seed={seed}" for section in SEEDED)]
     if variant.wsss == "true_maps":
         texts.append(f"import_wsss.source={TRUE_MAPS}")

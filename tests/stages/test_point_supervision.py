@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from contextlib import chdir
 from pathlib import Path
@@ -102,10 +103,21 @@ def test_a_point_on_the_last_fraction_of_a_pixel_belongs_to_that_pixel(voc: tupl
     assert [row["n_cues"] for row in table if row["row"] == record.row] == [1]
 
 
-def test_missing_points_stop_point_supervision_alone(voc: tuple[str, ...]):
+def test_missing_points_stop_point_supervision_alone(voc: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
     next(Path("data/raw/generated/Center_points").iterdir()).unlink()
     ws.set_params(*voc)
     ws.run("prepare")
+    assert re.search(
+        r"prepare: 1 of 24 training images are left without points.*Center_points", capsys.readouterr().err
+    )
     ws.set_params(*voc, "dataset.supervision=point")
     with pytest.raises(InputError, match=r"Center_points.*does not exist"):
         ws.run("prepare")
+
+
+def test_of_images_without_any_points_nothing_is_said(voc: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    shutil.rmtree("data/raw/generated/Center_points")
+    ws.set_params(*voc)
+    ws.run("prepare")
+    assert "points" not in capsys.readouterr().err
+    assert list(iter_rows(Path("data/prepare/points.parquet"), schemas.POINTS)) == []

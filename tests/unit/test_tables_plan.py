@@ -140,6 +140,16 @@ def test_a_row_of_ones_own_is_read_and_a_wrong_key_named(tmp_path: Path):
         make_plan(read_definition(wrong), "smoke", folder=PROFILES, seeds=[0])
 
 
+def test_a_definition_sets_no_seed_of_a_training(tmp_path: Path):
+    row = definition_with(tmp_path, {"cells": ["wide"], "set": {"train_bestie.seed": 5}})
+    with pytest.raises(InputError, match=r"^mine \[wide\]: train_bestie.seed=5: .* use --seed 5$"):
+        make_plan(read_definition(row), "smoke", folder=PROFILES, seeds=[0])
+    text = definition_with(tmp_path, {"cells": ["wide"]}).read_text(encoding="utf-8")
+    row.write_text(text + "base: {train_pam.seed: 5}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"^base: train_pam.seed=5: .* use --seed 5$"):
+        make_plan(read_definition(row), "smoke", folder=PROFILES, seeds=[0])
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
