@@ -76,16 +76,15 @@ def make_plan(
             of a training.
     """
     overrides = list(overrides)
-    for text in overrides:
-        _check_seedless(text, f"--set {text}")
-    for text in _texts(definition.base):
-        _check_seedless(text, f"base: {text}")
+    _check_seedless(overrides, "--set ")
+    _check_seedless(_texts(definition.base), "base: ")
     data_format = compose(profile, folder=folder, overrides=overrides)["dataset"]["format"]
     runs: dict[str, Run] = {}
     runs_of: dict[tuple[str, int], tuple[Run, ...]] = {}
     for key, number, name, variant in _variants(definition):
         if isinstance(variant, Row) and variant.needs not in (None, data_format):
             continue
+        _check_seedless(_texts(variant.set), f"{name}: ")
         found = []
         for seed in dict.fromkeys(seeds):
             params = _params(profile, folder, [*overrides, *_texts(definition.base)], variant, seed, name)
@@ -96,11 +95,12 @@ def make_plan(
     return Plan(definition, profile, tuple(dict.fromkeys(seeds)), tuple(by_seed), runs_of)
 
 
-def _check_seedless(text: str, where: str) -> None:
-    """InputError, naming `where` it stands, for an assignment of what the seeds set."""
-    for section, values in assignment(text).items():
-        if section in SEEDED and isinstance(values, Mapping) and "seed" in values:
-            raise InputError(f"{where}: the trainings have the seeds of --seed; use --seed {values['seed']}")
+def _check_seedless(texts: Iterable[str], where: str) -> None:
+    """InputError for an assignment of what the seeds set; the message begins with `where` it stands."""
+    for text in texts:
+        for section, values in assignment(text).items():
+            if section in SEEDED and isinstance(values, Mapping) and "seed" in values:
+                raise InputError(f"{where}{text}: the trainings have the seeds of --seed; use --seed {values['seed']}")
 
 
 def _variants(definition: Definition) -> Iterable[tuple[str, int, str, Variant]]:
@@ -116,8 +116,6 @@ def _variants(definition: Definition) -> Iterable[tuple[str, int, str, Variant]]
 def _params(
     profile: str, folder: Path, overrides: Sequence[str], variant: Variant, seed: int, name: str
 ) -> dict[str, Any]:
-    for text in _texts(variant.set):
-        _check_seedless(text, f"{name}: {text}")
     texts = [*overrides, *_texts(variant.set), *(f"{section}.seed={seed}" for section in SEEDED)]
     if variant.wsss == "true_maps":
         texts.append(f"import_wsss.source={TRUE_MAPS}")

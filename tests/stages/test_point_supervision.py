@@ -56,8 +56,9 @@ def test_points_are_the_cues_and_most_pseudo_labels_from_them_are_right(with_poi
 def test_the_network_is_trained_on_refined_labels_from_the_first_epoch_with_refinement(with_points: Path):
     history = pq.read_table("data/train_bestie/history.parquet").to_pydict()
     assert np.isfinite(history["total"]).all()
-    start = math.ceil(0.3 * len(history["epoch"]))  # refinement starts within the epoch before it
-    assert min(history["refined_per_image"][start:]) > 1
+    start = math.floor(0.3 * len(history["epoch"]))  # within this epoch
+    assert max(history["refined_per_image"][:start]) == 0 < history["refined_per_image"][start]
+    assert min(history["refined_per_image"][start + 1 :]) > 1
     assert min(history["offset_refined"][start:]) > 0
 
 
