@@ -1,4 +1,4 @@
-# Every command that a person types. `make` alone lists them.
+# The commands; `make` without a target lists them.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -15,8 +15,8 @@ help:  ## list the commands
 
 install: $(STAMP)  ## set up the virtual environment
 
-# Compiled once, the libraries load in a third of the time, in every stage and on systems that keep no bytecode.
-$(STAMP): pyproject.toml constraints.txt bestie/dvc_files.pth
+# Compiled to bytecode once, the libraries load in a third of the time in every stage, also on systems that keep none.
+$(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or newer is needed; make PYTHON=python3.12 ... picks another one" >&2; exit 1; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -25,38 +25,38 @@ $(STAMP): pyproject.toml constraints.txt bestie/dvc_files.pth
 	@touch $@
 
 demo:  ## run the whole pipeline on generated images and write its report (under 10 minutes on 2 cores)
-	@started=$$(date +%s) && $(MAKE) --no-print-directory install && dvc repro && bestie report \
+	@started=$$(date +%s) && $(MAKE) --no-print-directory install && bestie repair && dvc repro && bestie report \
 	    && bestie summary --since $$started
 
 flow: install  ## run the pipeline as a Prefect flow on this machine
 	@python -m flows.pipeline
 
-# The server listens on the loopback address alone; PORT=4300 takes another port. PREFECT_API_URL is for its UI.
+# The server listens only on the loopback address; PORT=4300 takes another port. PREFECT_API_URL is for its UI.
 PORT ?= 4200
 serve: install  ## start the Prefect server and its UI at http://127.0.0.1:4200
 	@echo "Prefect's UI: http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"
 	@PREFECT_API_URL=http://127.0.0.1:$(PORT)/api prefect server start --host 127.0.0.1 --port $(PORT)
 
-deploy: install  ## put work pools, deployments and the watch over dead runs on the server
+deploy: install  ## create work pools, deployments and the automation for dead runs on the server
 	@python -m flows.deploy
 
 POOL ?= cpu
 worker: install  ## start a worker in this clone: make worker POOL=gpu
 	@python -m flows.worker $(POOL)
 
-# A process for each processor, at most four, with one thread each: several would wait for one another.
-PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses=logical --maxprocesses=4 --no-loadscope-reorder
+# One process per processor, at most four, with one thread each: more threads would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -p tests.kept_promises --numprocesses=logical --maxprocesses=4 --no-loadscope-reorder
 test: install  ## run the tests (about 12 minutes on 2 cores without bf16)
 	@$(PYTEST) -m "not slow"
 
-test-all: install  ## run all tests, the slow ones too
+test-all: install  ## run all tests, including the slow ones
 	@$(PYTEST)
 
-lint: install  ## correct what can be corrected by a machine
+lint: install  ## fix what ruff can fix, and format the code
 	@ruff check --fix . && ruff format .
 
-check: install  ## style, types, import contracts
+check: install  ## check style, types and import contracts
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache
 
-clean:  ## remove checkpoints and caches of tools, but no data
+clean:  ## remove checkpoints and tool caches, but no data
 	@rm -rf .bestie .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,1 +1,1 @@
-"""How fast the parts are: one script a topic, described in README.md."""
+"""Benchmarks of the parts: one script per topic, described in README.md."""

@@ -1,8 +1,8 @@
-"""How long `bestie audit log` and `diff` take, and how much memory: `python -m benchmarks.audit --images 1000 10000`.
+"""Time and memory of `bestie audit log` and `diff`: `python -m benchmarks.audit --images 1000 10000`.
 
-Draws two versions of pseudo labels in a temporary project, for each number of images, and runs the commands there as a
-person does: the start of the interpreter counts. Wanted for 1,000 images: log under 3 s, diff under 5 s; memory that
-does not grow with the number of images.
+For each number of images, this draws two versions of pseudo labels in a temporary project and runs the commands there
+as a user does, including the start of the interpreter. Wanted for 1,000 images: log under 3 s, diff under 5 s, and
+memory that does not grow with the number of images.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from bestie.artifacts.instances import instance_rows
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, write_categories, write_images
 from bestie.audit.sources import CATEGORIES, GROUND_TRUTH, IMAGES, instances_of
-from bestie.datasets.base import Category, ImageRecord
+from bestie.records import Category, ImageRecord
 from tests.stored_run import git, record_stages
 
 HEIGHT, WIDTH, CLASSES, OBJECTS = 375, 500, 20, 3
-#: Images that are drawn; an even number, since every other image changes.
+#: The number of images that are drawn; even, since every other image changes.
 DRAWN = 100
 LABELS = instances_of("make_pseudo_labels")
 COMMANDS = (
@@ -35,7 +35,7 @@ COMMANDS = (
 
 
 def main() -> None:
-    """Measure for each of `--images`."""
+    """Measure for each number of `--images`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000])
     counts = parser.parse_args().images
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def run(folder: Path, *arguments: str) -> tuple[float, float, float]:
-    """Wall time and processor time in seconds, and largest resident memory in MB, of one command."""
+    """Return wall time and processor time in seconds, and peak resident memory in MB, of one command."""
     command = [str(Path(sys.executable).with_name("bestie")), "audit", *arguments]
     began = time.perf_counter()
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
@@ -64,7 +64,7 @@ def run(folder: Path, *arguments: str) -> tuple[float, float, float]:
 
 
 def make_project(folder: Path, images: int) -> None:
-    """A repository with two commits: in the second, every other image has a label moved and another one less."""
+    """Make a repository with two commits; in the second, every other image has one label moved and one removed."""
     records = [
         ImageRecord(row, f"image_{row:06d}", "train", f"{row:06d}.jpg", HEIGHT, WIDTH, f"{row:064x}", (1, 2))
         for row in range(images)
@@ -81,9 +81,9 @@ def make_project(folder: Path, images: int) -> None:
 
 
 def write_labels(path: Path, records: list[ImageRecord], *, shift_px: int) -> None:
-    """Ellipses; with a shift, every other image has its first one moved by so much and lacks its last one.
+    """Write ellipses as labels; with a shift, every other image has its first one moved and its last one removed.
 
-    `DRAWN` images are drawn, which then come again under other names.
+    Only `DRAWN` images are drawn; they are repeated under other names.
     """
     rng = np.random.default_rng(0)
     drawn = []
@@ -98,7 +98,7 @@ def write_labels(path: Path, records: list[ImageRecord], *, shift_px: int) -> No
 
 
 def draw_ellipses(rng: np.random.Generator, shift_px: int) -> Iterator[np.ndarray]:
-    """Masks of 30 to 180 px, the first of them moved to the right."""
+    """Yield masks of ellipses with axes of 30 to 180 px; the first is moved to the right by `shift_px`."""
     y, x = np.ogrid[:HEIGHT, :WIDTH]
     for number in range(OBJECTS):
         radius_y, radius_x = rng.uniform(15, 90, 2)
@@ -108,7 +108,7 @@ def draw_ellipses(rng: np.random.Generator, shift_px: int) -> Iterator[np.ndarra
 
 
 def stages(min_area_px: int) -> dict[str, dict]:
-    """What the two stages read and wrote, and with which parameter."""
+    """Return the inputs, outputs and parameters of the two stages."""
     index = [IMAGES, CATEGORIES]
     params = {"params.yaml": {"make_pseudo_labels": {"min_area_px": min_area_px}}}
     return {

@@ -1,6 +1,6 @@
-"""COCO's AP on the size of val2017, three ways: `python -m benchmarks.coco_evaluation`.
+"""COCO's AP on tables of the size of val2017, computed in three ways: `python -m benchmarks.coco_evaluation`.
 
-pycocotools is the reference, faster-coco-eval the fast one, `coco_ap` what the pipeline calls.
+pycocotools is the reference, faster-coco-eval is the fast library, and `coco_ap` is what the pipeline calls.
 """
 
 import contextlib
@@ -12,14 +12,15 @@ from pycocotools import mask as coco_mask
 
 from benchmarks.common import line, measure, start
 from benchmarks.scenes import draw_mask_tables
-from bestie.metrics import MaskTable, coco_ap
+from bestie.metrics.coco_scores import coco_ap
+from bestie.metrics.masks import MaskTable
 
 IMAGES, TRUE_MASKS, PREDICTED_MASKS, CLASSES = 5_000, 36_000, 60_000, 80
 NAMES = ("AP", "AP50", "AP75")
 
 
 def data_set(table: MaskTable) -> dict[str, Any]:
-    """A table in COCO's JSON form."""
+    """Return a table in COCO's JSON form."""
     columns = zip(table.row, table.category_id, table.score, table.rle, strict=True)
     return {
         "images": [{"id": row, "height": 375, "width": 500} for row in range(IMAGES)],
@@ -40,7 +41,7 @@ def data_set(table: MaskTable) -> dict[str, Any]:
 
 
 def evaluate(coco_type: Any, eval_type: Any, truth: dict[str, Any], found: dict[str, Any]) -> np.ndarray:
-    """The twelve numbers, by the classes of one of the two libraries."""
+    """Return COCO's twelve scores, computed with the classes of one of the two libraries."""
     sides = []
     with contextlib.redirect_stdout(io.StringIO()):
         for values in (truth, found):
@@ -56,7 +57,7 @@ def evaluate(coco_type: Any, eval_type: Any, truth: dict[str, Any], found: dict[
 
 
 def main() -> None:
-    """Time all three on the same tables and compare their digits."""
+    """Time all three on the same tables, and compare their digits."""
     options = start(
         f"COCO evaluation: {IMAGES:,} images of 375 x 500 px, {CLASSES} classes, {TRUE_MASKS:,} true and "
         f"{PREDICTED_MASKS:,} predicted masks",

@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, the median of repeats, and the line that says on what it was measured."""
+"""Shared parts of the benchmarks: options, the median of repeats, and a description of the machine."""
 
 import argparse
 import os
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import torch
 
-from bestie.training.device import prepare_process
+from bestie.runtime.device import prepare_process
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of some repeats of one piece of work, and of the processor (all threads of this process)."""
+    """Wall time and processor time (of all threads of this process) of some repeats, in seconds."""
 
     seconds: tuple[float, ...]
     cpu_seconds: tuple[float, ...]
@@ -26,14 +26,14 @@ class Timing:
         return statistics.median(self.seconds)
 
     def per(self, count: int) -> str:
-        """Milliseconds for each of `count` items: median, the range of the repeats, and processor time."""
+        """Return the milliseconds per item as text: median, range of the repeats, and processor time."""
         low, middle, high = (1e3 * each / count for each in (min(self.seconds), self.median, max(self.seconds)))
         cpu = 1e3 * statistics.median(self.cpu_seconds) / count
         return f"{middle:.2f} ms ({low:.2f} to {high:.2f} in {len(self.seconds)} repeats; CPU {cpu:.2f} ms)"
 
 
 def measure(work: Callable[[], object], *, repeats: int, warm_up: int = 1) -> Timing:
-    """Run `work` `repeats` times after `warm_up` runs that do not count."""
+    """Time `work` `repeats` times, after `warm_up` runs that do not count."""
     for _ in range(warm_up):
         work()
     seconds, cpu_seconds = [], []
@@ -46,12 +46,15 @@ def measure(work: Callable[[], object], *, repeats: int, warm_up: int = 1) -> Ti
 
 
 def start(description: str, *, threads: int = 2, repeats: int = 5) -> argparse.Namespace:
-    """Read `--threads` and `--repeats`, prepare the process as a stage does, and print on what it runs.
+    """Read `--threads` and `--repeats`, prepare the process as a stage does, and print what it runs on.
 
     Args:
         description: what is measured, with its sizes.
         threads: default of `--threads`.
         repeats: default of `--repeats`.
+
+    Returns:
+        The options `threads` and `repeats`.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--threads", type=int, default=threads, help="threads of torch")

@@ -1,7 +1,7 @@
 """Smoothing and peaks of activation maps: `python -m benchmarks.cues`.
 
-The authors' release takes 553 ms for all 20 classes of an image, 66 ms for two, on two cores. Its max-pool is run here
-for comparison.
+On two cores, the authors' release takes 553 ms for all 20 classes of an image and 66 ms for two. Its max-pool is run
+here for comparison.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from benchmarks.common import line, measure, start
 from benchmarks.scenes import draw_activation
-from bestie.cues import find_cues, smooth
+from bestie.method.cues import find_cues, smooth
 
 HEIGHT, WIDTH, PRESENT, WINDOW_PX = 375, 500, 2, 15
 
 
 def main() -> None:
-    """Time the classes that an image has, and all twenty."""
+    """Time two classes, as an image has them, and all twenty."""
     options = start(f"Smoothing and peaks: {HEIGHT} x {WIDTH} px, {PRESENT} classes present, window {WINDOW_PX} px")
     maps = draw_activation(np.random.default_rng(0), channels=20, height=HEIGHT, width=WIDTH)
     for count in (PRESENT, len(maps)):

@@ -1,8 +1,8 @@
-"""What the flow costs over plain `dvc repro`: `python -m benchmarks.flow_overhead [STAGE ...]`.
+"""The overhead of the flow over plain `dvc repro`: `python -m benchmarks.flow_overhead [STAGE ...]`.
 
-Runs the smoke profile both ways, all stages or those that STAGE is made from, in clones of the last commit, and prints
-wall and processor time, their ratio, and the difference a stage. Other work on the machine stretches wall time, not
-processor time. A first run of `prepare` both ways, which is not counted, creates Prefect's database.
+This runs the smoke profile both ways in clones of the last commit: all stages, or STAGE with all stages before it. It
+prints wall time and processor time, their ratio, and the difference per stage. Other work on the machine stretches
+wall time but not processor time. A first run of `prepare`, which does not count, creates Prefect's database.
 """
 
 import os
@@ -21,14 +21,14 @@ WAYS = {"dvc repro": ["-m", "dvc", "repro"], "flow": ["-m", "flows.pipeline"]}
 
 
 class Seconds(NamedTuple):
-    """What a command took, that of all its processes."""
+    """The time that a command took, over all its processes, in seconds."""
 
     wall: float
     processor: float
 
 
 def measure(command: list[str], clone: Path, environment: dict[str, str]) -> Seconds:
-    """Run Python in a clone."""
+    """Return the time of a Python command in a clone."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run([sys.executable, *command], cwd=clone, env=environment, capture_output=True, check=True)
     wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -36,7 +36,7 @@ def measure(command: list[str], clone: Path, environment: dict[str, str]) -> Sec
 
 
 def measure_way(way: str, folder: Path, targets: list[str]) -> Seconds:
-    """The targets, or all stages, by one of `WAYS`, in a new clone."""
+    """Return the time of the targets (or of all stages), run by one of `WAYS` in a new clone."""
     clone = folder / way.replace(" ", "_")
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
@@ -47,13 +47,13 @@ def measure_way(way: str, folder: Path, targets: list[str]) -> Seconds:
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
     }
-    measure(["-c", "from bestie.cli import main; main()", "profile", "smoke"], clone, environment)
+    measure(["-c", "from bestie.cli.app import main; main()", "profile", "smoke"], clone, environment)
     measure([*WAYS[way], "prepare"], clone, environment)
     return measure([*WAYS[way], "--force", *targets], clone, environment)
 
 
 def main() -> None:
-    """Measure both ways and print the difference."""
+    """Measure both ways, and print the difference."""
     targets = sys.argv[1:]
     stages = len(select(load_graph(ROOT), targets))
     with tempfile.TemporaryDirectory() as folder:

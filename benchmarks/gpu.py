@@ -1,7 +1,7 @@
 """A training step of the paper's network on a GPU, and what refinement adds: `python -m benchmarks.gpu`.
 
-HRNet-W48, 416 px, bf16, channels-last; one step with refinement, one without, and what waits for the device in between.
-`--compile` compiles the network as BESTIE_COMPILE=1 does. Needs a CUDA device and no data.
+It times a step of HRNet-W48 (416 px, bf16, channels-last) with and without refinement, and counts how often the host
+waits for the device. `--compile` compiles the network as BESTIE_COMPILE=1 does. This needs a CUDA device and no data.
 """
 
 import argparse
@@ -17,13 +17,13 @@ import torch
 
 from benchmarks.common import line, start
 from benchmarks.scenes import draw_scene
-from bestie.params import TrainBestie
-from bestie.profiles import compose
-from bestie.regions import label_components
-from bestie.training.device import prepare_process
-from bestie.training.instance_network import InstanceStep
+from bestie.method.regions import label_components
+from bestie.params.train_bestie import TrainBestie
+from bestie.project.profiles import compose
+from bestie.runtime.device import prepare_process
 from bestie.training.loop import Clock
-from bestie.training.models import create_network
+from bestie.training.network_model import create_network
+from bestie.training.network_training import InstanceStep
 from bestie.training.optimizer import create_optimizer
 from bestie.training.samples import InstanceBatch
 
@@ -31,7 +31,7 @@ SIDE_PX, CLASSES = 416, 20
 
 
 def make_batch(images: int) -> InstanceBatch:
-    """Drawn images with three objects of two classes each."""
+    """Return drawn images with three objects of two classes each."""
     rng = np.random.default_rng(0)
     scenes = []
     for _ in range(images):
@@ -54,7 +54,7 @@ def make_batch(images: int) -> InstanceBatch:
 
 
 def gpu_ms(work: Callable[[], object], *, repeats: int) -> float:
-    """The median of some runs, by the device's own clock, after three that do not count."""
+    """Return the median time of some runs in milliseconds, by the device's clock, after three that do not count."""
     for _ in range(3):
         work()
     times = []
@@ -69,7 +69,7 @@ def gpu_ms(work: Callable[[], object], *, repeats: int) -> float:
 
 
 def waits(work: Callable[[], object]) -> int:
-    """How often the host waits for the device while `work` runs, as CUDA's own watch sees it."""
+    """Return how often the host waits for the device while `work` runs, as CUDA's sync debug mode reports it."""
     torch.cuda.set_sync_debug_mode("warn")
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -81,7 +81,7 @@ def waits(work: Callable[[], object]) -> int:
 
 
 def main() -> None:
-    """Time steps with and without refinement, refinement alone, and count the waits."""
+    """Time steps with and without refinement and refinement alone, and count the waits."""
     if not torch.cuda.is_available():
         raise SystemExit("no GPU is visible; this benchmark needs one")
     parser = argparse.ArgumentParser(add_help=False)
@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def make_outputs(step: InstanceStep, batch: InstanceBatch) -> dict[str, torch.Tensor]:
-    """Maps as a trained network gives them: those of the labels, with some noise."""
+    """Return maps like those of a trained network: the maps of the labels with some noise."""
     targets = step.render(batch)
     center = (targets.center + 0.05 * torch.rand_like(targets.center)).clamp(0, 1)
     return {"center": center, "offset": targets.offset + torch.randn_like(targets.offset), "semantic": center}

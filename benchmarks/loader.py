@@ -1,7 +1,7 @@
-"""The loader alone, without a network: `python -m benchmarks.loader [--images FOLDER]`.
+"""The data loader without a network: `python -m benchmarks.loader [--images FOLDER]`.
 
-Images are the JPEG files of the folder, or drawn ones; maps are drawn. Says how many samples a second the two
-workers give, and where the time of one process goes.
+The images are the JPEG files of the folder, or drawn ones; the maps are drawn. It prints how many samples per second
+two workers load, and where the time of one process goes.
 """
 
 import argparse
@@ -21,25 +21,26 @@ from torch.utils.data import DataLoader
 from benchmarks.common import line, measure, start
 from benchmarks.scenes import draw_scene
 from bestie.artifacts.maps import MapReader, MapWriter
-from bestie.datasets.base import ImageRecord, hash_file, image_size
-from bestie.params import Augmentation
-from bestie.targets import render_targets
+from bestie.datasets.image_reading import image_size
+from bestie.method.targets import render_targets
+from bestie.params.training import Augmentation
+from bestie.records import ImageRecord, hash_file
 from bestie.training import samples as samples_module
 from bestie.training.loop import EpochSamples, epoch_batches
 from bestie.training.samples import InstanceImages
 
 IMAGES, CROP_PX, CLASSES, BATCH_SIZE, WORKERS = 128, 416, 20, 16, 2
-#: What one sample consists of: name -> (module, function) that is timed while samples are made.
+#: The parts of the work on one sample: name -> the function of `bestie.training.samples` that is timed.
 PARTS = {
     "read and decode the image, check its hash": "image_tensor",
     "scale, crop and flip image and maps": "crop_and_flip",
-    "colour jitter": "jitter_colors",
+    "color jitter": "jitter_colors",
     "label the components": "label_components",
 }
 
 
 def draw_images(folder: Path) -> None:
-    """JPEG files of 375 x 500 px with as much detail as photographs have (about 100 kB)."""
+    """Write JPEG files of 375 x 500 px with as much detail as photographs (about 100 kB)."""
     rng = np.random.default_rng(0)
     for number in range(IMAGES):
         coarse = rng.integers(0, 256, (47, 63, 3)).astype(np.uint8)
@@ -49,7 +50,7 @@ def draw_images(folder: Path) -> None:
 
 
 def make_samples(images: Path, scratch: Path) -> InstanceImages:
-    """Samples of the network's training over the first images of a folder, with drawn maps."""
+    """Return samples for the network's training: the first images of a folder, with drawn maps."""
     rng = np.random.default_rng(0)
     records, categories = [], {}
     for row, path in enumerate(sorted(images.glob("*.jpg"))[:IMAGES]):
@@ -73,7 +74,7 @@ def make_samples(images: Path, scratch: Path) -> InstanceImages:
 
 
 def loader(samples: InstanceImages, *, workers: int, epoch: int) -> DataLoader:
-    """One epoch as the training loop loads it."""
+    """Return a loader of one epoch, as the training loop makes it."""
     batches = epoch_batches(len(samples.records), batch_size=BATCH_SIZE, seed=0, epoch=epoch)
     return DataLoader(
         EpochSamples(samples, seed=0, epoch=epoch),
@@ -85,7 +86,7 @@ def loader(samples: InstanceImages, *, workers: int, epoch: int) -> DataLoader:
 
 
 def timed_parts(samples: InstanceImages) -> dict[str, float]:
-    """Milliseconds of the processor a sample in each of `PARTS`, and in all."""
+    """Return the processor time per sample in milliseconds, of each of `PARTS` and of everything (`all`)."""
     spent: dict[str, float] = defaultdict(float)
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,7 +113,7 @@ def timed_parts(samples: InstanceImages) -> dict[str, float]:
 
 
 def run(images: Path, scratch: Path, repeats: int) -> None:
-    """Measure and print."""
+    """Measure the loader, and print the results."""
     samples = make_samples(images, scratch)
     count = len(samples.records)
     for index in range(count):  # maps are kept in memory from the second epoch on
@@ -121,7 +122,7 @@ def run(images: Path, scratch: Path, repeats: int) -> None:
         line(name if name != "all" else "one sample in one process", f"CPU {milliseconds:.2f} ms")
     batch = next(iter(loader(samples, workers=0, epoch=0)))
     rendered = measure(lambda: render_targets(batch.instance, batch.category, num_classes=CLASSES), repeats=repeats)
-    line("render centre and offset maps, an image", rendered.per(BATCH_SIZE))
+    line("render center and offset maps, an image", rendered.per(BATCH_SIZE))
     epochs = measure(lambda: [None for _ in loader(samples, workers=WORKERS, epoch=1)], repeats=repeats)
     whole = count // BATCH_SIZE * BATCH_SIZE
     line(
@@ -131,7 +132,7 @@ def run(images: Path, scratch: Path, repeats: int) -> None:
 
 
 def main() -> None:
-    """Draw what is not given, measure, and leave nothing behind."""
+    """Draw images if no folder is given, measure, and remove all files."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--images", type=Path)
     given, rest = parser.parse_known_args()

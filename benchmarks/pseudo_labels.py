@@ -1,17 +1,17 @@
-"""Semantic knowledge transfer without files: `python -m benchmarks.pseudo_labels`."""
+"""Semantic knowledge transfer, without reading or writing files: `python -m benchmarks.pseudo_labels`."""
 
 import numpy as np
 
 from benchmarks.common import line, measure, start
 from benchmarks.scenes import draw_scene
-from bestie.targets import render_targets_numpy
-from bestie.transfer import transfer
+from bestie.method.targets import render_targets_numpy
+from bestie.method.transfer import transfer
 
 HEIGHT, WIDTH, CLASSES, IMAGES = 375, 500, 20, 50
 
 
 def main() -> None:
-    """Time pseudo instances alone, and with their centre and offset maps."""
+    """Time pseudo instances, without and with their center and offset maps."""
     options = start(f"Pseudo labels: {IMAGES} images of {HEIGHT} x {WIDTH} px, 3 objects of 2 classes each, no files")
     rng = np.random.default_rng(0)
     images = []
@@ -35,7 +35,7 @@ def main() -> None:
             render_targets_numpy(found.instance, category_id, num_classes=CLASSES, class_wise=False)
 
     line("pseudo instances, an image", measure(instances, repeats=options.repeats).per(IMAGES))
-    line("with centre and offset maps, an image", measure(maps, repeats=options.repeats).per(IMAGES))
+    line("with center and offset maps, an image", measure(maps, repeats=options.repeats).per(IMAGES))
     line("the release, an image (recorded elsewhere)", "5.1 ms")
     line("wanted", "at most 3 ms")
 

@@ -1,7 +1,7 @@
 """Refined labels of one batch: `python -m benchmarks.refined_labels`.
 
-The authors' release takes 690 ms an image on two cores; 77 % of it is a 41 x 41 max-pool of all centre maps, which is
-run here for comparison.
+On two cores, the authors' release takes 690 ms per image; 77 % of it is a 41 x 41 max-pool of all center maps, which
+is run here for comparison.
 """
 
 import numpy as np
@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 from benchmarks.common import line, measure, start
 from benchmarks.scenes import draw_scene
-from bestie.refinement import refine
-from bestie.regions import label_components
-from bestie.targets import render_targets
+from bestie.method.refinement import refine
+from bestie.method.regions import label_components
+from bestie.method.targets import render_targets
 
 IMAGES, SIDE_PX, CLASSES, WINDOW_PX = 16, 416, 20, 41
 
 
 def batch() -> dict[str, torch.Tensor]:
-    """Centre and offset maps as a trained network gives them, with some noise; half of the images have two classes."""
+    """Return noisy center and offset maps like those of a trained network; half of the images have two classes."""
     rng = np.random.default_rng(0)
     scenes = []
     for number in range(IMAGES):
@@ -44,17 +44,17 @@ def batch() -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
-    """Time `refine` with and without components labelled by the loader, and the max-pool."""
+    """Time `refine` with and without components labeled by the loader, and the max-pool."""
     options = start(f"Refined labels: {IMAGES} images of {SIDE_PX} x {SIDE_PX} px, {CLASSES} classes")
     inputs = batch()
     without = {name: each for name, each in inputs.items() if name != "components"}
     loaded = measure(lambda: refine(**inputs, window_px=WINDOW_PX), repeats=options.repeats)
     alone = measure(lambda: refine(**without, window_px=WINDOW_PX), repeats=options.repeats)
     line("refine, an image (components come from the loader)", loaded.per(IMAGES))
-    line("refine, an image (with labelling of the components)", alone.per(IMAGES))
+    line("refine, an image (with labeling of the components)", alone.per(IMAGES))
     one = inputs["center"][:1]
     pooled = measure(lambda: F.max_pool2d(one, WINDOW_PX, stride=1, padding=WINDOW_PX // 2), repeats=1, warm_up=0)
-    line("41 x 41 max-pool of all centre maps, an image", pooled.per(1))
+    line("41 x 41 max-pool of all center maps, an image", pooled.per(1))
     line("the release as a whole, an image (recorded elsewhere)", "690 ms")
     line("wanted", "at most 35 ms")
 

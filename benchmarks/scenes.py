@@ -1,4 +1,4 @@
-"""Drawn inputs of the sizes that are asked for: semantic maps, centre and offset maps, tables of masks."""
+"""Drawn inputs of any size: semantic maps, activation maps, and tables of masks."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from bestie.metrics import MaskTable
+from bestie.metrics.masks import MaskTable
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects of one image: `instance` 0 or 1..n, `semantic` their classes, `category_id` of each."""
+    """The objects of one image: `instance` (h w, 0 or 1..n), `semantic` (h w, their classes), `category_id` of each."""
 
     instance: np.ndarray
     semantic: np.ndarray
@@ -19,7 +19,7 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator, *, height: int, width: int, classes: list[int], objects: int) -> Scene:
-    """Ellipses of a fifth to half of the image's side, the later above the earlier."""
+    """Draw ellipses of a fifth to half of the image's shorter side, later ones over earlier ones."""
     instance = np.zeros((height, width), np.int32)
     category_id = rng.choice(classes, objects)
     side = min(height, width)
@@ -32,7 +32,7 @@ def draw_scene(rng: np.random.Generator, *, height: int, width: int, classes: li
 
 
 def draw_activation(rng: np.random.Generator, *, channels: int, height: int, width: int) -> np.ndarray:
-    """Smooth maps with several maxima each, in 0..1."""
+    """Return smooth maps (channels h w, 0 to 1) with several maxima each."""
     coarse = rng.random((channels, height // 32 + 1, width // 32 + 1)).astype(np.float32)
     large = np.stack([cv2.resize(each, (width, height), interpolation=cv2.INTER_CUBIC) for each in coarse])
     return np.clip(large / large.max(axis=(1, 2), keepdims=True), 0, 1)
@@ -41,7 +41,7 @@ def draw_activation(rng: np.random.Generator, *, channels: int, height: int, wid
 def draw_mask_tables(
     *, images: int, true_masks: int, predicted_masks: int, num_classes: int = 20, height: int = 375, width: int = 500
 ) -> tuple[MaskTable, MaskTable]:
-    """True masks, and predicted ones that are shifted and scaled versions of them, spread over the images."""
+    """Return true masks, spread over the images, and predicted masks, which are shifted copies of them."""
     rng = np.random.default_rng(0)
     true_rows = np.sort(rng.integers(0, images, true_masks))
     chosen = rng.choice(true_masks, predicted_masks, replace=predicted_masks > true_masks)

@@ -1,8 +1,8 @@
-"""Host round trips of self-refinement, counted by profiling on a CPU: `python -m benchmarks.synchronisations`.
+"""Host round trips of self-refinement, counted on a CPU: `python -m benchmarks.synchronisations`.
 
-Each operator that needs the value of a tensor on the host is one: reading a number (`.item()`, `.tolist()`), or a
-result whose size depends on values (`nonzero`, masks as indices, `unique`). On a GPU each of them waits for the device.
-They must not grow with the number of images or of instances.
+A round trip is an operator that needs the value of a tensor on the host: it reads a number (`.item()`, `.tolist()`), or
+the size of its result depends on values (`nonzero`, masks as indices, `unique`). On a GPU, each of them waits for the
+device. Their number must not grow with the number of images or instances.
 """
 
 from collections import Counter
@@ -15,10 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.common import line, start
 from benchmarks.scenes import draw_scene
-from bestie import centers
-from bestie.refinement import refine
-from bestie.regions import label_components
-from bestie.targets import render_targets
+from bestie.method import centers
+from bestie.method.refinement import refine
+from bestie.method.regions import label_components
+from bestie.method.targets import render_targets
 
 SIDE_PX, CLASSES = 256, 20
 WAITING = {
@@ -35,12 +35,12 @@ WAITING = {
 }
 
 
-#: Methods that copy a tensor to the host; on a CPU no operator shows that they were called.
+#: Methods that copy a tensor to the host; on a CPU, no operator shows that they were called.
 COPYING = ("tolist", "cpu", "numpy")
 
 
 class Copies(TorchFunctionMode):
-    """Counts the methods that copy to the host."""
+    """A mode that counts calls of the methods that copy to the host."""
 
     def __init__(self, found: Counter[str]) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Copies(TorchFunctionMode):
 
 
 class RoundTrips(TorchDispatchMode):
-    """Counts, by operator, what would wait for a GPU."""
+    """A mode that counts, by operator, what would wait for a GPU."""
 
     def __init__(self, found: Counter[str]) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class RoundTrips(TorchDispatchMode):
 
 
 def count(*, images: int, objects: int) -> Counter[str]:
-    """The round trips of one call of `refine`, on the code paths of a GPU."""
+    """Count the round trips of one call of `refine`, on the code paths of a GPU."""
     rng = np.random.default_rng(0)
     scenes = [draw_scene(rng, height=SIDE_PX, width=SIDE_PX, classes=[1, 2], objects=objects) for _ in range(images)]
     semantic = np.stack([scene.semantic for scene in scenes])
@@ -102,7 +102,7 @@ def count(*, images: int, objects: int) -> Counter[str]:
 
 
 def main() -> None:
-    """Count for several sizes of batch."""
+    """Count round trips for several batch sizes and numbers of objects."""
     start(f"Host round trips of refine, {SIDE_PX} px")
     for images, objects in ((1, 1), (4, 3), (16, 3), (16, 12)):
         found = count(images=images, objects=objects)

@@ -1,22 +1,22 @@
-"""VOC's instance AP on the size of VOC's validation set: `python -m benchmarks.voc_evaluation`."""
+"""VOC's instance AP on tables of the size of VOC's validation set: `python -m benchmarks.voc_evaluation`."""
 
 import resource
 
 from benchmarks.common import line, measure, start
 from benchmarks.scenes import draw_mask_tables
-from bestie.metrics import voc_ap
+from bestie.metrics.voc_scores import voc_ap
 
 IMAGES, TRUE_MASKS, PREDICTED_MASKS, CLASSES = 1_449, 7_245, 11_592, 20
 THRESHOLDS = (0.25, 0.5, 0.7, 0.75)
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held so far."""
+    """Return the peak resident memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
-    """Time the evaluation from RLE, and say how much memory it adds."""
+    """Time the evaluation from RLE, and print how much memory it adds."""
     options = start(
         f"VOC evaluation: {IMAGES:,} images of 375 x 500 px, {TRUE_MASKS:,} true and "
         f"{PREDICTED_MASKS:,} predicted masks"

@@ -1,16 +1,16 @@
-"""The one error that people cause and can mend."""
+"""The errors that a user can cause and fix."""
 
 
 class InputError(Exception):
-    """Bad input: the message names the file, key or row, what is wrong with it, and the remedy.
+    """Bad input: the message names the file, key or row, says what is wrong with it, and how to fix it.
 
-    Commands and stages print the message alone, without a traceback. Stages exit with `status`.
+    Commands and stages print only the message, without a traceback. Stages exit with `status`.
     """
 
     status = 1
 
 
 class MissingPartsError(InputError):
-    """A stage is to join parts that have not been computed; whoever runs it sees by the status that they are wanted."""
+    """A stage should join parts that have not been computed yet; its exit status tells the caller to compute them."""
 
     status = 75

@@ -1,8 +1,8 @@
 """Prefect flows over DVC's own graph: order, placement, retries, progress.
 
-Imported before Prefect and DVC, so it sets what both read from the environment: no analytics; heartbeats, by which
-a server finds runs whose process is gone; patience with a server that is starting or restarting. What the
-environment already says stays.
+This package is imported before Prefect and DVC, so it sets the environment variables that both read: no analytics;
+heartbeats, by which the server finds runs whose process is gone; more patience with a server that is starting or
+restarting. Variables that are already set keep their values.
 """
 
 import os

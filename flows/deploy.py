@@ -1,7 +1,7 @@
-"""Puts on the server what workers need, as often as you like: `python -m flows.deploy`.
+"""Set up the Prefect server for workers: `python -m flows.deploy`, which can be repeated at any time.
 
-The work pools `cpu` and `gpu`, the deployments of `prefect.yaml`, and an automation that marks runs as crashed
-whose process is gone.
+It creates the work pools `cpu` and `gpu`, the deployments of `prefect.yaml`, and an automation that marks runs whose
+process is gone as crashed.
 """
 
 import os
@@ -21,17 +21,17 @@ from prefect.workers.process import ProcessWorker
 
 from bestie.errors import InputError
 from flows.graph import POOLS
-from flows.run_stage import TO_COMPUTE
+from flows.repro import TO_COMPUTE
 from flows.server import needed
 
-#: Two heartbeats and a little: a run is found dead within this time after its last sign of life.
+#: Seconds without a heartbeat after which a run counts as dead: two heartbeats and a margin.
 SILENCE_S = 75
 ENDS = ("Completed", "Cached", TO_COMPUTE, "Failed", "InfrastructureError", "Cancelled", "Crashed")
 HEARTBEAT = "prefect.flow-run.heartbeat"
 
 
 def create_pools() -> None:
-    """Create the pools that `meta.pool` names, where they do not exist."""
+    """Create the pools that `meta.pool` names, unless they exist."""
     template = ProcessWorker.get_default_base_job_template()
     with get_client(sync_client=True) as client:
         for name in POOLS:
@@ -43,7 +43,7 @@ def create_pools() -> None:
 
 
 def create_automation() -> None:
-    """Create the automation that finds dead runs, or bring it up to date."""
+    """Create or update the automation that finds dead runs."""
     wanted = Automation(
         name="runs without a process crash",
         description="A run that has sent no heartbeat for a while has lost its process and its worker.",
@@ -74,13 +74,17 @@ def create_automation() -> None:
 
 
 def deploy(url: str) -> int:
-    """Create the deployments of `prefect.yaml`; returns the exit status of `prefect deploy`."""
+    """Create the deployments of `prefect.yaml`; return the exit status of `prefect deploy`."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     return subprocess.run(command, env=os.environ | {"PREFECT_API_URL": url}, check=False).returncode
 
 
 def main() -> None:
-    """Set the server up."""
+    """Set up the server, and exit with the status of `prefect deploy`.
+
+    Raises:
+        InputError: there is no server.
+    """
     with needed() as url:
         create_pools()
         create_automation()

@@ -1,18 +1,18 @@
-"""What can go wrong with a stage, told apart by whether another attempt can help."""
+"""The ways in which a stage can fail, distinguished by whether another attempt can help."""
 
 from collections.abc import Iterable
 
 
 class StageError(Exception):
-    """The stage itself failed: bad input or a defect. Another attempt would fail the same way."""
+    """The stage itself failed: bad input or a defect. Another attempt would fail in the same way."""
 
 
 class InfrastructureError(Exception):
-    """What surrounds the stage failed: a killed process, an unreachable remote. Another attempt can help."""
+    """Something around the stage failed: a killed process, an unreachable remote. Another attempt can help."""
 
 
-class StoppedError(Exception):
-    """Somebody cancelled the run, or the worker that ran it is gone."""
+class CancelledError(Exception):
+    """The run was cancelled, or the worker that ran it is gone."""
 
 
 #: DVC prints these around a stage's own output; none of them says what went wrong.
@@ -20,6 +20,6 @@ _FRAME = ("Running stage ", "> ", "Updating lock file", "ERROR: failed to ")
 
 
 def describe(lines: Iterable[str], *, limit: int = 12) -> str:
-    """The last lines of what a stage printed, without DVC's frame around them."""
+    """Return the last lines that a stage printed, without those that DVC prints around them."""
     said = [line for line in lines if line.strip() and not line.startswith(_FRAME)]
     return "\n".join(said[-limit:])

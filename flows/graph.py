@@ -13,7 +13,7 @@ from dvc.stage import PipelineStage
 from bestie.errors import InputError
 
 POOLS = ("cpu", "gpu")
-#: DVC looks for its lock twice a second; threads of one process need not wait for that.
+#: DVC polls for its own lock only twice a second; this one saves the threads of this process that wait.
 _checking = threading.Lock()
 
 
@@ -25,9 +25,9 @@ class Stage:
         name: as in `dvc.yaml`.
         description: its `desc`.
         pool: its `meta.pool`, the kind of worker that runs it.
-        shards: its `meta.shards`: it writes whole shards, and several workers may share it.
-        upstream: stages whose outputs it reads.
-        inputs: those outputs that it reads, as paths from the root.
+        shards: its `meta.shards`: whether it writes whole shards, so that several workers can share it.
+        upstream: the stages whose outputs it reads.
+        inputs: the outputs of other stages that it reads, as paths relative to the root.
     """
 
     name: str
@@ -42,7 +42,7 @@ Graph = dict[str, Stage]
 
 
 def load_graph(root: Path, revision: str | None = None) -> Graph:
-    """The stages of the project in `root`, or of it at a git revision, each after those that it reads from.
+    """Return the stages of the project in `root`, now or at a git revision, each after those that it reads from.
 
     Raises:
         InputError: DVC cannot read the project, or a stage names no pool.
@@ -68,10 +68,10 @@ def _stage(stage: PipelineStage, upstream: list[PipelineStage]) -> Stage:
 
 
 def select(graph: Graph, targets: Iterable[str]) -> Graph:
-    """The targets and all stages that they are made from; the whole graph without targets.
+    """Return the targets and all stages that they depend on; the whole graph if there are no targets.
 
     Raises:
-        InputError: a target is no stage.
+        InputError: a target is not a stage.
     """
     waiting = list(targets)
     if unknown := [name for name in waiting if name not in graph]:
@@ -87,12 +87,12 @@ def select(graph: Graph, targets: Iterable[str]) -> Graph:
 
 
 def remote_name(root: Path) -> str | None:
-    """The default DVC remote of a clone; None where there is none."""
+    """Return the name of the default DVC remote of a clone; None if there is none."""
     with Repo(str(root)) as repo:
         return repo.config["core"].get("remote")
 
 
 def is_unchanged(root: Path, name: str) -> bool:
-    """Whether DVC would skip a stage: same command, parameters, code and inputs as recorded, outputs in place."""
+    """Return whether DVC would skip a stage: command, parameters, code and inputs as recorded, outputs in place."""
     with _checking, Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
         return not repo.stage.load_one(name=name).changed()

@@ -1,8 +1,8 @@
-"""Folders that runs hand to each other through the DVC remote, by their hash alone.
+"""Hand folders from one run to another through the DVC remote, by their hashes.
 
-`python -m flows.handover push FOLDER` puts a folder into this clone's cache and the remote; the next run gets it by
-`python -m flows.handover pull HASH FOLDER`, and more pairs. A file that cache or remote have already, as a shard of a
-stage that ran before, is not sent again.
+`python -m flows.handover push FOLDER` puts a folder into this clone's cache and into the remote, and prints its hash.
+Another run gets it with `python -m flows.handover pull HASH FOLDER`, which takes any number of such pairs. Files that
+the cache or the remote already has, such as shards of a stage that ran before, are not sent again.
 """
 
 import sys
@@ -22,10 +22,10 @@ from bestie.errors import InputError
 
 
 def push(root: Path, folder: Path) -> str:
-    """Send a folder to the default remote of the clone in `root`; returns its hash.
+    """Send a folder to the default remote of the clone in `root`; return its hash.
 
     Raises:
-        InputError: there is no such folder, or the remote did not take all of it.
+        InputError: there is no such folder, or the remote did not accept all of it.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder that could be handed over")
@@ -43,7 +43,7 @@ def pull(root: Path, folders: Mapping[Path, str]) -> None:
     """Get folders by their hashes from the default remote of the clone in `root`.
 
     Raises:
-        InputError: the remote does not have all of one.
+        InputError: the remote does not have all of a folder.
     """
     with Repo(str(root)) as repo:
         cache = repo.cache.local
@@ -59,12 +59,12 @@ def pull(root: Path, folders: Mapping[Path, str]) -> None:
 
 
 def _files(folder: Any) -> set[HashInfo]:
-    """The hashes of the files in a folder, which DVC does not send and get with the folder's own."""
+    """Return the hashes of the files in a folder: DVC does not transfer them together with the folder's own."""
     return {info for _, _, info in folder}
 
 
 def main(action: str, *arguments: str) -> None:
-    """See the module's description."""
+    """Run `push` or `pull`, as the docstring of the module says."""
     if action == "push":
         print(push(Path.cwd(), Path(arguments[0]).absolute()))
     else:

@@ -1,4 +1,4 @@
-"""Runs whose process is gone, but which still say that they run."""
+"""Runs that are still listed as running although their process is gone."""
 
 import socket
 from pathlib import Path
@@ -19,14 +19,14 @@ MESSAGE = "The process of this run was killed. A later run in its workspace foun
 
 
 def workspace_tag(root: Path) -> str:
-    """The tag of all runs in one workspace."""
+    """Return the tag that all runs in one workspace have."""
     return f"workspace:{socket.gethostname()}:{root}"
 
 
 def mark_leftovers(tag: str, own_id: str) -> None:
-    """Tag this run, and set every other run with the tag that claims to run to Crashed.
+    """Tag this run, and set every other run with the tag that is listed as running to Crashed.
 
-    Whoever calls this holds the workspace's lock, so no other run can be alive in it.
+    The caller must hold the workspace's lock, so that no other run can be alive in it.
     """
     with get_client(sync_client=True) as client:
         own = client.read_flow_run(UUID(own_id))

@@ -1,4 +1,4 @@
-"""One run at a time in one workspace: a lock that the kernel releases when its holder dies."""
+"""One run at a time in a workspace: a lock that the kernel releases when its holder dies."""
 
 import fcntl
 import os
@@ -20,15 +20,16 @@ class WorkspaceBusyError(InputError):
 
 @contextmanager
 def workspace_lock(root: Path, owner: str, *, wait: Callable[[str], None] | None = None) -> Iterator[int]:
-    """Hold the workspace in `root` for `owner`; yields the lock's file descriptor.
+    """Lock the workspace in `root` for `owner`; yield the lock's file descriptor.
 
-    A process that inherits the descriptor keeps the lock, too: the workspace stays locked until the last of
-    them has ended.
+    A process that inherits the descriptor holds the lock, too: the workspace stays locked until the last of these
+    processes has ended.
 
     Args:
         root: the folder with `dvc.yaml`.
-        owner: what others read when they find the workspace in use.
-        wait: None refuses at once. Else called with the holder's name every second; may raise to give up.
+        owner: what other runs are told when they find the workspace in use.
+        wait: called with the holder's name every second until the lock is free; may raise to give up. None: the lock is
+            refused at once.
 
     Raises:
         WorkspaceBusyError: another run holds the lock, and `wait` is None.
@@ -54,7 +55,7 @@ def workspace_lock(root: Path, owner: str, *, wait: Callable[[str], None] | None
 
 
 def waiting_in(check: Callable[[], None], log: Callable[[str], None]) -> Callable[[str], None]:
-    """A `wait` for `workspace_lock`: says once for whom it waits, and calls `check`, which may give up."""
+    """Return a `wait` for `workspace_lock` that logs each holder once and calls `check`, which may raise to give up."""
     told: set[str] = set()
 
     def wait(holder: str) -> None:
@@ -67,7 +68,7 @@ def waiting_in(check: Callable[[], None], log: Callable[[str], None]) -> Callabl
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file for as long as anybody has it open; False where another holds the lock."""
+    """Lock an open file until every copy of its descriptor is closed; return False if it is already locked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,6 +1,6 @@
-"""Looks whether the data set has changed, and tells the server, which then starts the pipeline.
+"""Check whether the data set has changed, and tell the server, which then starts the pipeline.
 
-`python -m flows.new_data` looks once; the deployment `new-data` does so on a schedule.
+`python -m flows.new_data` checks once; the deployment `new-data` does so on a schedule.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 from prefect.variables import Variable
 
 from bestie.errors import InputError
-from bestie.params_file import load_params
+from bestie.params.params_yaml import load_params
 from flows.server import connected
 
 EVENT = "bestie.data.changed"
@@ -24,13 +24,13 @@ EVENT = "bestie.data.changed"
 
 @flow(name="new-data", description="Tell the server when the files of the data set have changed.")
 def new_data(folder: str | None = None) -> State:
-    """Compare the files of a folder with those of the last looks.
+    """Compare the files of a folder with those that earlier checks saw.
 
-    A change is told when two looks after one another see the same new files: a copy that is under way is left
-    to end. The first look ever takes the files as known.
+    A change is reported when two checks in a row see the same new files, so that a copy in progress can finish first.
+    The very first check takes the files as known.
 
     Args:
-        folder: what to look at; none: `dataset.root` of `params.yaml`.
+        folder: the folder to check; None: `dataset.root` of `params.yaml`.
     """
     try:
         return _look(folder)
@@ -43,7 +43,7 @@ def _look(folder: str | None) -> State:
     root = Path(folder) if folder else dataset.root
     if not root.is_dir():
         raise InputError(f"there is no folder {root} to look at; correct `folder`, or dataset.root in params.yaml")
-    seen = fingerprint(root)
+    seen = files_hash(root)
     name = "bestie_data_" + hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
     known = Variable.get(name, default=None)
     told, last = (known["told"], known["last"]) if isinstance(known, dict) else (seen, seen)
@@ -57,8 +57,8 @@ def _look(folder: str | None) -> State:
     return Completed(message=f"{root} has new files; the server was told")
 
 
-def fingerprint(root: Path) -> str:
-    """A hash of the names, sizes and times of all files in a folder: fast, for millions of files too."""
+def files_hash(root: Path) -> str:
+    """Return a hash of the names, sizes and times of all files in a folder; it is fast even for millions of files."""
     digest = hashlib.sha256()
     for path, status in sorted(_files(root)):
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())

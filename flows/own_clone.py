@@ -1,7 +1,7 @@
-"""What every run on a worker does in the worker's clone: revision, parameters and inputs first, a slot to compute in.
+"""The steps that every run on a worker shares: prepare the worker's clone, and take a slot to compute in.
 
-A worker has a clone of its own. The pipeline tells it the revision, the parameters, and the `dvc.lock` of what
-other workers have done; so it reads what they wrote, and nothing else that may lie in the clone.
+Each worker has a clone of its own. The pipeline tells it the revision, the parameters, and the `dvc.lock` with the
+results of other workers. A run therefore reads what they wrote, and nothing else that may lie in the clone.
 """
 
 import sys
@@ -18,29 +18,30 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled
 
 from bestie.errors import InputError
+from bestie.project.repair import repair
 from flows import workspace
 from flows.faults import InfrastructureError, describe
 from flows.graph import Stage, load_graph, remote_name
+from flows.lock_entries import format_lock_entries, parse_lock_entries
 from flows.locks import waiting_in, workspace_lock
-from flows.run_stage import Surroundings, run_command, run_dvc
+from flows.repro import Surroundings, run_command, run_dvc
 from flows.slots import slot_for
 from flows.stopping import Stop, Watch
 from flows.tasks import as_state
-from flows.versions import format_lock, parse_lock
 
-#: Where parts of stages lie in a clone while a run needs them; never shared with other clones.
+#: The folder for parts of stages while a run needs them; every clone has its own.
 STATE = Path(".bestie")
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What the pipeline asks a worker for.
+    """The work that the pipeline assigns to a worker.
 
     Attributes:
         name: the stage.
         revision: the commit to check out.
         params: the text of `params.yaml`.
-        lock: the text of `dvc.lock`, with all that the stage reads from; may be empty.
+        lock: the text of `dvc.lock`, with every stage that this one reads from; may be empty.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Assignment:
 
 
 def watched(work: Callable[[Path, Stop], State]) -> State:
-    """Do the work of a flow run in this clone; it ends when the run is cancelled or its worker is gone."""
+    """Do the work of a flow run in this clone; end it when the run is cancelled or its worker is gone."""
     root, stop = Path.cwd(), Stop()
     with Watch(stop, runtime.flow_run.id):
         try:
@@ -62,44 +63,65 @@ def watched(work: Callable[[Path, Stop], State]) -> State:
 
 @contextmanager
 def prepared_clone(root: Path, stop: Stop, assignment: Assignment) -> Iterator[Surroundings]:
-    """Have the clone in `root` as assigned, with the inputs of the stage, for as long as the block runs.
+    """Prepare the clone in `root` as assigned, with the inputs of the stage, and hold it while the block runs.
 
     Raises:
-        InputError: there is no such revision or stage, or the stage belongs to another pool.
+        InputError: there is no such revision or stage, the stage belongs to another pool, or there is no DVC remote.
         InfrastructureError: the inputs cannot be pulled.
-        StoppedError: the run was cancelled meanwhile.
+        CancelledError: the run was cancelled meanwhile.
     """
     log = get_run_logger()
     owner = f"{runtime.flow_run.flow_name} run {runtime.flow_run.name!r}"
     with workspace_lock(root, owner, wait=waiting_in(stop.check, log.info)) as held:
+        repair_clone(root)
         revision = workspace.resolve(root, assignment.revision)
         workspace.checkout(root, revision, replace=(workspace.LOCK, workspace.PARAMS))
         (root / workspace.PARAMS).write_text(assignment.params, encoding="utf-8")
-        (root / workspace.LOCK).write_text(format_lock(parse_lock(assignment.lock)), encoding="utf-8")
+        (root / workspace.LOCK).write_text(format_lock_entries(parse_lock_entries(assignment.lock)), encoding="utf-8")
         stage = _own_stage(root, assignment.name)
         with slot_for(stage.pool, stop.sleep, on_worker=True) as slot:
             where = Surroundings(root, stop, log.info, slot.environment, (held, *slot.descriptors))
             if stage.inputs:
-                transfer(["pull", "--force", *stage.inputs], where)
+                move_outputs(["pull", "--force", *stage.inputs], where)
             yield where
 
 
-def transfer(arguments: list[str], where: Surroundings) -> None:
-    """Run a DVC command that sends or gets. Raises InfrastructureError."""
+def repair_clone(root: Path) -> None:
+    """Repair what a killed DVC left in a clone, and log each repair.
+
+    Raises:
+        InputError: see `repair`.
+    """
+    for line in repair(root):
+        get_run_logger().warning("repair: %s", line)
+
+
+def move_outputs(arguments: list[str], where: Surroundings) -> None:
+    """Run a DVC command that sends or gets outputs.
+
+    Raises:
+        InfrastructureError: it failed.
+        CancelledError: the run was cancelled meanwhile.
+    """
     status, lines = run_dvc(arguments, where)
     if status != 0:
         raise InfrastructureError(f"`dvc {arguments[0]}` failed:\n{describe(lines)}")
 
 
 def hand_over(arguments: list[str], where: Surroundings) -> None:
-    """Run `python -m flows.handover`. Raises InfrastructureError."""
+    """Run `python -m flows.handover` with some arguments.
+
+    Raises:
+        InfrastructureError: it failed.
+        CancelledError: the run was cancelled meanwhile.
+    """
     status, lines = run_command([sys.executable, "-m", "flows.handover", *arguments], where)
     if status != 0:
         raise InfrastructureError(f"parts of a stage cannot be handed over:\n{describe(lines)}")
 
 
 def _own_stage(root: Path, name: str) -> Stage:
-    """The stage, if this worker may run it. Raises InputError."""
+    """Return a stage; raise InputError if this worker cannot run it."""
     graph = load_graph(root)
     if name not in graph:
         raise InputError(f"there is no stage {name!r}; dvc.yaml has {', '.join(graph)}")

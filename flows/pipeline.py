@@ -1,7 +1,7 @@
-"""The pipeline as one Prefect flow, one task a stage: `python -m flows.pipeline`.
+"""The pipeline as one Prefect flow, with one task per stage: `python -m flows.pipeline`.
 
-It reports to the server of `make serve`, or to the one that Prefect is configured for, and without any to a
-server that runs as long as the pipeline does.
+It reports to the server that Prefect is configured for, or to that of `make serve` if it runs. Without either, it
+reports to a server of its own, which ends with it.
 """
 
 from pathlib import Path
@@ -14,14 +14,14 @@ from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bestie.errors import InputError
-from flows.faults import StoppedError
+from flows.faults import CancelledError
 from flows.one_machine import run_here
 from flows.requests import Request, parse_spread
 from flows.server import connected
 from flows.stopping import Stop, Watch
 from flows.workers import run_on_workers
 
-#: Tasks that may run or wait at once, stages and parts; pools and GPU slots hold them back further.
+#: The most tasks, stages and parts, that run or wait at once; pools and GPU slots limit them further.
 MAX_TASKS = 256
 
 
@@ -43,21 +43,21 @@ def pipeline(
     """Bring stages up to date.
 
     Args:
-        targets: stages to bring up to date, with all that they are made from; none: every stage.
-        set_params: `section.key=value` texts, on top of the parameters.
-        profile: a file of `profiles/`, without its ending, that the parameters come from.
-        force: run stages that are up to date, too.
-        revision: a git revision; none: what is checked out.
-        wait: wait for another run in this workspace to end, where this one would else be refused.
-        on_workers: each stage on the worker pool that `dvc.yaml` names for it; else all on this machine.
-        spread: stage -> the number of parts that workers of its pool compute, each of whole shards.
+        targets: stages to bring up to date, with all stages that they depend on; None: every stage.
+        set_params: `section.key=value` texts, which override parameters.
+        profile: a file of `profiles/`, without its ending, from which the parameters are taken.
+        force: also run stages that are up to date.
+        revision: a git revision; None: the one that is checked out.
+        wait: wait for another run in this workspace to end; otherwise this run would be refused.
+        on_workers: run each stage on the worker pool that `dvc.yaml` names for it; otherwise all on this machine.
+        spread: stage -> the number of parts, each of whole shards, that workers of its pool compute.
     """
     request = Request(tuple(targets or ()), tuple(set_params or ()), profile, force, revision, wait, spread or {})
     stop = Stop()
     with Watch(stop, runtime.flow_run.id):
         try:
             return (run_on_workers if on_workers else run_here)(Path.cwd(), request, stop)
-        except StoppedError:
+        except CancelledError:
             return stop.state()
         except InputError as error:
             return Failed(message=str(error))
@@ -77,7 +77,7 @@ def main(
     revision: Annotated[str | None, typer.Option("--rev", help="A git revision to check out first.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for another run in this workspace.")] = False,
     on_workers: Annotated[bool, typer.Option("--on-workers", help="Each stage on a worker of its pool.")] = False,
-    spread: Annotated[list[str] | None, typer.Option(help="stage=number: in so many parts, on workers.")] = None,
+    spread: Annotated[list[str] | None, typer.Option(help="stage=number: in that many parts, on workers.")] = None,
 ) -> None:
     """Run the pipeline as a Prefect flow.
 

@@ -1,4 +1,4 @@
-"""What a run of the pipeline was asked for."""
+"""What a run of the pipeline is asked to do."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,13 +12,13 @@ class Request:
     """Parameters of one run.
 
     Attributes:
-        targets: stages to bring up to date, with all that they are made from; none: every stage.
-        set_params: `section.key=value` texts, on top of the parameters.
-        profile: the profile that the parameters come from; None: those of the revision or the workspace.
-        force: run stages that are up to date, too.
-        revision: the git revision; None: what is checked out.
-        wait: wait for another run in the workspace, where this one would else be refused.
-        spread: stage -> the number of parts that workers compute of it.
+        targets: stages to bring up to date, with all stages that they depend on; none: every stage.
+        set_params: `section.key=value` texts, which override parameters.
+        profile: the profile from which the parameters are taken; None: those of the revision or the workspace.
+        force: also run stages that are up to date.
+        revision: the git revision; None: the one that is checked out.
+        wait: wait for another run in the workspace to end; otherwise this run would be refused.
+        spread: stage -> the number of parts of it that workers compute.
     """
 
     targets: tuple[str, ...] = ()
@@ -31,7 +31,11 @@ class Request:
 
 
 def parse_spread(texts: Iterable[str]) -> dict[str, int]:
-    """Stage -> number of parts, from texts as `extract_cues=4`. Raises InputError."""
+    """Return stage -> number of parts, from texts such as `extract_cues=4`.
+
+    Raises:
+        InputError: a text has another form.
+    """
     found = {}
     for text in texts:
         if (match := re.fullmatch(r"(\w+)=(\d{1,4})", text)) is None:

@@ -1,4 +1,4 @@
-"""Which Prefect server a command talks to."""
+"""The Prefect server that a command talks to."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from bestie.errors import InputError
 
-#: Where `make serve` puts the server.
+#: The address of the server that `make serve` starts.
 LOCAL_API = "http://127.0.0.1:4200/api"
 POLL_S = 1.0
 
 
 def api_url() -> str | None:
-    """The server that Prefect is configured for; else that of `make serve` if it runs; else None."""
+    """Return the server that Prefect is configured for; otherwise that of `make serve` if it runs; otherwise None."""
     configured = PREFECT_API_URL.value()
     if configured:
         return str(configured)
@@ -28,10 +28,10 @@ def api_url() -> str | None:
 
 
 def wait_until_it_answers(sleep: Callable[[float], None]) -> None:
-    """Return when the server answers. It may be restarting, and a client of Prefect that is new gives up at once.
+    """Wait until the server answers. It may be restarting, and a new client of Prefect gives up at once.
 
     Args:
-        sleep: called with seconds to wait before the next look; may raise to give up.
+        sleep: called with the seconds to wait before the next attempt; may raise to give up.
     """
     with get_client(sync_client=True) as client:
         while client.api_healthcheck() is not None:
@@ -40,7 +40,7 @@ def wait_until_it_answers(sleep: Callable[[float], None]) -> None:
 
 @contextmanager
 def connected() -> Iterator[str | None]:
-    """Talk to the server of `api_url` inside this context; without one, Prefect starts its own for that time."""
+    """Talk to the server of `api_url` in this context, and yield its address; without one, Prefect starts its own."""
     url = api_url()
     with temporary_settings({PREFECT_API_URL: url} if url else {}):
         yield url
@@ -48,7 +48,7 @@ def connected() -> Iterator[str | None]:
 
 @contextmanager
 def needed() -> Iterator[str]:
-    """As `connected`, for what is of no use without a server that stays.
+    """Do what `connected` does, for commands that are of no use without a permanent server.
 
     Raises:
         InputError: there is none.

@@ -1,4 +1,4 @@
-"""GPU slots of a host: a stage holds one GPU, or as many as BESTIE_SLOT_GPUS says, also across runs and workspaces."""
+"""GPU slots of a host, for all runs and workspaces: a stage holds one GPU, or as many as BESTIE_SLOT_GPUS says."""
 
 import os
 import shutil
@@ -18,27 +18,27 @@ from bestie.errors import InputError
 from flows.locks import try_lock
 
 POLL_S = 1.0
-#: Seconds between two questions to the server, whether a slot is free.
+#: Seconds between two requests to the server for a free slot.
 ASK_S = 5.0
-#: Seconds after which the server gives the slot of a killed process to another.
+#: Seconds after which the server gives the slot of a killed process to another one.
 LEASE_S = 60
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a stage may compute: what it sees of the devices, and the locks that it holds."""
+    """Where a stage may compute: the variables that select its devices, and the descriptors of its locks."""
 
     environment: dict[str, str] = field(default_factory=dict)
     descriptors: tuple[int, ...] = ()
 
 
 def limit_name() -> str:
-    """The Prefect concurrency limit of this host's GPUs, or the one that BESTIE_GPU_LIMIT names for several hosts."""
+    """Return the Prefect concurrency limit of this host's GPUs, or the one for several hosts of BESTIE_GPU_LIMIT."""
     return os.environ.get("BESTIE_GPU_LIMIT") or f"gpu-{socket.gethostname()}"
 
 
 def gpus() -> list[str]:
-    """The GPUs of this host as CUDA names them: those of CUDA_VISIBLE_DEVICES where that is set, else all."""
+    """Return the GPUs of this host as CUDA names them: those of CUDA_VISIBLE_DEVICES if it is set, otherwise all."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name.strip() for name in visible.split(",") if name.strip()]
@@ -50,7 +50,7 @@ def gpus() -> list[str]:
 
 
 def gpu_slots() -> list[list[str]]:
-    """The GPUs of this host in groups that a stage holds together; none without GPUs.
+    """Return the GPUs of this host in groups that a stage holds together; empty if there are none.
 
     Raises:
         InputError: BESTIE_SLOT_GPUS is neither `all` nor a number of GPUs that this host has.
@@ -69,12 +69,15 @@ def gpu_slots() -> list[list[str]]:
 
 @contextmanager
 def slot_for(pool: str, wait: Callable[[float], None], *, on_worker: bool) -> Iterator[Slot]:
-    """Where a stage of a pool may compute: a slot of this host's GPUs for the pool `gpu`, anywhere else.
+    """Hold a slot of this host's GPUs for a stage of the pool `gpu`; a stage of another pool needs none.
 
     Args:
         pool: `meta.pool` of the stage.
-        wait: called with seconds to wait while all slots are taken; may raise to give up.
+        wait: called with the seconds to wait while all slots are taken; may raise to give up.
         on_worker: also hold a slot of the host's Prefect concurrency limit, which the UI shows.
+
+    Raises:
+        InputError: see `gpu_slots`.
     """
     if pool != "gpu":
         yield Slot()
@@ -91,9 +94,10 @@ def slot_for(pool: str, wait: Callable[[float], None], *, on_worker: bool) -> It
 
 
 def _take_slot(held: ExitStack) -> bool:
-    """Take a slot of the Prefect limit for as long as `held` is open; False where all are taken.
+    """Take a slot of the Prefect limit for as long as `held` is open; return False if all are taken.
 
-    Prefect would wait for a slot, too, but then a run that is cancelled, or whose worker is gone, would wait on.
+    Prefect could wait for a slot by itself, but then a run that is cancelled, or whose worker is gone, would go on
+    waiting.
     """
     # The server may restart while a training runs: that must not end the training.
     slot = concurrency(
@@ -111,9 +115,9 @@ def _take_slot(held: ExitStack) -> bool:
 
 @contextmanager
 def _first_free(wait: Callable[[float], None]) -> Iterator[Slot]:
-    """Hold the first free slot. A host without GPUs has one, its processor.
+    """Hold the first free slot. A host without GPUs has one slot, its processor.
 
-    CUDA_VISIBLE_DEVICES of the slot names its GPUs where the host has several.
+    If the host has several GPUs, CUDA_VISIBLE_DEVICES of the slot names those that belong to it.
     """
     several = len(gpus()) > 1
     folder = Path(tempfile.gettempdir()) / f"bestie-gpu-{os.getuid()}"
@@ -130,7 +134,7 @@ def _first_free(wait: Callable[[float], None]) -> Iterator[Slot]:
 
 @contextmanager
 def _lock_file(folder: Path, name: str) -> Iterator[int]:
-    """The lock of one GPU, so that slots of different sizes keep out of each other's way."""
+    """Open the lock file of one GPU. Each GPU has its own, so that slots of different sizes exclude each other."""
     descriptor = os.open(folder / f"{name.replace('/', '-')}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         yield descriptor

@@ -1,4 +1,4 @@
-"""Ends the stages of a run when the run is cancelled or the worker that started it is gone."""
+"""End the stages of a run when the run is cancelled, or when the worker that started it is gone."""
 
 import os
 import threading
@@ -15,14 +15,14 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
 from prefect.states import Cancelled, Crashed
 
-from bestie.process_group import ProcessGroup
-from flows.faults import StoppedError
+from bestie.runtime.process_group import ProcessGroup
+from flows.faults import CancelledError
 
 POLL_S = 2.0
 
 
 class Stop:
-    """What all stages of one run listen to."""
+    """The stop signal that all stages of one run share."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,16 +31,16 @@ class Stop:
         self._event = threading.Event()
 
     def state(self) -> State:
-        """The state that a stopped run, and each of its stages, ends in."""
+        """Return the state in which a stopped run, and each of its stages, ends."""
         assert self._end is not None
         return self._end()
 
     def now(self, kind: Callable[..., State], message: str) -> None:
-        """End all stages that run, and let none start. The first call decides what the run ends in.
+        """End all running stages, and let no other start. The first call decides in which state the run ends.
 
         Args:
-            kind: what makes that state, such as `prefect.states.Cancelled`.
-            message: what a person reads.
+            kind: makes that state, such as `prefect.states.Cancelled`.
+            message: the message of the state.
         """
         with self._lock:
             self._end = self._end or partial(kind, message=message)
@@ -53,18 +53,22 @@ class Stop:
             ender.join()
 
     def check(self) -> None:
-        """Raise StoppedError if the run is to end."""
+        """Raise CancelledError if the run has to end."""
         if self._end is not None:
-            raise StoppedError(self._end().message)
+            raise CancelledError(self._end().message)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, at most until the run is to end: then raise StoppedError."""
+        """Wait for some seconds; raise CancelledError as soon as the run has to end."""
         self._event.wait(seconds)
         self.check()
 
     @contextmanager
     def ends(self, group: ProcessGroup) -> Iterator[None]:
-        """While in this context, `now` ends the group. Raises StoppedError if it came before."""
+        """Let `now` end a group of processes while this context is open.
+
+        Raises:
+            CancelledError: `now` was called before.
+        """
         with self._lock:
             self.check()
             self._groups.add(group)
@@ -76,10 +80,10 @@ class Stop:
 
 
 class Watch:
-    """Looks every two seconds whether this run has been cancelled, or lost the worker that started it.
+    """Checks every two seconds whether this run was cancelled, or lost the worker that started it.
 
-    Prefect ends a run through its worker. A run without one, because a person started it or because the
-    worker was killed, would go on; so the run looks for itself.
+    Prefect ends a run through its worker. A run without a worker, because a user started it or because the worker was
+    killed, would go on; so the run checks for itself.
     """
 
     def __init__(self, stop: Stop, flow_run_id: UUID | str) -> None:
@@ -106,7 +110,7 @@ class Watch:
                     return
                 try:
                     state = client.read_flow_run(self._id).state
-                except Exception as error:  # the server may be restarting; the next look is soon
+                except Exception as error:  # the server may be restarting; the next check is soon
                     self._logger.debug("cannot read the state of this run: %s", error)
                     continue
                 if state is not None and (state.is_cancelling() or state.is_cancelled()):

@@ -1,6 +1,6 @@
-"""Stages and their parts as Prefect tasks: ordered as in `dvc dag`, retried for infrastructure alone.
+"""Stages and their parts as Prefect tasks: ordered as in `dvc dag`, and retried only after infrastructure faults.
 
-Errors become the messages of states.
+Errors become states, with the error's message.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,11 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from bestie.errors import InputError
-from flows.faults import InfrastructureError, StageError, StoppedError
+from flows.faults import CancelledError, InfrastructureError, StageError
 from flows.graph import Graph, Stage
 from flows.stopping import Stop
 
-#: Seconds before the next attempts after an infrastructure fault.
+#: Seconds to wait before the second and the third attempt, after infrastructure faults.
 RETRY_DELAYS_S = (10.0, 60.0)
 FAULT = "InfrastructureError"
 
@@ -32,8 +32,8 @@ class Spread:
 
     Attributes:
         count: the number of parts.
-        look: comes first, and finds out whether the parts are needed.
-        compute: one part, from 1; all of them at once.
+        look: runs first, and finds out whether the parts are needed.
+        compute: computes one part, numbered from 1; all parts may run at once.
     """
 
     count: int
@@ -49,10 +49,10 @@ def run_graph(
     spread: Mapping[str, Spread] | None = None,
     delays_s: Sequence[float] = RETRY_DELAYS_S,
 ) -> dict[str, State]:
-    """Run every stage of `graph` as a task after those that it reads from; returns their last states.
+    """Run every stage of `graph` as a task after those that it reads from; return their last states.
 
-    DVC alone decides what is fresh, so Prefect's caching is off. A stage whose upstream failed is NotReady. Before a
-    stage of `spread` runs, its parts are mapped over tasks of their own; the state of one that failed is the stage's.
+    Only DVC decides what is up to date, so Prefect's caching is off. A stage whose upstream failed ends as NotReady.
+    Before a stage of `spread` runs, its parts run as tasks of their own; if one fails, its state is the stage's.
     """
     futures: dict[str, list[PrefectFuture[Any]]] = {}
     for stage in graph.values():
@@ -79,7 +79,7 @@ def _submit_parts(
 
 
 def _state(states: Sequence[State]) -> State:
-    """The state of a stage: the last one, or the first that kept it from running."""
+    """Return the state of a stage: the last one, or the first one that kept it from running."""
     return next((state for state in states[:-1] if not state.is_completed()), states[-1])
 
 
@@ -102,7 +102,7 @@ def _task(work: Callable[..., State], run_name: str, description: str, delays_s:
 
 
 def as_state(run: Callable[[], State], stop: Stop) -> State:
-    """Run a stage; whatever happens becomes the state of its run, with the real error as the message."""
+    """Run a stage and return the state of its run; an error becomes a state with the error's own message."""
     try:
         return run()
     except InfrastructureError as fault:
@@ -111,17 +111,17 @@ def as_state(run: Callable[[], State], stop: Stop) -> State:
     except (StageError, InputError) as error:
         get_run_logger().error("%s", error)
         return Failed(message=str(error))
-    except StoppedError:
+    except CancelledError:
         return stop.state()
 
 
 def is_infrastructure_fault(task: Task[..., Any], run: Any, state: State) -> bool:  # noqa: ARG001  Prefect's signature
-    """Whether another attempt can help."""
+    """Return whether another attempt can help."""
     return state.name == FAULT
 
 
-def summarize(states: Mapping[str, State]) -> State:
-    """The state of a run from those of its stages: Failed with all that went wrong, or Completed."""
+def summarize_states(states: Mapping[str, State]) -> State:
+    """Return the state of a run from those of its stages: Failed with everything that went wrong, or Completed."""
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
     cancelled = [name for name, state in states.items() if state.is_cancelled()]
     if failed or cancelled:

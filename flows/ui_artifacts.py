@@ -1,4 +1,4 @@
-"""Prefect artifacts of finished stages: metrics with their change, version of the pseudo labels, contact sheet."""
+"""Prefect artifacts of finished stages: warnings, metrics with their change, pseudo labels, contact sheet."""
 
 import base64
 import io
@@ -17,14 +17,14 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
 from bestie.artifacts.metrics_json import read_json
+from bestie.artifacts.paths import DATA
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.audit.lock import short_hash
-from bestie.folders import DATA
-from bestie.health import read_warnings
-from flows.versions import Lock, outputs
+from bestie.runtime.health import read_warnings
+from flows.lock_entries import Lock, outputs
 
-#: What the artifacts of a stage are made of.
+#: The files that the artifacts of a stage are made from.
 INPUTS = {
     "prepare": ("data/prepare/warnings.json",),
     "extract_cues": ("data/extract_cues/warnings.json",),
@@ -36,17 +36,17 @@ INPUTS = {
     "train_bestie": ("data/train_bestie/warnings.json",),
     "evaluate": ("data/evaluate/metrics.json", "data/evaluate/sheet.png"),
 }
-#: The sheet in the UI is this wide at most, so that it loads quickly; the file has every pixel.
+#: The largest width of the sheet in the UI, so that it loads quickly; the file has the full size.
 SHEET_WIDTH_PX = 1400
 
 
 def key(name: str, dataset: str) -> str:
-    """The key of an artifact: Prefect takes lower-case letters, digits and dashes."""
+    """Return the key of an artifact: Prefect accepts lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", f"{name}-{dataset}".lower()).strip("-")
 
 
 def publish(stage: str, root: Path, dataset: str, lock: Lock) -> None:
-    """Publish what there is to see of a stage, if anything."""
+    """Publish the artifacts of a stage, if it has any."""
     if stage == "make_pseudo_labels":
         publish_pseudo_labels(root, dataset, lock)
     if stage == "evaluate":
@@ -55,9 +55,9 @@ def publish(stage: str, root: Path, dataset: str, lock: Lock) -> None:
 
 
 def publish_warnings(root: Path, dataset: str) -> int:
-    """What the stages of the run found wrong, as a table; returns how many warnings there are.
+    """Publish the warnings of all stages as a table; return their number.
 
-    A run without any publishes that, too: the newest artifact of a key is what the UI shows.
+    A run without warnings publishes an empty table, since the UI shows the newest artifact of a key.
     """
     found = read_warnings(root / DATA)
     rows = [
@@ -70,7 +70,7 @@ def publish_warnings(root: Path, dataset: str) -> int:
 
 
 def publish_metrics(root: Path, dataset: str) -> None:
-    """A table of all scores, with their change against the last run on this data set."""
+    """Publish a table of all scores, with their change against the last run on this data set."""
     name = key("metrics", dataset)
     scores = dict(_flat(read_json(root / DATA / "evaluate" / "metrics.json")))
     before = _last_metrics(name)
@@ -95,7 +95,7 @@ def _last_metrics(name: str) -> dict[str, float]:
 
 
 def publish_pseudo_labels(root: Path, dataset: str, lock: Lock) -> None:
-    """The version of the pseudo labels: its hash, counts per class, true positives where they are known."""
+    """Publish the version of the pseudo labels: its hash, counts per class, and true positives if they are known."""
     version = short_hash(outputs(lock, "make_pseudo_labels"))
     table = root / DATA / "make_pseudo_labels" / "instances.parquet"
     names = {c.category_id: c.name for c in read_categories(root / DATA / "prepare" / "categories.parquet")}
@@ -110,7 +110,7 @@ def publish_pseudo_labels(root: Path, dataset: str, lock: Lock) -> None:
 
 
 def publish_sheet(root: Path, dataset: str, lock: Lock) -> None:
-    """The contact sheet as a picture that is part of the artifact, so that every browser can show it."""
+    """Publish the contact sheet as a picture inside the artifact, so that every browser can show it."""
     with Image.open(root / DATA / "evaluate" / "sheet.png") as sheet:
         height = round(sheet.height * SHEET_WIDTH_PX / sheet.width)
         smaller = sheet.convert("RGB")

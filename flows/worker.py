@@ -1,4 +1,4 @@
-"""A worker of one pool in this clone: `python -m flows.worker gpu`."""
+"""Start a worker of one pool in this clone: `python -m flows.worker gpu`."""
 
 import os
 import socket
@@ -12,17 +12,20 @@ from flows.graph import POOLS
 from flows.server import needed
 from flows.slots import gpu_slots, limit_name
 
-#: How often a worker asks for work; a stage waits for at most this long.
+#: Seconds between two requests of a worker for work; a stage waits at most this long for a free worker.
 QUERY_S = "5"
-#: Runs that a worker takes at once; the others are for other workers. Its clone holds one stage or part at a time, and
-#: on `cpu` there may be the pipeline's own run, too.
+#: The most runs that a worker takes at once; the rest is left to other workers. Its clone computes one stage or part at
+#: a time; on `cpu` the second run may be that of the pipeline itself.
 LIMITS = {"cpu": "2", "gpu": "1"}
 
 
 def set_gpu_limit() -> int:
-    """Give this host's concurrency limit its GPU slots, and one where there is no GPU; returns their number.
+    """Set this host's concurrency limit to the number of its GPU slots, or to 1 without a GPU; return that number.
 
-    A limit of several hosts (BESTIE_GPU_LIMIT) has the size that a person gave it.
+    It is not meant for a limit of several hosts (BESTIE_GPU_LIMIT), whose size the user sets.
+
+    Raises:
+        InputError: see `gpu_slots`.
     """
     slots = len(gpu_slots()) or 1
     with get_client(sync_client=True) as client:
@@ -31,7 +34,7 @@ def set_gpu_limit() -> int:
 
 
 def main(pool: str) -> None:
-    """Become a worker of `pool`.
+    """Replace this process with a worker of `pool`.
 
     Raises:
         InputError: there is no such pool, or no server.

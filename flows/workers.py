@@ -1,4 +1,4 @@
-"""The pipeline over worker pools: each stage, and each part of one, as a run of a deployment of its pool."""
+"""The pipeline on worker pools: each stage, and each part of a stage, is a run of a deployment of its pool."""
 
 import threading
 import time
@@ -17,24 +17,24 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling, Completed
 
+from bestie.artifacts.paths import PROFILES
 from bestie.errors import InputError
-from bestie.folders import PROFILES
-from flows import report, workspace
-from flows.faults import InfrastructureError, StageError, StoppedError
+from flows import publish, workspace
+from flows.faults import CancelledError, InfrastructureError, StageError
 from flows.graph import Graph, Stage, load_graph, remote_name, select
+from flows.lock_entries import Lock, format_lock_entries, parse_lock_entries
 from flows.locks import waiting_in, workspace_lock
-from flows.part import PART
+from flows.part_on_worker import PART
+from flows.repro import TO_COMPUTE, Surroundings, run_dvc
 from flows.requests import Request
-from flows.run_stage import TO_COMPUTE, Surroundings, run_dvc
-from flows.stage import LOCK_ENTRY
+from flows.stage_on_worker import LOCK_ENTRY
 from flows.stopping import Stop
-from flows.tasks import FAULT, Spread, run_graph, summarize
-from flows.versions import Lock, format_lock, parse_lock
+from flows.tasks import FAULT, Spread, run_graph, summarize_states
 
 POLL_S = 1.0
-#: Seconds after which a stage that no worker has taken is worth a word.
+#: Seconds after which a warning says that no worker has taken a stage yet.
 UNTAKEN_S = 60
-#: Of one stage.
+#: The most parts of one stage.
 MAX_PARTS = 64
 
 
@@ -43,7 +43,7 @@ def run_on_workers(root: Path, request: Request, stop: Stop) -> State:
 
     Raises:
         InputError: the request is wrong, or code in this clone is not committed.
-        StoppedError: the run was cancelled.
+        CancelledError: the run was cancelled.
     """
     commit = _commit(root, request)
     params, lock = _start(root, commit, request)
@@ -53,7 +53,7 @@ def run_on_workers(root: Path, request: Request, stop: Stop) -> State:
     parts = {name: workers.spread(count) for name, count in spread.items() if name in graph}
     states = run_graph(graph, workers.run, stop, spread=parts)
     stop.check()
-    state = summarize(states)
+    state = summarize_states(states)
     if not state.is_completed():
         return state
     log = get_run_logger()
@@ -61,8 +61,8 @@ def run_on_workers(root: Path, request: Request, stop: Stop) -> State:
         workspace.checkout(root, commit, replace=(workspace.LOCK, workspace.PARAMS))
         (root / workspace.PARAMS).write_text(params, encoding="utf-8")
         (root / workspace.LOCK).write_text(workers.lock_text(graph), encoding="utf-8")
-        run_dvc(["pull", "--force", *report.inputs(graph)], Surroundings(root, stop, log.info, {}, (held,)))
-        return report.finish(root, graph, state)
+        run_dvc(["pull", "--force", *publish.inputs(graph)], Surroundings(root, stop, log.info, {}, (held,)))
+        return publish.finish(root, graph, state)
 
 
 def _commit(root: Path, request: Request) -> str:
@@ -79,7 +79,7 @@ def _commit(root: Path, request: Request) -> str:
 
 
 def _start(root: Path, commit: str, request: Request) -> tuple[str, Lock]:
-    """The parameters, and what is known to be up to date: of the commit, or of this clone where none was named."""
+    """Return parameters and entries of `dvc.lock`: those of the commit, or of this clone if no revision was named."""
     texts = {}
     for name in (workspace.PARAMS, workspace.LOCK):
         own = root / name
@@ -90,14 +90,14 @@ def _start(root: Path, commit: str, request: Request) -> tuple[str, Lock]:
     )
     for change in changed:
         get_run_logger().info("%s: %s", workspace.PARAMS, change)
-    return params, parse_lock(texts[workspace.LOCK])
+    return params, parse_lock_entries(texts[workspace.LOCK])
 
 
 def check_spread(graph: Graph, spread: Mapping[str, int]) -> dict[str, int]:
-    """The stages to compute in parts, those of one part left out.
+    """Return the stages to compute in parts, without those of a single part.
 
     Raises:
-        InputError: there is no such stage, it writes no shards, or the number is none.
+        InputError: there is no such stage, it writes no shards, or the number is not in 1..`MAX_PARTS`.
     """
     able = [name for name, stage in graph.items() if stage.shards]
     for name, count in spread.items():
@@ -110,14 +110,14 @@ def check_spread(graph: Graph, spread: Mapping[str, int]) -> dict[str, int]:
 
 
 class Workers:
-    """Runs stages on worker pools and gathers what they add to `dvc.lock`.
+    """Runs stages on worker pools and collects what they add to `dvc.lock`.
 
     Args:
-        stop: cancels what runs.
-        commit: what the workers check out.
+        stop: cancels the stages that run.
+        commit: the commit that the workers check out.
         params: the text of `params.yaml`.
         lock: the stages of `dvc.lock` before the run.
-        force: run stages that are up to date, too.
+        force: also run stages that are up to date.
     """
 
     def __init__(self, stop: Stop, *, commit: str, params: str, lock: Lock, force: bool) -> None:
@@ -127,12 +127,12 @@ class Workers:
         self._parts: dict[str, dict[int, str]] = {}
 
     def run(self, stage: Stage) -> State:
-        """Run one stage on its pool, with the parts of it that were computed; returns its state, Completed or Cached.
+        """Run one stage on its pool, with those of its parts that were computed; return its state, Completed or Cached.
 
         Raises:
             StageError: the stage failed.
             InfrastructureError: its worker or its process was lost, so another attempt can help.
-            StoppedError: this run was cancelled; the stage's run is cancelled, too.
+            CancelledError: this run was cancelled; the stage's run is cancelled, too.
         """
         if (looked := self._looked.get(stage.name)) and looked.name != TO_COMPUTE:
             return Completed(name=looked.name, message=looked.message)  # `looked` is the state of another task by now
@@ -141,7 +141,7 @@ class Workers:
         return self._run_stage(stage, **parts)
 
     def spread(self, count: int) -> Spread:
-        """How a stage is computed in so many parts, each as a run of its own. Errors as in `run`."""
+        """Return how to compute a stage in `count` parts, each as a run of its own. Errors as in `run`."""
 
         def look(stage: Stage) -> State:
             wanted: State = Completed(name=TO_COMPUTE, message="to be run anew, as asked for; its parts come next")
@@ -159,17 +159,17 @@ class Workers:
         return Spread(count, look, compute)
 
     def _run_stage(self, stage: Stage, **parameters: Any) -> State:
-        """Run the deployment `stage`, and take what it adds to `dvc.lock`."""
+        """Run the deployment `stage`, and keep what it adds to `dvc.lock`."""
         run, state = self._run("stage", stage, force=self._force, **parameters)
         if state.is_completed() and state.name != TO_COMPUTE:
             lines = self._artifact(run, LOCK_ENTRY).splitlines()
-            entry = parse_lock("\n".join(line for line in lines if not line.startswith("```")))
+            entry = parse_lock_entries("\n".join(line for line in lines if not line.startswith("```")))
             with self._guard:
                 self._lock[stage.name] = entry[stage.name]
         return state
 
     def _run(self, kind: str, stage: Stage, what: str = "", **parameters: Any) -> tuple[UUID, State]:
-        """Run a deployment for a stage on its pool to its end; returns the run and its state. Errors as in `run`."""
+        """Run a deployment for a stage on its pool to its end; return the run and its state. Errors as in `run`."""
         self._stop.check()
         name = f"{what} {stage.name}".strip()
         run = self._dispatch(kind, stage, f"{name} of {runtime.flow_run.name}", parameters)
@@ -185,10 +185,10 @@ class Workers:
         raise (InfrastructureError if state.name == FAULT else StageError)(message)
 
     def lock_text(self, order: dict[str, Stage]) -> str:
-        """The text of `dvc.lock` with all that is known, in the order of the stages."""
+        """Return the text of `dvc.lock` with all known entries, first those of `order`, in its order."""
         with self._guard:
             known = {name: self._lock[name] for name in order if name in self._lock}
-            return format_lock(known | self._lock)
+            return format_lock_entries(known | self._lock)
 
     def _dispatch(self, kind: str, stage: Stage, name: str, parameters: dict[str, Any]) -> FlowRun:
         deployment = f"{kind}/{kind}-{stage.pool}"
@@ -201,12 +201,12 @@ class Workers:
         return run
 
     def _wait(self, run: FlowRun, stage: Stage) -> State:
-        """Wait for the end of a stage's run, however long the server is away."""
+        """Wait for the end of a stage's run, however long the server is unreachable; return its state."""
         log, asked, told = get_run_logger(), time.monotonic(), False
         while True:
             try:
                 self._stop.sleep(POLL_S)
-            except StoppedError:
+            except CancelledError:
                 self._cancel(run.id)
                 raise
             try:
@@ -222,7 +222,7 @@ class Workers:
                 log.warning("no worker has taken %s yet: `make worker POOL=%s`", stage.name, stage.pool)
 
     def _artifact(self, run_id: UUID, description: str) -> str:
-        """The text of an artifact of a run, however long the server is away."""
+        """Return the text of an artifact of a run, however long the server is unreachable."""
         of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The workspace of a run: a git revision checked out, its parameters, and how to record what came out."""
+"""The workspace of a run: the git revision that is checked out, the parameters, and the command that records a run."""
 
 import shlex
 import subprocess
@@ -9,14 +9,18 @@ from pathlib import Path
 import yaml
 
 from bestie.errors import InputError
-from bestie.profiles import HEADER, changes, compose, format_params, override
+from bestie.project.profiles import HEADER, changes, compose, format_params, override
 
 PARAMS = "params.yaml"
 LOCK = "dvc.lock"
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Run git in `root`; returns what it prints. Raises InputError with git's own message."""
+    """Run git in `root`; return what it prints.
+
+    Raises:
+        InputError: git failed; the message is git's own.
+    """
     ended = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         raise InputError(f"git {' '.join(arguments)}: {ended.stderr.strip() or f'exit status {ended.returncode}'}")
@@ -24,7 +28,7 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def resolve(root: Path, revision: str) -> str:
-    """The commit that a revision means, fetched from the remotes where this clone does not have it yet.
+    """Return the commit of a revision, fetched from the git remotes if this clone does not have it yet.
 
     Raises:
         InputError: there is no such revision.
@@ -40,17 +44,17 @@ def resolve(root: Path, revision: str) -> str:
 
 
 def changed_files(root: Path, *, but: Sequence[str] = ()) -> list[str]:
-    """Tracked files with changes that are not committed, but for some."""
+    """Return the tracked files with changes that are not committed, except those of `but`."""
     return [name for name in git(root, "diff", "--name-only", "HEAD").splitlines() if name not in but]
 
 
 def checkout(root: Path, commit: str, *, replace: Sequence[str] = ()) -> None:
-    """Check a commit out, off any branch. Nothing happens when it is checked out already.
+    """Check out a commit, detached from any branch; do nothing if it is checked out already.
 
     Args:
         root: the clone.
         commit: its full hash.
-        replace: files whose changes are given up.
+        replace: files whose changes are discarded.
 
     Raises:
         InputError: other tracked files have changes that are not committed; the message names them.
@@ -71,20 +75,26 @@ def checkout(root: Path, commit: str, *, replace: Sequence[str] = ()) -> None:
 
 
 def file_at(root: Path, commit: str, name: str) -> str:
-    """The text of a file at a commit; empty where the commit has no such file."""
+    """Return the text of a file at a commit; empty if the commit has no such file."""
     if not git(root, "ls-tree", "--name-only", commit, "--", name):
         return ""
     return git(root, "show", f"{commit}:{name}") + "\n"
 
 
 def edit_params(text: str, profiles: Path, profile: str | None, overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """Parameters from a profile, or from the text of `params.yaml`, and `section.key=value` texts.
+    """Return the text of `params.yaml` with the parameters of a profile or of `text`, some of them overridden.
+
+    Args:
+        text: the text of `params.yaml`; may be empty.
+        profiles: the folder of the profiles.
+        profile: the name of a profile; None: take the parameters of the text.
+        overrides: `section.key=value` texts.
 
     Returns:
         The new text, and what changed as "key: old -> new".
 
     Raises:
-        InputError: no such profile, no such key, or a wrong value.
+        InputError: there is no such profile or key, or a value is wrong.
     """
     before = yaml.safe_load(text) or {}
     if profile is None:
@@ -98,7 +108,7 @@ def edit_params(text: str, profiles: Path, profile: str | None, overrides: Seque
 
 
 def commit_command(root: Path, message: str) -> str | None:
-    """The one line that records this run in git; None when the last commit records it already."""
+    """Return the command line that records this run in git; None if the last commit records it already."""
     if not git(root, "status", "--porcelain", "--", LOCK, PARAMS):
         return None
     return f"git add {LOCK} {PARAMS} && git commit -m {shlex.quote(message)}"

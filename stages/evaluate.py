@@ -1,12 +1,11 @@
 """Score both models on the validation images: `python -m stages.evaluate`.
 
-The network is scored four times: by its own semantic map, by the true one (which isolates what centres and
-offsets learned), and against the baseline that takes the components of either map as the instances. What
-needs a truth that the data set does not have is absent from the metrics.
+The network is scored with its own semantic map and with the true one, which isolates the quality of centers and
+offsets. The baseline for each takes the connected components of that map as instances. Metrics that need ground truth
+are left out if the data set has none.
 """
 
 import sys
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,10 @@ import numpy as np
 
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import write_csv, write_json
-from bestie.artifacts.parts import Share, own_rows, written_together
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
-from bestie.datasets.base import Category, ImageRecord
-from bestie.detections import fill_void, predict_as, read_instances, table_rows
-from bestie.distributed import spread
-from bestie.evaluation import (
+from bestie.artifacts.weights import read_attributes
+from bestie.evaluation.scores import (
     curve_rows,
     per_class_rows,
     read_mask_table,
@@ -30,27 +26,33 @@ from bestie.evaluation import (
     score_snapshots,
     size_rows,
 )
-from bestie.fingerprint import fingerprint
-from bestie.inference import Instances, components_as_instances
-from bestie.metrics import SemanticScore, VocAp, measure_overlaps
-from bestie.network import Outputs
-from bestie.params import Dataset, Evaluate
-from bestie.progress import Progress
-from bestie.settings import Settings
-from bestie.sheet import pick_images, write_sheet
-from bestie.stage import folder, run_stage
-from bestie.training.detector_training import detect_images
-from bestie.training.device import pick_device, prepare_process
-from bestie.training.models import load_detector, load_network
+from bestie.evaluation.sheet import pick_images, write_sheet
+from bestie.evaluation.true_maps import fill_void
+from bestie.method.inference import Instances, components_as_instances
+from bestie.method.network import Outputs
+from bestie.metrics.class_scores import SemanticScore
+from bestie.metrics.masks import measure_overlaps
+from bestie.metrics.voc_scores import VocAp
+from bestie.params.dataset import Dataset
+from bestie.params.evaluate import Evaluate
+from bestie.prediction.detector_predictor import DetectorPredictor
+from bestie.prediction.network_predictor import NetworkPredictor, table_rows
+from bestie.records import Category, ImageRecord
+from bestie.runtime.device import pick_device, prepare_process
+from bestie.runtime.distributed import spread
+from bestie.runtime.fingerprint import fingerprint
+from bestie.runtime.parts import Share, own_rows, written_together
+from bestie.runtime.progress import Progress
+from bestie.runtime.settings import Settings
+from bestie.runtime.stage import folder, run_stage
+from bestie.training.detector_model import load_detector
+from bestie.training.network_model import load_network
 
 MODELS = ("bestie", "bestie_true_semantic", "components", "components_true_semantic", "mrcnn")
 CURVE_THRESHOLD = 0.5
 NETWORK, DETECTOR = folder("train_bestie") / "network.zarr", folder("train_mrcnn") / "detector.zarr"
-#: What the detections are made from, of `prepare`.
+#: The outputs of `prepare` that the detections are made from.
 READ = ("images.parquet", "categories.parquet", "ground_truth.zarr")
-
-#: Images -> each with the rows of its instances, in order.
-Detect = Callable[[list[ImageRecord]], Iterator[tuple[ImageRecord, list[dict[str, Any]]]]]
 
 
 def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
@@ -59,13 +61,13 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     prepared, out = folder("prepare"), folder("evaluate")
     records = read_images(prepared / "images.parquet", "val")
     categories = read_categories(prepared / "categories.parquet")
-    inputs = [Path(__file__), *(prepared / name for name in READ), NETWORK, DETECTOR]
-    made_from = partial(fingerprint, inputs, dataset=dataset, params=params)
+    inputs = [*(prepared / name for name in READ), NETWORK, DETECTOR]
+    made_from = partial(fingerprint, "evaluate", inputs, dataset=dataset, params=params)
     tables = {f"{model}.parquet": INSTANCES for model in MODELS}
     with written_together(out, settings, made_from, tables=tables) as share:
         write_network_detections(dataset, params, settings, records, categories, share)
-        detect = load_detect(dataset, params, settings)
-        write_detector_detections(detect, settings, records, share.place)
+        detector = load_detector_predictor(params, settings, len(categories))
+        write_detector_detections(detector, dataset, settings, records, share.place)
 
     semantic_score = SemanticScore(len(categories))
     semantic_score.confusion = share.sums["confusion"]
@@ -98,8 +100,9 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     write_json(out / "true_positives.json", [row for row in rows if row["kind"] == "refined"])
     write_json(out / "map50_by_epoch.json", [row for row in rows if row["kind"] == "detected"])
     images = pick_images(params.sheet_images)
-    detections = {record.row: rows for record, rows in detect(images[0])}
-    write_sheet(out / "sheet.png", dataset, categories, images=images, detections=detections)
+    sigma_px = read_attributes(NETWORK)["params"]["sigma_px"]
+    detections = {record.row: rows for record, rows in detector.find(images[0], dataset.image_root)}
+    write_sheet(out / "sheet.png", dataset, categories, images=images, detections=detections, sigma_px=sigma_px)
 
 
 def write_network_detections(
@@ -110,12 +113,19 @@ def write_network_detections(
     categories: list[Category],
     share: Share,
 ) -> None:
-    """Instance tables of the network's four readings, of the images of this share.
+    """Write the instance tables of the four readings of the network's maps, for the images of this share.
 
-    Its sums: the `confusion` of the semantic map, and by row whether the image `has_truth`; those alone are scored.
+    Add two sums to the share: `confusion`, the confusion matrix of the semantic map, and `has_truth`, 1 at the row of
+    each image that has ground truth. Only those images are scored.
     """
     device = pick_device(settings.device)
-    network = load_network(NETWORK).to(device)
+    predictor = NetworkPredictor(
+        load_network(NETWORK).to(device),
+        params,
+        num_classes=len(categories),
+        device=device,
+        confidence=params.confidence,
+    )
     truth = MapReader(folder("prepare") / "ground_truth.zarr")
     semantic_score = SemanticScore(len(categories))
     rows = own_rows(records, settings)
@@ -123,10 +133,10 @@ def write_network_detections(
     tables = {model: TableWriter(share.place / f"{model}.parquet", INSTANCES) for model in MODELS[:4]}
     progress = Progress("evaluate: network", len(rows), unit="image", as_json=settings.json_progress)
     with tables["bestie"], tables["bestie_true_semantic"], tables["components"], tables["components_true_semantic"]:
-        for record, outputs in predict_as(params, network, records, dataset.image_root, device=device, rows=rows):
+        for record, outputs in predictor.maps(records, dataset.image_root, rows=rows):
             semantic = truth.read(record.row, "semantic", record.height, record.width)
             filled = fill_void(semantic)
-            found = read_outputs(outputs, record, params, num_classes=len(categories), true_map=filled)
+            found = four_readings(predictor, outputs, record, min_area_px=params.min_area_px, true_map=filled)
             if filled is not None:
                 has_truth[record.row] = 1
                 semantic_score.update(found["bestie"].semantic, semantic)
@@ -137,49 +147,51 @@ def write_network_detections(
     share.sums |= {"confusion": semantic_score.confusion, "has_truth": has_truth}
 
 
-def read_outputs(
-    outputs: Outputs, record: ImageRecord, params: Evaluate, *, num_classes: int, true_map: np.ndarray | None
+def four_readings(
+    predictor: NetworkPredictor, outputs: Outputs, record: ImageRecord, *, min_area_px: int, true_map: np.ndarray | None
 ) -> dict[str, Instances]:
-    """The network's instances on one image by model; those of the true semantic map only where there is one.
+    """Return the instances on one image by model; those of the true semantic map only if there is one.
 
     Args:
+        predictor: groups the maps into instances.
         outputs: full-size maps of the image, a batch of one.
         record: the image.
-        params: how they are grouped.
-        num_classes: number of categories.
+        min_area_px: area of the smallest component that the baselines keep, in px.
         true_map: the true semantic map without void.
     """
-    read = partial(read_instances, outputs, record, params, num_classes=num_classes)
     probability = outputs.semantic[0].float().softmax(0).amax(0).cpu().numpy()
-    split = partial(components_as_instances, probability=probability, min_area_px=params.min_area_px)
-    own = read()
+    split = partial(components_as_instances, probability=probability, min_area_px=min_area_px)
+    own = predictor.instances(outputs, record)
     found = {"bestie": own, "components": split(own.semantic)}
     if true_map is not None:
-        found |= {"bestie_true_semantic": read(semantic=true_map), "components_true_semantic": split(true_map)}
+        found |= {"bestie_true_semantic": predictor.instances(outputs, record, semantic=true_map)}
+        found |= {"components_true_semantic": split(true_map)}
     return found
 
 
-def load_detect(dataset: Dataset, params: Evaluate, settings: Settings) -> Detect:
-    """The trained Mask R-CNN as a function of images."""
+def load_detector_predictor(params: Evaluate, settings: Settings, num_classes: int) -> DetectorPredictor:
+    """Load the trained Mask R-CNN, ready to predict."""
     device = pick_device(settings.device)
     detector = load_detector(DETECTOR).to(device)
-    return partial(detect_images, detector, root=dataset.image_root, device=device, precision=params.precision)
+    return DetectorPredictor(detector, num_classes=num_classes, device=device, precision=params.precision)
 
 
-def write_detector_detections(detect: Detect, settings: Settings, records: list[ImageRecord], out: Path) -> None:
-    """The instance table of Mask R-CNN, of the images of this share."""
+def write_detector_detections(
+    detector: DetectorPredictor, dataset: Dataset, settings: Settings, records: list[ImageRecord], out: Path
+) -> None:
+    """Write the instance table of Mask R-CNN for the images of this share."""
     rows = own_rows(records, settings)
     own = [record for record in records if record.row in rows]
     progress = Progress("evaluate: mrcnn", len(own), unit="image", as_json=settings.json_progress)
     with TableWriter(out / "mrcnn.parquet", INSTANCES) as table:
-        for _record, found in detect(own):
+        for _record, found in detector.find(own, dataset.image_root):
             table.append_rows(found)
             progress.advance()
     progress.close()
 
 
 def score_training_labels(num_classes: int) -> dict[str, Any]:
-    """True positives of the pseudo labels and of the export, on the training images that have a truth."""
+    """Return the true positives of the pseudo labels and of the export, on training images that have ground truth."""
     records = read_images(folder("prepare") / "images.parquet", "train")
     tables = {
         "pseudo_labels": folder("make_pseudo_labels") / "instances.parquet",
@@ -189,7 +201,7 @@ def score_training_labels(num_classes: int) -> dict[str, Any]:
 
 
 def ap_by_iou(metrics: dict[str, Any], params: Evaluate) -> list[dict[str, Any]]:
-    """mAP of each model by IoU threshold, for a plot."""
+    """Return the mAP of each model at each IoU threshold, for a plot."""
     return [
         {"model": model, "iou": threshold, "map": metrics[model][f"map{round(100 * threshold)}"]}
         for model in MODELS
@@ -199,7 +211,7 @@ def ap_by_iou(metrics: dict[str, Any], params: Evaluate) -> list[dict[str, Any]]
 
 
 def evolution(num_classes: int) -> list[dict[str, Any]]:
-    """Figures 6 and 7 from the snapshots of the training."""
+    """Return the data of Figures 6 and 7, computed from the snapshots of the training."""
     return score_snapshots(
         folder("train_bestie") / "network.zarr",
         folder("train_bestie") / "evolution.parquet",

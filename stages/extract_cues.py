@@ -1,7 +1,6 @@
-"""Activation maps to instance cues: `python -m stages.extract_cues`.
+"""Extract instance cues from activation maps: `python -m stages.extract_cues`.
 
-With point supervision (Section 4.3) the labelled points are the cues; the maps are written all the same, for
-people to look at.
+With point supervision (Section 4.3) the labeled points are the cues; the maps are still written, for inspection.
 """
 
 import sys
@@ -17,25 +16,26 @@ from torch.nn import functional as F
 
 from bestie.artifacts.instances import cue_rows
 from bestie.artifacts.maps import MapWriter
-from bestie.artifacts.parts import own_rows, written_together
 from bestie.artifacts.schemas import CUES
 from bestie.artifacts.tables import TableWriter, iter_rows, read_categories, read_images, read_points
-from bestie.backbones import normalize
-from bestie.classifier import Classifier, normalize_activation
-from bestie.cues import find_cues, smooth
-from bestie.datasets.base import Category, ImageRecord, Point
-from bestie.distributed import spread
-from bestie.fingerprint import fingerprint
-from bestie.health import HealthWarning, missing_cues, write_warnings
-from bestie.params import Dataset, ExtractCues
-from bestie.prediction import padded_image
-from bestie.progress import Progress
-from bestie.settings import Settings
-from bestie.stage import folder, run_stage
-from bestie.training.device import autocast, pick_device, prepare_process
-from bestie.training.models import load_classifier
+from bestie.method.backbones import normalize
+from bestie.method.cues import find_cues, smooth
+from bestie.method.pam import Classifier, normalize_activation
+from bestie.params.dataset import Dataset
+from bestie.params.extract_cues import ExtractCues
+from bestie.prediction.padded_image import padded_image
+from bestie.records import Category, ImageRecord, Point
+from bestie.runtime.device import autocast, pick_device, prepare_process
+from bestie.runtime.distributed import spread
+from bestie.runtime.fingerprint import fingerprint
+from bestie.runtime.health import HealthWarning, missing_cues, write_warnings
+from bestie.runtime.parts import own_rows, written_together
+from bestie.runtime.progress import Progress
+from bestie.runtime.settings import Settings
+from bestie.runtime.stage import folder, run_stage
+from bestie.training.classifier_model import load_classifier
 
-#: Activation maps are stored at this stride; they are smooth, and cues are found at full size.
+#: Stride of the stored activation maps, in px. The maps are smooth, and the cues are found at full size.
 STORED_STRIDE_PX = 8
 CLASSIFIER = folder("train_pam") / "classifier.zarr"
 POINTS = folder("prepare") / "points.parquet"
@@ -60,8 +60,8 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
     progress = Progress("extract_cues", len(rows), unit="image", as_json=settings.json_progress)
     spec = {"activation": ("uint8", 0, num_classes)}
     attributes = {"stride_px": STORED_STRIDE_PX, "scale": 255}
-    inputs = [Path(__file__), index, CLASSIFIER, *([] if points is None else [POINTS])]
-    made_from = partial(fingerprint, inputs, dataset=dataset, params=params)
+    inputs = [index, CLASSIFIER, *([] if points is None else [POINTS])]
+    made_from = partial(fingerprint, "extract_cues", inputs, dataset=dataset, params=params)
     with (
         written_together(
             out, settings, made_from, map_names=["activations.zarr"], tables={"cues.parquet": CUES}
@@ -79,13 +79,13 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
             table.append_rows(cue_rows(record, cues_of(record, activation, params, given)))
             progress.advance()
     progress.close()
-    write_warnings(out, find_warnings(records, categories, out / "cues.parquet", given=points is not None))
+    write_warnings(out, cue_warnings(records, categories, out / "cues.parquet", given=points is not None))
 
 
-def find_warnings(
+def cue_warnings(
     records: list[ImageRecord], categories: list[Category], table: Path, *, given: bool
 ) -> list[HealthWarning]:
-    """Classes without a cue in the table of cues."""
+    """Return the warnings about classes that have no cue in the table of cues."""
     images = Counter(label for record in records for label in record.labels)
     cues = Counter(row["category_id"] for row in iter_rows(table, CUES, ["category_id"]))
     return missing_cues(
@@ -104,7 +104,7 @@ def activation_maps(
     device: torch.device,
     num_classes: int,
 ) -> Float[Tensor, "c h w"]:
-    """Normalised activation maps at the size of the image without padding, summed over scales and flips."""
+    """Return activation maps at the size of the image without padding, summed over scales and flips, in [0, 1]."""
     inputs = normalize(image.to(device)).contiguous(memory_format=torch.channels_last)
     size = inputs.shape[-2:]
     total = torch.zeros((1, num_classes, *size), device=device)
@@ -120,7 +120,7 @@ def activation_maps(
 
 
 def shrink(activation: Float[Tensor, "c h w"]) -> np.ndarray:
-    """uint8 maps at the stored stride, 255 for 1."""
+    """Return the maps at the stored stride, as uint8 with 255 for 1."""
     height, width = (-(-side // STORED_STRIDE_PX) for side in activation.shape[-2:])
     small = F.adaptive_avg_pool2d(activation, (height, width))
     return (small * 255).round().to(torch.uint8).numpy()
@@ -129,7 +129,7 @@ def shrink(activation: Float[Tensor, "c h w"]) -> np.ndarray:
 def cues_of(
     record: ImageRecord, activation: Float[Tensor, "c h w"], params: ExtractCues, given: np.ndarray | None
 ) -> list[Point]:
-    """The cues of one image: `given` points (x, y, category_id), or local maxima of its classes' maps."""
+    """Return the cues of one image: the `given` points (x, y, category_id), or local maxima of its classes' maps."""
     if given is not None:
         return [Point(int(category), float(y), float(x)) for x, y, category in given]
     channels = [label - 1 for label in record.labels]

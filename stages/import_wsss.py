@@ -1,7 +1,7 @@
 """Import weakly supervised semantic maps: `python -m stages.import_wsss`.
 
-Any WSSS method that leaves one palette PNG or NPY a training image will do. Every map is checked against the
-image index before anything is written.
+Any WSSS method that writes one palette PNG or NPY file per training image will do. Every map is checked against the
+image index; if one is wrong, nothing is written.
 """
 
 import sys
@@ -11,17 +11,22 @@ import numpy as np
 from bestie.artifacts.maps import MapWriter
 from bestie.artifacts.schemas import WSSS_SUMMARY
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
-from bestie.datasets.base import VOID, hash_file
 from bestie.datasets.wsss import find_wsss, read_wsss
 from bestie.errors import InputError
-from bestie.params import Dataset, ImportWsss
-from bestie.progress import track
-from bestie.settings import Settings
-from bestie.stage import folder, run_stage
+from bestie.params.dataset import Dataset
+from bestie.params.import_wsss import ImportWsss
+from bestie.records import VOID, hash_file
+from bestie.runtime.progress import track
+from bestie.runtime.settings import Settings
+from bestie.runtime.stage import folder, run_stage
 
 
 def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
-    """Copy the maps of all training images into one Zarr array."""
+    """Copy the maps of all training images into one Zarr array.
+
+    Raises:
+        InputError: there is no folder of maps, or the map of an image is missing or wrong.
+    """
     index = folder("prepare") / "images.parquet"
     records, every = read_images(index, "train"), read_images(index)
     n_categories = len(read_categories(folder("prepare") / "categories.parquet"))

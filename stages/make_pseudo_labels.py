@@ -1,4 +1,9 @@
-"""Semantic knowledge transfer to pseudo centre and offset maps: `python -m stages.make_pseudo_labels`."""
+"""Make pseudo labels by semantic knowledge transfer: `python -m stages.make_pseudo_labels`.
+
+A component of the semantic map that holds exactly one cue becomes a pseudo instance. Center and offset maps are not
+written: `train_bestie` renders them from the instances after augmentation, and pictures show them on demand. Therefore
+the width of the Gaussians is not a parameter of this stage.
+"""
 
 import sys
 from collections import Counter, defaultdict
@@ -9,28 +14,32 @@ from typing import Any
 import numpy as np
 
 from bestie.artifacts.instances import MAX_INSTANCES, instance_rows
-from bestie.artifacts.maps import MapReader
-from bestie.artifacts.parts import own_rows, written_together
+from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_categories, read_images
-from bestie.datasets.base import Category, ImageRecord
-from bestie.distributed import spread
 from bestie.errors import InputError
-from bestie.fingerprint import fingerprint
-from bestie.health import HealthWarning, missing_labels, write_warnings
-from bestie.label_maps import LabelMapWriter
-from bestie.params import Dataset, MakePseudoLabels
-from bestie.progress import track
-from bestie.settings import Settings
-from bestie.stage import folder, run_stage
-from bestie.training.device import prepare_process
-from bestie.transfer import Status, Transfer, transfer
+from bestie.method.transfer import Status, Transfer, transfer
+from bestie.params.dataset import Dataset
+from bestie.params.make_pseudo_labels import MakePseudoLabels
+from bestie.records import Category, ImageRecord
+from bestie.runtime.device import prepare_process
+from bestie.runtime.distributed import spread
+from bestie.runtime.fingerprint import fingerprint
+from bestie.runtime.health import HealthWarning, missing_labels, write_warnings
+from bestie.runtime.parts import own_rows, written_together
+from bestie.runtime.progress import track
+from bestie.runtime.settings import Settings
+from bestie.runtime.stage import folder, run_stage
 
 NO_CUES = {"y": np.zeros(0), "x": np.zeros(0), "category_id": np.zeros(0, np.int32), "score": np.zeros(0)}
 
 
 def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None:
-    """Label every training image and write instances, components with their verdict, and maps."""
+    """Label every training image; write the instances, all components with their status, and the maps.
+
+    Raises:
+        InputError: an image has more than `MAX_INSTANCES` pseudo labels.
+    """
     prepare_process(0)
     index, names = folder("prepare") / "images.parquet", folder("prepare") / "categories.parquet"
     categories = read_categories(names)
@@ -43,13 +52,11 @@ def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None
     tables = {"instances.parquet": INSTANCES, "components.parquet": COMPONENTS}
     rows = own_rows(records, settings)
     mine = [record for record in records if record.row in rows]
-    inputs = [Path(__file__), index, names, semantic, points]
-    made_from = partial(fingerprint, inputs, dataset=dataset, params=params)
+    inputs = [index, names, semantic, points]
+    made_from = partial(fingerprint, "make_pseudo_labels", inputs, dataset=dataset, params=params)
     with (
         written_together(out, settings, made_from, map_names=["maps.zarr"], tables=tables) as share,
-        LabelMapWriter(
-            share.place / "maps.zarr", len(every), wsss.canvas_hw, num_classes=num_classes, sigma_px=params.sigma_px
-        ) as maps,
+        MapWriter(share.place / "maps.zarr", {"instance": ("uint16", 0)}, len(every), wsss.canvas_hw) as maps,
         TableWriter(share.place / "instances.parquet", INSTANCES) as instances,
         TableWriter(share.place / "components.parquet", COMPONENTS) as components,
     ):
@@ -58,18 +65,18 @@ def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None
             if len(labels.instances.category_id) > MAX_INSTANCES:
                 raise InputError(f"{record.image_id} has more than {MAX_INSTANCES} pseudo labels; raise min_area_px")
             found = labels.instances
-            maps.write_labels(record.row, labels.instance, found.category_id)
+            maps.write(record.row, "instance", labels.instance)
             masks = (labels.instance == number for number in range(1, len(found.category_id) + 1))
             centers_yx = found.center_yx.astype(np.float64)
             instances.append_rows(
                 instance_rows(record, masks, found.category_id, scores=found.score, centers_yx=centers_yx)
             )
             components.append_rows(component_rows(record, labels))
-    write_warnings(out, find_warnings(records, categories, out / "components.parquet"))
+    write_warnings(out, label_warnings(records, categories, out / "components.parquet"))
 
 
-def find_warnings(records: list[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:
-    """Classes without a pseudo label, and what became of their components."""
+def label_warnings(records: list[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:
+    """Return the warnings about classes without a pseudo label, which say what became of their components."""
     verdicts: dict[int, Counter[str]] = defaultdict(Counter)
     for row in iter_rows(table, COMPONENTS, ["category_id", "status"]):
         verdicts[row["category_id"]][row["status"]] += 1
@@ -84,7 +91,7 @@ def find_warnings(records: list[ImageRecord], categories: list[Category], table:
 def label_image(
     record: ImageRecord, wsss: MapReader, cues: dict[str, Any], params: MakePseudoLabels, num_classes: int
 ) -> Transfer:
-    """`transfer` for one image; a point counts for the pixel that is nearest to it."""
+    """Apply `transfer` to one image; a cue counts for the pixel nearest to it."""
     nearest_yx = np.stack([cues["y"], cues["x"]], axis=1).round().astype(np.int64)
     return transfer(
         wsss.read(record.row, "semantic", record.height, record.width),
@@ -97,7 +104,7 @@ def label_image(
 
 
 def component_rows(record: ImageRecord, labels: Transfer) -> list[dict[str, Any]]:
-    """Every component of the image and why it was accepted or not."""
+    """Return a table row for each component of the image, with its status: why it was accepted or not."""
     found = labels.components
     return [
         {

@@ -1,7 +1,7 @@
 """Read or generate the data set: `python -m stages.prepare`.
 
-Writes `data/prepare/`: the image index, the categories, labelled points, and, for evaluation and diagnostics
-only, the true instances and semantic maps. The generated data set lies in `data/raw/generated/`.
+It writes `data/prepare/`: the image index, the categories, the labeled points, and, only for evaluation and
+diagnostics, the true instances and semantic maps. The generated data set goes to `data/raw/generated/`.
 """
 
 import sys
@@ -11,21 +11,24 @@ from pathlib import Path
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.instances import cue_rows, instance_rows
 from bestie.artifacts.maps import MapWriter
+from bestie.artifacts.paths import GENERATED_ROOT
 from bestie.artifacts.schemas import INSTANCES, POINTS, SKIPPED
 from bestie.artifacts.tables import TableWriter, write_categories, write_images
-from bestie.datasets.base import VOID, DataSet, ImageRecord, read_image
+from bestie.datasets.base import DataSet
 from bestie.datasets.folder import FolderDataSet
+from bestie.datasets.image_reading import read_image
 from bestie.datasets.opening import open_dataset
 from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes
 from bestie.errors import InputError
-from bestie.folders import GENERATED_ROOT
-from bestie.health import skipped_samples, write_warnings
-from bestie.params import Dataset, Prepare
-from bestie.progress import Progress, track
-from bestie.settings import Settings
-from bestie.stage import folder, run_stage
+from bestie.params.dataset import Dataset
+from bestie.params.prepare import Prepare
+from bestie.records import VOID, ImageRecord
+from bestie.runtime.health import skipped_samples, write_warnings
+from bestie.runtime.progress import Progress, track
+from bestie.runtime.settings import Settings
+from bestie.runtime.stage import folder, run_stage
 
-#: The folders of VOC's layout; each is an output of this stage, so that a stage depends on those it reads.
+#: The folders of VOC's layout. Each is an output of its own, so that another stage depends only on those it reads.
 FOLDERS = (
     "Annotations",
     "Center_points",
@@ -38,7 +41,11 @@ FOLDERS = (
 
 
 def main(dataset: Dataset, params: Prepare, settings: Settings) -> None:
-    """Index the data set, generating it first where `dataset.format` is shapes."""
+    """Index the data set, generating it first if `dataset.format` is shapes.
+
+    Raises:
+        InputError: the data set or a parameter is wrong.
+    """
     generate(dataset, params, settings)
     if dataset.format == "shapes" and params.categories is None:
         params = params.model_copy(update={"categories": SHAPE_CLASS_NAMES})
@@ -55,7 +62,11 @@ def main(dataset: Dataset, params: Prepare, settings: Settings) -> None:
 
 
 def generate(dataset: Dataset, params: Prepare, settings: Settings) -> None:
-    """Write the generated data set, or empty folders where the data are real: DVC expects its outputs."""
+    """Write the generated data set; for real data, create empty folders, since DVC expects all outputs.
+
+    Raises:
+        InputError: a value of `prepare.shapes` is wrong.
+    """
     if dataset.format != "shapes":
         for name in FOLDERS:
             (GENERATED_ROOT / name).mkdir(parents=True, exist_ok=True)
@@ -73,7 +84,7 @@ def generate(dataset: Dataset, params: Prepare, settings: Settings) -> None:
 
 
 def say_left_out(reader: FolderDataSet, params: Prepare) -> None:
-    """Say which splits of a label table are left out: one may be misspelt. No warning, since others may be meant."""
+    """Print which splits of a label table are left out: not a warning, since that may be intended or a misspelling."""
     if not reader.other_splits:
         return
     counts = ", ".join(f"{split} ({count})" for split, count in reader.other_splits.items())
@@ -87,10 +98,10 @@ def say_left_out(reader: FolderDataSet, params: Prepare) -> None:
 def read_records(
     reader: DataSet, dataset: Dataset, params: Prepare, settings: Settings
 ) -> tuple[list[ImageRecord], list[tuple[str, str]]]:
-    """The index: training images first, then validation images, each in the order of its list.
+    """Return the index: training images first, then validation images, each in the order of its list.
 
     Returns:
-        The records, and (image_id, reason) of what is set aside; with `on_error: fail` that is nothing.
+        The records, and (image_id, reason) of each sample that was set aside; none with `on_error: fail`.
 
     Raises:
         InputError: a sample is bad and `on_error` is fail, or no training image is left.
@@ -116,7 +127,11 @@ def read_records(
 
 
 def examine(reader: DataSet, dataset: Dataset, record: ImageRecord) -> None:
-    """Read everything of a sample that a later step would read. InputError for the first that is wrong."""
+    """Read everything of a sample that later steps will read.
+
+    Raises:
+        InputError: a part of the sample is wrong; the message names the first one.
+    """
     read_image(reader.root, record)
     reader.ground_truth(record.image_id)
     if dataset.supervision == "point" and record.split == "train":
@@ -124,14 +139,14 @@ def examine(reader: DataSet, dataset: Dataset, record: ImageRecord) -> None:
 
 
 def write_skipped(out: Path, skipped: Sequence[tuple[str, str]], *, total: int) -> None:
-    """The table of samples set aside, empty where all are well, and the warning that says how many they are."""
+    """Write the table of samples set aside, which may be empty, and the warning that says how many there are."""
     with TableWriter(out / "skipped.parquet", SKIPPED) as table:
         table.append_rows({"image": image_id, "reason": reason} for image_id, reason in skipped)
     write_warnings(out, skipped_samples(len(skipped), total))
 
 
 def write_truth(out: Path, reader: DataSet, records: list[ImageRecord], settings: Settings) -> None:
-    """True instances and semantic maps of all images that have them."""
+    """Write the true instances and semantic maps of all images that have them."""
     canvas_hw = (max(r.height for r in records), max(r.width for r in records))
     maps = MapWriter(out / "ground_truth.zarr", {"semantic": ("uint8", VOID)}, len(records), canvas_hw)
     with maps, TableWriter(out / "ground_truth.parquet", INSTANCES) as table:
@@ -151,10 +166,13 @@ def write_truth(out: Path, reader: DataSet, records: list[ImageRecord], settings
 
 
 def write_points(path: Path, dataset: Dataset, reader: DataSet, records: list[ImageRecord]) -> None:
-    """Labelled points of the training images; required with point supervision, else taken where there are some.
+    """Write the labeled points of the training images: required with point supervision, otherwise optional.
 
-    Where there are none at all nothing is said: image-level labels do without. Where some images lack them, they may
-    be wrong.
+    If they are optional and no image has any, nothing is printed. If only some images lack them, that may be a
+    mistake, so their number is printed.
+
+    Raises:
+        InputError: with point supervision, an image has no points, or they are wrong.
     """
     train = [record for record in records if record.split == "train"]
     without: list[str] = []

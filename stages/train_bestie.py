@@ -1,7 +1,7 @@
 """Train the network on pseudo labels with online self-refinement: `python -m stages.train_bestie`.
 
-No true mask is read here. Snapshots of the refined labels and of the detections are written while training, and
-`evaluate` compares them with the truth (Figures 6 and 7).
+No true mask is read here. Snapshots of the refined labels and of the detections are written during training;
+`evaluate` compares them with the ground truth (Figures 6 and 7).
 """
 
 import sys
@@ -25,32 +25,37 @@ from bestie.artifacts.tables import (
     read_instance_categories,
     read_points,
 )
-from bestie.datasets.base import ImageRecord
-from bestie.detections import group_instances, predict_images, table_rows
-from bestie.distributed import spread
-from bestie.fingerprint import fingerprint
-from bestie.health import collapsed_centers, write_warnings
-from bestie.inference import Instances
-from bestie.network import BestieNetwork
-from bestie.params import Dataset, TrainBestie
-from bestie.processes import end_helpers
-from bestie.refinement import refine
-from bestie.settings import Settings
-from bestie.stage import folder, run_stage
+from bestie.method.inference import Instances
+from bestie.method.network import BestieNetwork
+from bestie.method.refinement import refine
+from bestie.params.dataset import Dataset
+from bestie.params.map_reading import MapReading
+from bestie.params.train_bestie import TrainBestie
+from bestie.prediction.network_predictor import NetworkPredictor, table_rows
+from bestie.records import ImageRecord
+from bestie.runtime.device import pick_device, prepare_process
+from bestie.runtime.distributed import spread
+from bestie.runtime.fingerprint import fingerprint
+from bestie.runtime.health import collapsed_centers, write_warnings
+from bestie.runtime.ranks import end_helpers
+from bestie.runtime.settings import Settings
+from bestie.runtime.stage import folder, run_stage
 from bestie.training.checkpoints import Checkpoints
-from bestie.training.device import pick_device, prepare_process
-from bestie.training.instance_network import train_network
-from bestie.training.models import create_network, save_model
+from bestie.training.network_model import create_network
+from bestie.training.network_training import train_network
 from bestie.training.samples import InstanceImages
+from bestie.training.saved_models import save_model
 
 INDEX = folder("prepare") / "images.parquet"
 CUES = folder("extract_cues") / "cues.parquet"
 WSSS = folder("import_wsss") / "maps.zarr"
 LABELS = folder("make_pseudo_labels")
+#: Area of the smallest instance in a snapshot, in px.
+SNAPSHOT_AREA_PX = 16
 
 
 def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
-    """Train and write the network, its history and the snapshots."""
+    """Train the network; write it with its history and the snapshots."""
     prepare_process(params.seed)
     device = pick_device(settings.device)
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
@@ -58,8 +63,8 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     classifier = folder("train_pam") / "classifier.zarr"
     network, origin = create_network(params, num_classes=num_classes, previous=classifier)
     network.to(device).to(memory_format=torch.channels_last)
-    inputs = [Path(__file__), INDEX, classifier, CUES, WSSS, LABELS / "instances.parquet"]
-    name = fingerprint(inputs, dataset=dataset, params=params, origin=origin)
+    inputs = [INDEX, classifier, CUES, WSSS, LABELS / "instances.parquet"]
+    name = fingerprint("train_bestie", inputs, dataset=dataset, params=params, origin=origin)
     checkpoints = Checkpoints(settings.state / "train_bestie", name, minutes=settings.checkpoint_minutes)
     snapshots = Snapshots(network, samples, params, device, checkpoints.folder)
     history: list[dict[str, float]] = []
@@ -92,7 +97,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
 
 
 def read_samples(dataset: Dataset, params: TrainBestie, num_classes: int) -> InstanceImages:
-    """The training images with their WSSS maps and pseudo labels; with point supervision, with their points, too."""
+    """Return the training images with WSSS maps and pseudo labels, and with points if supervision is by points."""
     return InstanceImages(
         read_images(INDEX, "train"),
         dataset.image_root,
@@ -107,7 +112,7 @@ def read_samples(dataset: Dataset, params: TrainBestie, num_classes: int) -> Ins
 
 
 class Snapshots:
-    """Refined labels of some training images and detections on some validation images, as epochs pass."""
+    """Refined labels of some training images and detections on some validation images, at some of the epochs."""
 
     def __init__(
         self,
@@ -117,7 +122,11 @@ class Snapshots:
         device: torch.device,
         state: Path,
     ) -> None:
-        self._network, self._samples, self._params = network, samples, params
+        self._samples, self._params = samples, params
+        reading = MapReading(
+            grouping=params.snapshot_grouping, flip=False, min_area_px=SNAPSHOT_AREA_PX, precision=params.precision
+        )
+        self._predictor = NetworkPredictor(network, reading, num_classes=samples.num_classes, device=device)
         self._device, self._state = device, state
         validation = read_images(INDEX, "val")
         self._train = evenly(samples.records, params.evolution_images)
@@ -125,11 +134,11 @@ class Snapshots:
 
     @property
     def rows(self) -> dict[str, list[int]]:
-        """Rows of the images that a snapshot covers, by kind; images without instances are among them."""
+        """Rows of the images that a snapshot covers, by kind, including images without instances."""
         return {"refined": [r.row for r in self._train], "detected": [r.row for r in self._validation]}
 
     def take(self, epoch: int) -> dict[str, float]:
-        """Write the snapshot of an epoch if it is its turn; the values go into the history."""
+        """Write the snapshot of an epoch if one is due, and return its numbers of instances, for the history."""
         every = self._params.evolution_every
         if every == 0 or (epoch % every and epoch != self._params.epochs):
             return {}
@@ -139,7 +148,7 @@ class Snapshots:
         return {"snapshot_refined": refined, "snapshot_detected": detected}
 
     def write(self, path: Path) -> None:
-        """All snapshots in one table."""
+        """Write all snapshots into one table."""
         with TableWriter(path, EVOLUTION) as table:
             for epoch in range(1, self._params.epochs + 1):
                 if self._file(epoch).is_file():
@@ -156,32 +165,13 @@ class Snapshots:
             count += len(rows)
         return count
 
-    def _outputs(self, records: list[ImageRecord]) -> Iterator:
-        return predict_images(
-            self._network,
-            records,
-            self._samples.root,
-            device=self._device,
-            precision=self._params.precision,
-            flip=False,
-        )
-
     def _detected(self) -> Iterator[tuple[ImageRecord, Instances]]:
-        for record, outputs in self._outputs(self._validation):
-            yield (
-                record,
-                group_instances(
-                    outputs,
-                    record,
-                    self._params.snapshot_grouping,
-                    num_classes=self._samples.num_classes,
-                    min_area_px=16,
-                ),
-            )
+        for record, outputs in self._predictor.maps(self._validation, self._samples.root):
+            yield record, self._predictor.instances(outputs, record)
 
     def _refined(self) -> Iterator[tuple[ImageRecord, Instances]]:
         refinement = self._params.refinement
-        for record, outputs in self._outputs(self._train):
+        for record, outputs in self._predictor.maps(self._train, self._samples.root):
             semantic = self._samples.semantic.read(record.row, "semantic", record.height, record.width)
             points_yx, points_category = self._points(record)
             labels = refine(
@@ -201,7 +191,7 @@ class Snapshots:
                 max_per_component=refinement.max_per_component,
             )
             instance = labels.instance[0].int().cpu().numpy()
-            present = np.setdiff1d(instance, 0)  # a point to which no pixel went has no instance
+            present = np.setdiff1d(instance, 0)  # a point to which no pixel was assigned has no instance
             columns = (labels.category[0], labels.scores[0].float(), labels.targets.centers_yx[0].float())
             category_id, score, center_yx = (column.cpu().numpy()[present - 1] for column in columns)
             yield (
@@ -216,7 +206,7 @@ class Snapshots:
             )
 
     def _points(self, record: ImageRecord) -> tuple[Tensor | None, Tensor | None]:
-        """The points of an image, (y, x) and category_id, in a batch of one; None without point supervision."""
+        """Return (y, x) in px and category_id of an image's points, in a batch of 1; None without point supervision."""
         if self._samples.points is None:
             return None, None
         points = torch.from_numpy(self._samples.points.get(record.row, np.zeros((0, 3)))).to(self._device)
@@ -224,7 +214,7 @@ class Snapshots:
 
 
 def evenly(records: list[ImageRecord], count: int) -> list[ImageRecord]:
-    """At most `count` records, evenly spaced."""
+    """Return at most `count` records, evenly spaced."""
     if len(records) <= count:
         return records
     return [records[int(number)] for number in np.linspace(0, len(records) - 1, count)]

@@ -1,25 +1,30 @@
 """Train Mask R-CNN on the exported labels: `python -m stages.train_mrcnn`."""
 
 import sys
-from pathlib import Path
 
 from bestie.artifacts.metrics_json import write_history
 from bestie.artifacts.tables import read_categories, read_images
-from bestie.distributed import spread
 from bestie.errors import InputError
-from bestie.fingerprint import fingerprint
-from bestie.params import Dataset, TrainMrcnn
-from bestie.processes import end_helpers
-from bestie.settings import Settings
-from bestie.stage import folder, run_stage
+from bestie.params.dataset import Dataset
+from bestie.params.train_mrcnn import TrainMrcnn
+from bestie.runtime.device import pick_device, prepare_process
+from bestie.runtime.distributed import spread
+from bestie.runtime.fingerprint import fingerprint
+from bestie.runtime.ranks import end_helpers
+from bestie.runtime.settings import Settings
+from bestie.runtime.stage import folder, run_stage
 from bestie.training.checkpoints import Checkpoints
+from bestie.training.detector_model import create_detector
 from bestie.training.detector_training import read_detector_images, train_detector
-from bestie.training.device import pick_device, prepare_process
-from bestie.training.models import create_detector, save_model
+from bestie.training.saved_models import save_model
 
 
 def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
-    """Train and write the detector and its history."""
+    """Train the detector; write it with its history.
+
+    Raises:
+        InputError: the exported labels hold no instance.
+    """
     prepare_process(params.seed)
     device = pick_device(settings.device)
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
@@ -34,8 +39,8 @@ def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
     previous = folder("train_bestie") / "network.zarr"
     detector, origin = create_detector(params, num_classes=num_classes, previous=previous)
     detector.to(device)
-    inputs = [Path(__file__), folder("prepare") / "images.parquet", labels, previous]
-    name = fingerprint(inputs, dataset=dataset, params=params, origin=origin)
+    inputs = [folder("prepare") / "images.parquet", labels, previous]
+    name = fingerprint("train_mrcnn", inputs, dataset=dataset, params=params, origin=origin)
     checkpoints = Checkpoints(settings.state / "train_mrcnn", name, minutes=settings.checkpoint_minutes)
     history = train_detector(detector, samples, params, settings, device, checkpoints=checkpoints)
     end_helpers()

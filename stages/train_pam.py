@@ -1,7 +1,6 @@
 """Train the classifier with the peak attention module on image-level labels: `python -m stages.train_pam`."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,40 +8,42 @@ from torch.nn import functional as F
 
 from bestie.artifacts.metrics_json import write_history, write_json
 from bestie.artifacts.tables import read_categories, read_images
-from bestie.backbones import normalize
-from bestie.classifier import Classifier
-from bestie.distributed import replicate, spread
-from bestie.fingerprint import fingerprint
-from bestie.metrics import classification_map
-from bestie.params import Dataset, TrainPam
-from bestie.prediction import padded_image
-from bestie.processes import end_helpers
-from bestie.settings import Settings
-from bestie.stage import folder, run_stage
+from bestie.method.backbones import normalize
+from bestie.method.pam import Classifier
+from bestie.metrics.class_scores import classification_map
+from bestie.params.dataset import Dataset
+from bestie.params.train_pam import TrainPam
+from bestie.prediction.padded_image import padded_image
+from bestie.runtime.device import autocast, pick_device, prepare_process
+from bestie.runtime.distributed import replicate, spread
+from bestie.runtime.fingerprint import fingerprint
+from bestie.runtime.ranks import end_helpers
+from bestie.runtime.settings import Settings
+from bestie.runtime.stage import folder, run_stage
 from bestie.training.checkpoints import Checkpoints
-from bestie.training.device import autocast, pick_device, prepare_process
+from bestie.training.classifier_model import create_classifier
 from bestie.training.loop import Clock, train
-from bestie.training.models import create_classifier, save_model
-from bestie.training.samples import LabelledBatch, LabelledImages
+from bestie.training.samples import LabeledBatch, LabeledImages
+from bestie.training.saved_models import save_model
 
 
 def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
-    """Train, score the classifier on the validation images, and write it."""
+    """Train the classifier, score it on the validation images, and write it with its history and scores."""
     prepare_process(params.seed)
     device = pick_device(settings.device)
     index = folder("prepare") / "images.parquet"
     categories = read_categories(folder("prepare") / "categories.parquet")
     classifier, origin = create_classifier(params, num_classes=len(categories))
     classifier.to(device).to(memory_format=torch.channels_last)
-    samples = LabelledImages(read_images(index, "train"), dataset.image_root, len(categories), params.augmentation)
-    name = fingerprint([Path(__file__), index], dataset=dataset, params=params, origin=origin)
+    samples = LabeledImages(read_images(index, "train"), dataset.image_root, len(categories), params.augmentation)
+    name = fingerprint("train_pam", [index], dataset=dataset, params=params, origin=origin)
     checkpoints = Checkpoints(settings.state / "train_pam", name, minutes=settings.checkpoint_minutes)
     history: list[dict[str, float]] = []
     if not params.trained:
         history = train_classifier(classifier, samples, params, settings, device, checkpoints)
     end_helpers()
 
-    scores = score(classifier, dataset, params, device, len(categories))
+    scores = score_classifier(classifier, dataset, params, device, len(categories))
     out = folder("train_pam")
     save_model(out / "classifier.zarr", classifier, params, num_classes=len(categories), origin=origin)
     write_history(out / "history.parquet", out / "history.json", history)
@@ -52,16 +53,16 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
 
 def train_classifier(
     classifier: Classifier,
-    samples: LabelledImages,
+    samples: LabeledImages,
     params: TrainPam,
     settings: Settings,
     device: torch.device,
     checkpoints: Checkpoints,
 ) -> list[dict[str, float]]:
-    """Train with binary cross-entropy on logits, the first `plain_epochs` without peak attention; the history."""
+    """Train with binary cross-entropy, the first `plain_epochs` without peak attention; return the history."""
     replica = replicate(classifier)
 
-    def step(batch: LabelledBatch, clock: Clock) -> dict[str, torch.Tensor]:
+    def step(batch: LabeledBatch, clock: Clock) -> dict[str, torch.Tensor]:
         classifier.attend(clock.epoch >= params.plain_epochs)
         images = normalize(batch.images.to(device, non_blocking=True))
         with autocast(device, params.precision):
@@ -84,8 +85,10 @@ def train_classifier(
 
 
 @torch.no_grad()
-def score(classifier: Classifier, dataset: Dataset, params: TrainPam, device: torch.device, num_classes: int) -> dict:
-    """Multi-label mAP on the validation images; their image-level labels are all it looks at."""
+def score_classifier(
+    classifier: Classifier, dataset: Dataset, params: TrainPam, device: torch.device, num_classes: int
+) -> dict:
+    """Return the multi-label mAP and AP by class on the validation images, from their image-level labels only."""
     records = read_images(folder("prepare") / "images.parquet", "val")
     if not records:
         return {}

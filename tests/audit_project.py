@@ -1,4 +1,4 @@
-"""A project with versions of labels, made without running DVC: `dvc.lock` and the cache are written as DVC does."""
+"""A project with versions of labels, made without running DVC: `dvc.lock` and the cache are written as DVC would."""
 
 import hashlib
 import json
@@ -7,9 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
+from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.tables import read_images
 from bestie.audit.objects import CACHE
+from bestie.method.targets import render_class_agnostic
 from tests import workspace as ws
 from tests.stored_run import git
 
@@ -21,7 +25,7 @@ def md5(data: bytes) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """A YAML file, by the parser in C: a lock has 1,400 lines."""
+    """Read a YAML file with the parser in C, since a lock has 1,400 lines."""
     return yaml.load(path.read_bytes(), yaml.CSafeLoader)
 
 
@@ -29,7 +33,7 @@ STAGES = ws.dvc_stages()
 
 
 class Project:
-    """A git repository with `params.yaml`, code and the artifacts of a finished run; `exists`: it was made before."""
+    """A git repository with `params.yaml`, code and the artifacts of a finished run; `exists`: it is there."""
 
     def __init__(self, folder: Path, *, exists: bool = False) -> None:
         self.folder = folder
@@ -48,7 +52,7 @@ class Project:
         return git(self.folder, *arguments)
 
     def commit(self, message: str, *stages: str) -> str:
-        """Record stages as they are on disk, and commit. Returns the commit."""
+        """Record stages as they are on disk, and commit; return the commit."""
         if stages:
             self.record(*stages)
         self.git("add", "--all")
@@ -56,7 +60,7 @@ class Project:
         return self.git("rev-parse", "HEAD")
 
     def experiment(self, name: str, *stages: str) -> str:
-        """Record stages as a DVC experiment on HEAD, which the branch and the workspace then no longer show."""
+        """Record stages as a DVC experiment on HEAD, then reset the branch and the workspace; return the commit."""
         baseline = self.git("rev-parse", "HEAD")
         sha = self.commit(f"experiment {name}", *stages)
         self.git("update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}", sha)
@@ -72,7 +76,7 @@ class Project:
         path.write_text(yaml.dump(lock, Dumper=yaml.CSafeDumper, sort_keys=False), encoding="utf-8")
 
     def lock_entry(self, stage: str) -> dict[str, Any]:
-        """The entry of one stage in `dvc.lock`."""
+        """Return the entry of one stage in `dvc.lock`."""
         params = read_yaml(self.folder / "params.yaml")
         entry = STAGES[stage]
         deps = [re.sub(r"\$\{(\w+)\.(\w+)\}", lambda key: params[key[1]][key[2]], dep) for dep in entry["deps"]]
@@ -86,16 +90,16 @@ class Project:
         }
 
     def stored(self, md5_hash: str) -> Path:
-        """Where the cache has an object."""
+        """Return the path of an object in the cache."""
         return self.folder / CACHE / md5_hash[:2] / md5_hash[2:]
 
     def out(self, stage: str, path: str) -> str:
-        """The hash of an output in `dvc.lock`."""
+        """Return the hash of an output in `dvc.lock`."""
         lock = read_yaml(self.folder / "dvc.lock")
         return next(each["md5"] for each in lock["stages"][stage]["outs"] if each["path"] == path)
 
     def files_of(self, stage: str, path: str) -> dict[str, str]:
-        """The hashes of the files of a folder that `dvc.lock` has."""
+        """Return the hashes of the files of an output folder, by path in the folder."""
         listing = json.loads(self.stored(self.out(stage, path)).read_bytes())
         return {each["relpath"]: each["md5"] for each in listing}
 
@@ -116,3 +120,17 @@ class Project:
             self.stored(name).parent.mkdir(parents=True, exist_ok=True)
             self.stored(name).write_bytes(data)
         return name
+
+
+def write_maps_of_before() -> None:
+    """Write the maps of the pseudo labels as earlier versions of the stage did, with offset and center maps."""
+    path = Path("data/make_pseudo_labels/maps.zarr")
+    maps = MapReader(path)
+    arrays = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "center": ("uint8", 0)}
+    with MapWriter(path, arrays, maps.n_rows, maps.canvas_hw, {"sigma_px": 4.0}) as writer:
+        for record in read_images(Path("data/prepare/images.parquet"), "train"):
+            instance = maps.read(record.row, "instance", record.height, record.width)
+            targets = render_class_agnostic(instance, sigma_px=4.0)
+            writer.write(record.row, "instance", instance)
+            writer.write(record.row, "offset", targets.offset.astype(np.int16))
+            writer.write(record.row, "center", np.round(targets.center[0] * 255).astype(np.uint8))

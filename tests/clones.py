@@ -15,7 +15,7 @@ from tests import workspace as ws
 
 
 class Clone:
-    """A clone of the working tree, and commands in it as a user gives them."""
+    """A clone of the working tree, in which commands run as a user would run them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Clone:
         }
 
     def run(self, *command: str) -> str:
-        """Run a command in the clone; returns what it printed."""
+        """Run a command in the clone; return what it printed."""
         ended = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
         )
@@ -47,16 +47,20 @@ class Clone:
     def json(self, *arguments: str) -> dict:
         return json.loads(self.dvc(*arguments, "--json"))
 
+    def repair(self) -> list[str]:
+        """Run `bestie repair`; return what it did."""
+        return json.loads(self.run("bestie", "repair", "--json"))
+
     def would_run(self, *options: str) -> set[str]:
-        """The stages that `dvc repro` would run now."""
+        """Return the stages that `dvc repro` would run now."""
         return set(re.findall(r"Running stage '(\w+)'", self.dvc("repro", "--dry", *options)))
 
     def changed(self) -> set[str]:
-        """The stages whose own parameters, code or data have changed."""
+        """Return the stages whose own parameters, code or data have changed."""
         return set(self.json("status"))
 
     def set_param(self, section: str, key: str, value: object) -> None:
-        """Change one parameter by hand, as a user does with an editor."""
+        """Change one parameter in `params.yaml`, as a user does with an editor."""
         path = self.folder / "params.yaml"
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         values[section][key] = value
@@ -68,14 +72,14 @@ class Clone:
         self.run("git", "commit", "--quiet", "--message", message)
 
     def restore(self) -> None:
-        """Everything as it was committed after the run."""
+        """Restore all tracked files as they were committed."""
         self.run("git", "checkout", "--quiet", "--", ".")
 
 
 def make_clone(folder: Path) -> Clone:
-    """A git repository with the files of the working tree, and the smoke profile in `params.yaml`; no commit yet.
+    """Return a git repository with the files of the working tree and the smoke profile in `params.yaml`; no commit yet.
 
-    A `dvc.lock` of the person who runs the tests stays behind: the clone has not run anything.
+    The `dvc.lock` of the working tree is left out, since nothing has run in the clone.
     """
     clone = Clone(folder)
     listed = subprocess.run(

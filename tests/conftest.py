@@ -1,10 +1,11 @@
-"""Shape and type checks while tests run, where the test material is, and a finished run of the smoke profile."""
+"""Shape and type checks while tests run, the folders of the test material, and a finished run of the smoke profile."""
 
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,42 +25,51 @@ ROOT = ws.ROOT
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first."""
+    """Put the tests that take longest first."""
     items[:] = schedule.in_order(items)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> schedule.Groups:
-    """Tests that share what is slow to make stay in one process."""
+    """Keep tests that share what is slow to make in one process."""
     return schedule.Groups(config, log)
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder of real data, weights and recorded numbers; tests that need it skip where it is absent."""
+    """The folder of real data, weights and recorded numbers; tests that need it are skipped if it is absent."""
     folder = Path(os.environ.get("BESTIE_SHARED", ROOT.parent / "shared"))
     if not folder.is_dir():
         pytest.skip(f"no test material at {folder} (set BESTIE_SHARED)")
     return folder
 
 
-def golden_folder() -> Path:
-    """The folder with recorded inputs and outputs of the authors' release (BESTIE_GOLDEN)."""
-    return Path(os.environ.get("BESTIE_GOLDEN", ROOT.parent / "shared" / "golden"))
+def golden_folders() -> list[Path]:
+    """Return the folders with recorded inputs and outputs of the authors' release.
+
+    The first holds the small cases of the repository. The full recordings (BESTIE_GOLDEN, by default
+    `../shared/golden`) are used in addition if they are there.
+    """
+    recordings = Path(os.environ.get("BESTIE_GOLDEN", ROOT.parent / "shared" / "golden"))
+    cases = ROOT / "tests" / "golden" / "cases"
+    return [cases, recordings] if recordings.is_dir() else [cases]
 
 
 @pytest.fixture(scope="session")
-def golden_dir() -> Path:
-    """`golden_folder()`, or a skip with the reason."""
-    folder = golden_folder()
-    if not folder.is_dir():
-        pytest.skip(f"no recorded numbers at {folder} (set BESTIE_GOLDEN)")
-    return folder
+def golden_files() -> Callable[[str], list[Path]]:
+    """A function that lists the recorded files matching a pattern, at least one in each of `golden_folders()`."""
+
+    def matching(pattern: str) -> list[Path]:
+        files = [sorted(folder.glob(pattern)) for folder in golden_folders()]
+        assert all(files), f"one of {golden_folders()} holds no {pattern}"
+        return list(chain.from_iterable(files))
+
+    return matching
 
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Tests see no setting of the person who runs them, and leave torch's switches as they found them."""
+    """Hide the settings of the user who runs the tests, and restore torch's switch for deterministic algorithms."""
     for name in list(os.environ):
         if name.startswith("BESTIE_") and name not in ("BESTIE_SHARED", "BESTIE_GOLDEN", "BESTIE_SCREENSHOTS"):
             monkeypatch.delenv(name)
@@ -71,7 +81,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which all stages ran once on the smoke profile. Nobody may change it: take `workspace`."""
+    """A folder in which all stages ran once on the smoke profile. It must not be changed: `workspace` is a copy."""
     folder = shared_by_processes(tmp_path_factory) / "finished"
     with (folder.parent / "finished.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -87,7 +97,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shared_by_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this run of the tests that all its processes see."""
+    """Return a temporary folder that all processes of this test run share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
@@ -110,7 +120,7 @@ def workspace(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def finished_project(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git repository with a finished run, committed. Nobody may change it: take `project`."""
+    """A git repository with a finished run, committed. It must not be changed: `project` is a copy."""
     folder = tmp_path_factory.mktemp("project") / "project"
     shutil.copytree(finished, folder)
     Project(folder).commit("a run", *ws.STAGES)

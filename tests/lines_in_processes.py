@@ -1,4 +1,4 @@
-"""Fits a line with `Loop`: `python tests/lines_in_processes.py PROCESSES FILE` writes history and weights as JSON."""
+"""Fit a line with `Loop`: `python tests/lines_in_processes.py PROCESSES FILE` writes history and weights as JSON."""
 
 import json
 import sys
@@ -8,17 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from bestie.distributed import replicate, spread
-from bestie.params import Dataset, Section
-from bestie.processes import end_helpers
-from bestie.settings import Settings
+from bestie.params.dataset import Dataset
+from bestie.params.section import Section
+from bestie.runtime.distributed import replicate, spread
+from bestie.runtime.ranks import end_helpers
+from bestie.runtime.settings import Settings
 from bestie.training.loop import Clock, Loop
 
 DATASET = Dataset(name="lines", format="shapes", root=".", supervision="image")
 
 
 class Lines(Section):
-    """Where the result goes."""
+    """The file that the result is written to."""
 
     path: str
 

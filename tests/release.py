@@ -1,4 +1,4 @@
-"""The models of the authors' release as they published them: names, shapes and what is computed, by torch alone."""
+"""The models of the authors' release: the names and shapes of their weights, and their output, only with torch."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 Tensors = dict[str, Tensor]
 
-#: (index in `features`, inputs, outputs, name given a second time); 4, 9, 16 halve the size, 23 keeps it.
+#: (index in `features`, inputs, outputs, second name of the layer); 4, 9, 16 halve the size, 23 keeps it.
 VGG = (
     (0, 3, 64, "layer1_conv1"),
     (2, 64, 64, "layer1_conv2"),
@@ -29,7 +29,7 @@ HRNET_MODULES = {2: 1, 3: 4, 4: 3}  # stage -> modules; a stage has as many bran
 
 
 def random_classifier(num_classes: int = 20) -> Tensors:
-    """A state dict of the released classifier."""
+    """Return a state dict of the released classifier, with random weights."""
     tensors = {}
     for index, inputs, outputs, alias in VGG:
         weight, bias = _filters(outputs, inputs, 3), torch.randn(outputs) * 0.1
@@ -42,7 +42,7 @@ def random_classifier(num_classes: int = 20) -> Tensors:
 
 
 def classifier_maps(t: Tensors, images: Tensor, alpha: float) -> Tensor:
-    """Activation maps of the released classifier: peak attention behind each of the three added convolutions."""
+    """Return activation maps of the released classifier, with peak attention after each of three added convolutions."""
     x = images
     for index, *_ in VGG:
         if index in POOLED_BEFORE:
@@ -59,7 +59,7 @@ def classifier_maps(t: Tensors, images: Tensor, alpha: float) -> Tensor:
 
 
 def random_network(width: int = 48, num_classes: int = 20) -> Tensors:
-    """A state dict of the released network: HRNet with `width` channels at its finest resolution, and heads."""
+    """Return a random state dict of the released network: HRNet, `width` channels wide at its finest, and heads."""
     tensors: Tensors = {}
     for name, outputs, inputs, kernel in _convolutions(width):
         tensors[f"{name[0]}.weight"] = _filters(outputs, inputs, kernel)
@@ -78,7 +78,7 @@ def random_network(width: int = 48, num_classes: int = 20) -> Tensors:
 
 
 def network_outputs(t: Tensors, images: Tensor) -> dict[str, Tensor]:
-    """What the released network says: the maps "seg", "center" and "offset" at the size of the images."""
+    """Return the maps of the released network: "seg", "center" and "offset" at the size of the images."""
     x = _unit(t, "conv1", "bn1", images, stride=2)
     x = _unit(t, "conv2", "bn2", x, stride=2)
     for block in range(4):
@@ -126,7 +126,7 @@ def _module(t: Tensors, name: str, maps: list[Tensor], *, outputs: int) -> list[
 
 
 def _fuse(t: Tensors, name: str, x: Tensor, levels: int) -> Tensor:
-    """A map brought `levels` resolutions up, or down where that is negative."""
+    """Return a map upsampled by `levels` resolutions, or downsampled if `levels` is negative."""
     if levels > 0:
         return F.interpolate(_unit(t, f"{name}.0", f"{name}.1", x, relu=False), scale_factor=2**levels)
     for step in range(-levels):
@@ -143,7 +143,7 @@ def _unit(t: Tensors, conv: str, norm: str, x: Tensor, *, stride: int = 1, relu:
 
 
 def _convolutions(width: int) -> Iterator[tuple[tuple[str, str], int, int, int]]:
-    """(convolution, its normalisation), outputs, inputs, kernel of every layer of HRNet."""
+    """Yield (convolution, its normalization), outputs, inputs and kernel size of every layer of HRNet."""
     yield ("conv1", "bn1"), 64, 3, 3
     yield ("conv2", "bn2"), 64, 64, 3
     for block in range(4):

@@ -1,4 +1,4 @@
-"""A small run as files: images with squares, truth, tables whose every error is known, histories, metrics."""
+"""A small run as files: images with squares, ground truth, tables whose errors are all known, histories, metrics."""
 
 import shutil
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from bestie.artifacts.instances import instance_rows
 from bestie.artifacts.metrics_json import write_csv, write_json
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, read_images, write_categories, write_images
-from bestie.datasets.base import Category, ImageRecord, hash_file
+from bestie.records import Category, ImageRecord, hash_file
 from tests import workspace as ws
 from tests.stored_run import git, record_stages
 
@@ -28,8 +28,8 @@ def square(left: int, top: int = 8, size: int = 20) -> np.ndarray:
     return mask
 
 
-#: What BESTIE finds on each validation image whose truth is a cat at 4 and a dog at 40: (mask, category_id, score).
-#: Above 0.8, where F1 is largest, image k has the one error that its key names.
+#: What BESTIE finds on each validation image, whose truth is a cat at 4 and a dog at 40: (mask, category_id, score).
+#: Above 0.8, where F1 is largest, image k has only the error that its key names.
 FOUND = {
     "correct": [(square(4), 1, 0.9), (square(40), 2, 0.8), (square(20, 40), 2, 0.1)],
     "missed": [(square(4), 1, 0.9)],
@@ -41,7 +41,7 @@ FOUND = {
 
 
 def write_run(folder: Path, *, names: Sequence[str] = NAMES, train: int = TRAIN, validation: int = VALIDATION) -> None:
-    """Write `params.yaml`, `dvc.yaml` and `data/`: validation image k has the fault k of `FOUND`, in turn."""
+    """Write `params.yaml`, `dvc.yaml` and `data/`; validation images have the faults of `FOUND` in turn."""
     ws.set_params("dataset.name=squares", "dataset.format=voc", "dataset.root=photos")
     shutil.copy(ws.ROOT / "dvc.yaml", folder / "dvc.yaml")
     records = [_write_image(folder, row, "train" if row < train else "val") for row in range(train + validation)]
@@ -69,7 +69,7 @@ def write_run(folder: Path, *, names: Sequence[str] = NAMES, train: int = TRAIN,
     _write_scores(data, names)
 
 
-#: What the pseudo labels of the first training images were before: each that `write_run` writes is one cat at 4.
+#: The earlier pseudo labels of the first training images; `write_run` gives each training image one cat at 4.
 LABELS_BEFORE = {
     "vanished": [(square(4), 1, 0.9), (square(40), 2, 0.8)],
     "moved": [(square(6), 1, 0.9)],
@@ -79,9 +79,9 @@ LABELS_BEFORE = {
 
 
 def write_versions(folder: Path) -> str:
-    """Commit a run with `LABELS_BEFORE` and mAP50 of 70, then make the workspace what `write_run` wrote.
+    """Commit a run with `LABELS_BEFORE` and an mAP50 of 70, then restore the workspace that `write_run` wrote.
 
-    Returns the short hash of the commit. Images beyond those of `LABELS_BEFORE` have the same labels in both.
+    Return the short hash of the commit. Images that are not in `LABELS_BEFORE` have the same labels in both.
     """
     data = folder / "data"
     labels, metrics = data / LABELS, data / "evaluate/metrics.json"
@@ -102,14 +102,14 @@ def write_versions(folder: Path) -> str:
 
 
 def commit(folder: Path, *paths: str) -> str:
-    """Commit files; returns the short hash."""
+    """Commit files; return the short hash."""
     git(folder, "add", *paths)
     git(folder, "commit", "--quiet", "--message", paths[0])
     return git(folder, "rev-parse", "--short", "HEAD")
 
 
 def write_label_lock(folder: Path, *, min_area_px: int) -> None:
-    """Write a `dvc.lock` of what lies in `data/`, as if stages had run, and put it into the cache."""
+    """Write a `dvc.lock` of the files in `data/`, as if stages had run, and put them into the cache."""
     index = [f"data/prepare/{name}.parquet" for name in ("images", "categories", "ground_truth")]
     labels = f"data/{LABELS}"
     stages = {
@@ -137,7 +137,7 @@ def write_lock(folder: Path, *, seed: int = 0, epochs: int = 4) -> None:
             "params": {"params.yaml": {"train_bestie": {"epochs": epochs}}},
             "deps": [
                 {"path": "data/prepare/images.parquet", "md5": "a" * 32},
-                {"path": "bestie/network.py", "md5": f"{seed % 2:032x}"},
+                {"path": "bestie/method/network.py", "md5": f"{seed % 2:032x}"},
             ],
             "outs": [{"path": "data/train_bestie/network.zarr", "md5": f"{digest}.dir", "size": 123456}],
         },

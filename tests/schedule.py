@@ -1,9 +1,9 @@
-"""Which process runs which test, and what comes first, when several processes share the tests (`pytest -n`)."""
+"""The order of the tests, and the process that runs each, if several processes share them (`pytest -n`)."""
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-#: Files whose tests share what is slow to make, longest first. What forks comes before Prefect's threads, which stay.
+#: Files whose tests share what is slow to make, longest first. Tests that fork come before Prefect's lasting threads.
 GROUPS = {
     "flows": ("unit/test_training_loop.py", "flows/"),
     "dvc": ("end_to_end/test_dvc.py", "end_to_end/test_kills.py"),
@@ -14,7 +14,7 @@ LATER = ("end_to_end/", "stages/", "unit/test_shapes.py", "unit/", "fuzz/", "gol
 
 
 class Groups(LoadScopeScheduling):
-    """One process runs a group of `GROUPS`, or a file, from its first test to its last."""
+    """A scheduler that keeps each group of `GROUPS`, and each other file, in one process."""
 
     def _split_scope(self, nodeid: str) -> str:
         name = file_of(nodeid)
@@ -22,7 +22,7 @@ class Groups(LoadScopeScheduling):
 
 
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
-    """The tests in the order of `GROUPS` and `LATER`, those of other folders last."""
+    """Return the tests in the order of `GROUPS` and `LATER`; those of other folders come last."""
     order = [start for starts in (*GROUPS.values(), LATER) for start in starts]
 
     def place(item: pytest.Item) -> int:
@@ -33,5 +33,5 @@ def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
 
 
 def file_of(nodeid: str) -> str:
-    """The file of a test, from `tests/`."""
+    """Return the file of a test, relative to `tests/`."""
     return nodeid.split("::")[0].removeprefix("tests/")

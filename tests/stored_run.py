@@ -1,4 +1,4 @@
-"""A run as DVC leaves it, of files that lie in `data/`: `dvc.lock` and the cache, written without DVC, in a commit."""
+"""A run as DVC leaves it, made from files in `data/`: `dvc.lock` and the cache, written without DVC and committed."""
 
 import os
 import shutil
@@ -20,11 +20,11 @@ IDENTITY = {
 
 
 def record_stages(folder: Path, stages: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write a `dvc.lock` of stages, and put what they read and wrote into the cache.
+    """Write a `dvc.lock` with stages, and put what they read and wrote into the cache.
 
     Args:
         folder: the project.
-        stages: by name `deps` and `outs`, paths in the folder, and `params`, as `dvc.lock` has them; all optional.
+        stages: for each name, `deps` and `outs` (paths in the folder) and `params` (as in `dvc.lock`), all optional.
     """
     lock = {
         name: {
@@ -38,7 +38,7 @@ def record_stages(folder: Path, stages: Mapping[str, Mapping[str, Any]]) -> None
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git as somebody, whatever the machine's own configuration says; returns what it printed."""
+    """Run git as a made-up user, without the configuration of the machine; return what it printed."""
     environment = {**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": os.devnull}
     command = ["git", *arguments]
     return subprocess.run(

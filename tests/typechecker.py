@@ -1,4 +1,4 @@
-"""What checks types while tests run: beartype, where an int is a float as it is for static checkers."""
+"""The type checker that runs in tests: beartype, which accepts an int as a float as static checkers do."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,4 +1,4 @@
-"""A folder in which stages run in this process as `python -m stages.<name>` runs them: parameters and data alone."""
+"""Stages run in this process, in a folder with parameters and data, as `python -m stages.<name>` runs them."""
 
 import hashlib
 import importlib
@@ -9,9 +9,9 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from bestie.profiles import compose, write_params
-from bestie.settings import load_settings
-from bestie.stage import load_section, run_stage
+from bestie.project.profiles import compose, write_params
+from bestie.runtime.settings import load_settings
+from bestie.runtime.stage import load_section, run_stage
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = (
@@ -34,40 +34,40 @@ def set_params(*overrides: str, profile: str = "smoke") -> None:
 
 
 def stage_main(stage: str) -> tuple[type, Callable[..., None]]:
-    """The parameter model and the main function of a stage."""
+    """Return the parameter model and the main function of a stage."""
     main = importlib.import_module(f"stages.{stage}").main
     return get_type_hints(main)["params"], main
 
 
 def run(*stages: str, **settings: Any) -> None:
-    """Run stages in the working directory; errors are raised. `settings` override those of the environment."""
+    """Run stages in the working directory, and raise their errors. `settings` override those of the environment."""
     for stage in stages:
         model, main = stage_main(stage)
         main(*load_section(stage, model), replace(load_settings(), **settings))
 
 
 def run_program(stage: str) -> None:
-    """Run a stage in the working directory as a program does: bad input is a message and SystemExit."""
+    """Run a stage in the working directory like a program: bad input prints a message and raises SystemExit."""
     run_stage(stage, *stage_main(stage))
 
 
 def dvc_stages() -> dict[str, dict[str, Any]]:
-    """The stages of `dvc.yaml`."""
+    """Return the stages of `dvc.yaml`."""
     return yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
 def declared_outputs(stage: str) -> list[Path]:
-    """Everything that `dvc.yaml` says a stage writes."""
+    """Return all outputs of a stage that `dvc.yaml` declares."""
     entries = dvc_stages()[stage]["outs"] + dvc_stages()[stage].get("metrics", [])
     return [Path(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
 
 
 def digests(paths: Iterable[Path]) -> dict[str, str]:
-    """The hash of every file at or below some paths of the working directory."""
+    """Return the hash of every file at or below some paths of the working directory."""
     files = [f for path in paths for f in (sorted(path.rglob("*")) if path.is_dir() else [path]) if f.is_file()]
     return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def stage_digests(stage: str) -> dict[str, str]:
-    """The hash of every file that a stage has written in the working directory."""
+    """Return the hash of every file that a stage has written in the working directory."""
     return digests(declared_outputs(stage))

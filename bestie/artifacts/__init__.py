@@ -1,4 +1,4 @@
-"""Everything the pipeline keeps: Zarr for what is dense, Parquet for what has rows, JSON for what DVC reads.
+"""Everything that the pipeline stores: dense maps and weights in Zarr, tables in Parquet, metrics for DVC in JSON.
 
-Only this package knows those formats. Every writer is atomic, and equal input gives equal bytes.
+Only this package knows these formats. Every writer is atomic, and equal input gives equal bytes.
 """

@@ -1,4 +1,4 @@
-"""Outputs that are either whole or absent: write beside the final name, sync, rename."""
+"""Outputs that are either complete or absent: write under a temporary name, sync, rename."""
 
 import os
 import shutil
@@ -11,19 +11,19 @@ from bestie.errors import InputError
 
 @contextmanager
 def atomic_output(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Yield the path `.<name>.partial` beside `path`; it becomes `path` when the block ends well.
+    """Yield the path `.<name>.partial` beside `path`, and rename it to `path` when the block ends without an error.
 
-    The block writes a file or a folder under the yielded path. What an exception interrupts is removed;
-    what a killed run left behind is removed when the same output is next started. The final name never
-    shows an incomplete output: a file is replaced in one step, a folder is moved aside first (a kill in
-    between leaves the final name absent, never half written). A folder is replaced by another one alone.
+    The block writes a file or a folder at the yielded path. If an exception interrupts it, what it wrote is removed;
+    what a killed run left behind is removed when the same output is next started. The final name never shows an
+    incomplete output: a file is replaced in one step, and a folder is moved aside first (a kill in between leaves the
+    final name absent, never half written). Only a folder replaces a folder.
 
     Args:
         path: the final name.
-        durable: wait until all is on the disk, so that a loss of power does no more harm than a kill.
+        durable: whether to wait until everything is on the disk, so that a power failure does no more harm than a kill.
 
     Raises:
-        InputError: as `make_folder`, or the block wrote a file, and there is a folder in its place.
+        InputError: a folder above `path` is a file, or the block wrote a file and `path` is a folder.
         ValueError: the block ended without writing anything.
     """
     partial = path.with_name(f".{path.name}.partial")
@@ -44,7 +44,11 @@ def atomic_output(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def as_file(path: Path) -> Path:
-    """The path that a person gives for a file. InputError where there is a folder, or nothing can lie there."""
+    """Return the path that a user names for a file.
+
+    Raises:
+        InputError: the path is a folder, or one above it is a file.
+    """
     if path.is_dir():
         raise InputError(f"{path} is a folder. Name the file to write.")
     check_folder(path.parent)
@@ -52,14 +56,18 @@ def as_file(path: Path) -> Path:
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder and those above it where they are not there yet. InputError where one of them is a file."""
+    """Create a folder, and those above it, unless they exist, and return its path.
+
+    Raises:
+        InputError: one of them is a file.
+    """
     check_folder(path)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def check_folder(path: Path) -> None:
-    """InputError where a path, or one above it, is there and no folder."""
+    """Raise InputError if a path, or one above it, exists and is not a folder."""
     for each in (path, *path.parents):
         if os.path.lexists(each) and not each.is_dir():
             raise InputError(f"{each} is no folder, so nothing can lie below it. Choose another path.")
@@ -69,7 +77,7 @@ def _publish(partial: Path, path: Path, replaced: Path, *, durable: bool) -> Non
     if not _is_folder(partial):
         as_file(path)
     elif os.path.lexists(path):
-        path.rename(replaced)  # rename(2) replaces neither a filled folder nor a file by a folder
+        path.rename(replaced)  # rename(2) does not let a folder replace a file or a folder that is not empty
     partial.replace(path)
     if durable:
         _sync_folder(path.parent)

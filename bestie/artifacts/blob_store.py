@@ -1,4 +1,4 @@
-"""A `BlobFolder` as a store that zarr reads from, shards in part: no byte is read that is not asked for."""
+"""A `BlobFolder` as a store that zarr reads from; only the requested parts of shards are read."""
 
 import io
 from collections.abc import AsyncIterator, Iterable
@@ -10,7 +10,7 @@ from bestie.artifacts.blobs import Blob, BlobFolder
 
 
 class BlobStore(Store):
-    """The keys of the store are the paths of the folder's files. It cannot be written to."""
+    """A read-only store whose keys are the paths of the folder's files."""
 
     supports_writes: bool = False
     supports_deletes: bool = False
@@ -27,18 +27,18 @@ class BlobStore(Store):
         return str(self._folder)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """The bytes of a file, all or in part; None where there is none."""
+        """Return the bytes of a file, or a range of them; None if there is no such file."""
         blob = self._folder.files.get(key)
         return None if blob is None else prototype.buffer.from_bytes(_read(blob, byte_range))
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
-        """`get` for each key and range."""
+        """Return the result of `get` for each key and range."""
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
     async def exists(self, key: str) -> bool:
-        """Whether the folder has such a file."""
+        """Return whether the folder has such a file."""
         return key in self._folder.files
 
     async def set(self, key: str, value: Buffer) -> None:
@@ -50,18 +50,18 @@ class BlobStore(Store):
         raise NotImplementedError(f"{self} cannot be written to")
 
     async def list(self) -> AsyncIterator[str]:
-        """All keys."""
+        """Yield all keys."""
         for key in self._folder.files:
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """The keys that begin with `prefix`."""
+        """Yield the keys that begin with `prefix`."""
         for key in self._folder.files:
             if key.startswith(prefix):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """The names right below the folder `prefix`."""
+        """Yield the names directly below the folder `prefix`."""
         start = f"{prefix.rstrip('/')}/" if prefix else ""
         below = (key.removeprefix(start) for key in self._folder.files if key.startswith(start))
         for name in dict.fromkeys(key.split("/")[0] for key in below):

@@ -1,6 +1,6 @@
-"""Files that lie elsewhere than under their own path, such as those of an earlier run in a cache or a remote.
+"""Files that are not stored at their own path, such as those of an earlier run in a cache or a remote.
 
-Tables take a `Blob` and maps a `BlobFolder` wherever they take a path.
+Readers of tables accept a `Blob`, and readers of maps a `BlobFolder`, wherever they accept a path.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from bestie.artifacts.paths import stage_of
 from bestie.errors import InputError
-from bestie.folders import stage_of
 
 REMEDY = "Run the stage that writes it again."
 
@@ -19,9 +19,9 @@ class Blob:
     """One file.
 
     Attributes:
-        name: what messages call it.
-        open: gives its bytes as a binary file that can seek; InputError where they are not to be had.
-        remedy: what to do when the file is not what it should be.
+        name: its name in messages.
+        open: returns its bytes as a seekable binary file; raises InputError if they cannot be had.
+        remedy: what to do if the file is not what it should be.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class BlobFolder:
-    """A folder: `files` by their path below it, with "/" between the parts."""
+    """A folder; `files` maps each path below it, with "/" between the parts, to the file."""
 
     name: str
     files: Mapping[str, Blob]
@@ -45,12 +45,12 @@ class BlobFolder:
 
 
 def remedy(source: Path | Blob | BlobFolder) -> str:
-    """What to do when a file or folder is not what it should be."""
+    """Return what to do if a file or folder is not what it should be."""
     return REMEDY if isinstance(source, Path) else source.remedy
 
 
 def missing(source: Path | Blob) -> InputError:
-    """The error for a file or folder that is not there: it names the stage that writes it, where that is known."""
+    """Return the error for a file or folder that does not exist; it names the stage that writes it, if known."""
     stage = stage_of(source) if isinstance(source, Path) else None
     command = "" if stage is None else f": `dvc repro {stage}`"
     return InputError(f"{source} does not exist. Run the stage that writes it{command}.")

@@ -1,4 +1,4 @@
-"""Instances in COCO's JSON: as annotations, which Mask R-CNN implementations read, and as results to score."""
+"""Instances in COCO's JSON: as annotations, which implementations of Mask R-CNN read, and as results to score."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any, TextIO
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows
-from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
+from bestie.records import Category, ImageRecord
 
 #: Larger numbers are not exact in every reader of JSON.
 MAX_DIGITS = 15
@@ -26,17 +26,16 @@ def write_coco(
 ) -> int:
     """Write an instance table as COCO annotations, one at a time.
 
-    `file_name` is the image's path relative to the data set's root; a category's id is its `source_id`;
-    masks are compressed RLE; each annotation keeps its `score`. All given images are listed, those
-    without instances too.
+    `file_name` is the image's path relative to the data set's root; a category's id is its `source_id`; masks are
+    compressed RLE; each annotation keeps its `score`. All given images are listed, including those without instances.
 
     Args:
         path: the file to write.
         instances: the instance table.
         images: the images to list.
         categories: all categories.
-        min_score: instances below it are left out.
-        skip_others: leave out the instances of images that are not listed; they are refused otherwise.
+        min_score: instances with a lower score are left out.
+        skip_others: whether to leave out the instances of images that are not listed; otherwise they are refused.
 
     Returns:
         The number of annotations.
@@ -73,7 +72,7 @@ def write_coco_results(
 ) -> int:
     """Write an instance table as COCO results: a list, for `loadRes` and evaluation servers.
 
-    Arguments, result and errors as `write_coco`; crowd regions are no results and left out.
+    Arguments, return value and errors are those of `write_coco`. Crowd regions are not results and are left out.
     """
     kept = ("image_id", "category_id", "segmentation", "bbox", "score")
     with atomic_output(path) as partial, partial.open("w", encoding="utf-8") as file:
@@ -85,9 +84,9 @@ def write_coco_results(
 
 
 def coco_image_ids(images: Iterable[ImageRecord]) -> dict[int, int]:
-    """row -> integer image id: the digits of the image_id where these tell all images apart, else row + 1.
+    """Return row -> integer image id: the digits of the image_id if they are unique, otherwise row + 1.
 
-    So images of COCO and VOC keep their usual numbers (2007_000033 is 2007000033) in whatever list they stand.
+    Images of COCO and VOC thus keep their usual numbers (2007_000033 is 2007000033) in every list of images.
     """
     images = list(images)
     digits = {record.row: "".join(filter(str.isdecimal, record.image_id)) for record in images}
@@ -139,7 +138,7 @@ def _annotations(
 
 
 def _write_entries(file: TextIO, entries: Iterable[Mapping[str, Any]]) -> int:
-    """Write a list, an entry a line; returns their number."""
+    """Write a list with one entry per line, and return the number of entries."""
     count = 0
     file.write("[")
     for entry in entries:

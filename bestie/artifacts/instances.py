@@ -1,4 +1,4 @@
-"""Rows of the instance, cue and point tables, and the run-length code that they carry masks in."""
+"""Rows of the instance, cue and point tables, and the run-length code of the masks in them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,26 +8,26 @@ import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 from jaxtyping import Bool, Float, Integer, UInt16
 
-from bestie.datasets.base import ImageRecord, Point
 from bestie.errors import InputError
+from bestie.records import ImageRecord, Point
 
-#: Of one image: instance maps have 16 bits.
+#: In one image, because instance maps have 16 bits.
 MAX_INSTANCES = 65_535
 
 
 class MaskError(InputError, ValueError):
-    """Run lengths that code no mask of their image."""
+    """Run lengths that are not the code of a mask of their image."""
 
 
 def encode_mask(mask: Bool[np.ndarray, "h w"]) -> str:
-    """The COCO compressed counts of a mask; `decode_mask` is the inverse."""
+    """Return COCO's compressed counts of a mask; `decode_mask` is the inverse."""
     return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
 
 
 def decode_mask(
     rle: str, height: int, width: int, *, source: Path | None = None
 ) -> Bool[np.ndarray, "{height} {width}"]:
-    """The mask of COCO compressed counts for an image of `height` x `width`.
+    """Return the mask of COCO's compressed counts for an image of `height` x `width` px.
 
     Raises:
         MaskError: the counts are malformed or belong to another size; the message names `source`, their table.
@@ -43,7 +43,7 @@ def decode_mask(
 def instance_map(
     record: ImageRecord, instance_ids: Integer[np.ndarray, " n"], rles: Sequence[str] | np.ndarray, *, source: Path
 ) -> UInt16[np.ndarray, "h w"]:
-    """At each pixel of an image the instance id of its mask, 0 for none; later masks lie above earlier ones.
+    """Return the instance id at each pixel of an image, 0 for none; later masks lie above earlier ones.
 
     Args:
         record: the image.
@@ -52,7 +52,7 @@ def instance_map(
         source: the table that they come from, for messages.
 
     Raises:
-        MaskError: as `decode_mask`.
+        MaskError: counts are malformed or belong to another size.
         InputError: an id does not fit into 16 bits.
     """
     instance = np.zeros((record.height, record.width), np.uint16)
@@ -72,15 +72,15 @@ def instance_rows(
     centers_yx: Float[np.ndarray, "n 2"] | None = None,
     is_crowd: Sequence[bool] | np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of one image for a table with the schema INSTANCES; instance ids count from 1.
+    """Return the rows of one image for a table with the schema INSTANCES; instance ids count from 1.
 
     Args:
         record: the image.
-        masks: n masks of the image's size; a generator is fine, one mask is held at a time.
+        masks: n masks of the image's size; only one at a time is held, so they can come from a generator.
         category_ids: n category ids.
-        scores: n scores; 1 when None.
-        centers_yx: centres in pixels; the masks' centroids when None.
-        is_crowd: n flags; False when None.
+        scores: n scores; None: all 1.
+        centers_yx: n centers in px; None: the centroids of the masks.
+        is_crowd: n flags; None: all False.
 
     Raises:
         ValueError: a mask is empty or of another size, or the lengths differ.
@@ -105,7 +105,7 @@ def instance_rows(
 
 
 def cue_rows(record: ImageRecord, points: Iterable[Point]) -> list[dict[str, Any]]:
-    """The rows of one image for a table with the schema CUES."""
+    """Return the rows of one image for a table with the schema CUES."""
     return [
         {
             "image_id": record.image_id,
@@ -137,7 +137,7 @@ def _describe(record: ImageRecord, mask: Bool[np.ndarray, "h w"], center_yx: np.
 
 
 def mask_center_yx(mask: Bool[np.ndarray, "h w"]) -> tuple[float, float]:
-    """The centroid (y, x) of a mask that is not empty, in pixels."""
+    """Return the centroid (y, x), in px, of a mask that is not empty."""
     y_counts, x_counts = mask.sum(axis=1), mask.sum(axis=0)
     area = y_counts.sum()
     return float(y_counts @ np.arange(len(y_counts)) / area), float(x_counts @ np.arange(len(x_counts)) / area)

@@ -1,4 +1,4 @@
-"""Dense maps in Zarr: row i of every array is row i of `images.parquet`, padded to the data set's canvas."""
+"""Dense maps in Zarr: row i of each array belongs to row i of `images.parquet`, padded to the data set's canvas."""
 
 import math
 import operator
@@ -23,12 +23,12 @@ from bestie.errors import InputError
 SHARD_ROWS = 256
 SHARD_BYTES = 128 * 2**20
 KEEP_BYTES = 64 * 2**20
-#: Of one image: 254 classes of the largest image are fewer.
+#: Values of one image; 254 channels of the largest image are fewer.
 MAX_CHUNK_VALUES = 2**31
 
 
 class MapSpec(NamedTuple):
-    """One array: its dtype, the value of whatever is not written, and its channels (None: no such axis)."""
+    """One array: its dtype, the fill value of what is never written, and its channels (None: no channel axis)."""
 
     dtype: str
     fill: float = 0
@@ -36,18 +36,18 @@ class MapSpec(NamedTuple):
 
 
 class MapWriter:
-    """A context manager that writes a group of map arrays, atomically and a shard at a time.
+    """A context manager that writes a group of map arrays, atomically and one shard at a time.
 
-    One image is one chunk; a shard, one file, holds 256 of them, or the power of two that 128 MiB take uncompressed,
-    so that shards of all arrays begin together every 256 rows. A shard in which nothing but the fill value was
-    written takes no file. Memory is one shard per array.
+    An image is one chunk. A shard is one file of 256 chunks or, if these take more than 128 MiB uncompressed, of the
+    largest power of two that fits, so shards of all arrays begin together every 256 rows. A shard that holds only the
+    fill value takes no file. Memory is one shard per array.
 
     Args:
         path: the group's folder, usually `*.zarr`.
-        arrays: name -> MapSpec, or a tuple (dtype, fill, channels) whose end may be left off.
+        arrays: name -> MapSpec, or a tuple (dtype, fill, channels) whose last elements may be omitted.
         n_rows: number of images.
-        canvas_hw: height and width that every image fits into.
-        attributes: JSON values to keep with the group.
+        canvas_hw: height and width, in px, that every image fits into.
+        attributes: JSON values to store with the group.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class MapWriter:
         self._shards: dict[str, _Shard] = {}
 
     def __enter__(self) -> "MapWriter":
-        with ExitStack() as stack:  # what cannot begin leaves nothing behind
+        with ExitStack() as stack:  # a writer that fails to start leaves nothing behind
             partial = stack.enter_context(atomic_output(self._path))
             group = zarr.create_group(
                 LocalStore(partial), attributes={**self._attributes, "canvas_hw": list(self._canvas_hw)}
@@ -79,10 +79,12 @@ class MapWriter:
         return self
 
     def write(self, row: int, name: str, array: np.ndarray) -> None:
-        """Write the map of one image: [channels,] height, width, at most the canvas; rows ascend per array.
+        """Write the map of one image, of shape [channels,] height, width and at most as large as the canvas.
+
+        The rows of each array must be written in ascending order.
 
         Raises:
-            ValueError: no such array; wrong dtype, shape or row; a row that is not above the last one.
+            ValueError: there is no such array, the dtype, shape or row is wrong, or the row is not above the last one.
         """
         if name not in self._specs:
             raise ValueError(f"no map '{name}', only {list(self._specs)}")
@@ -112,17 +114,17 @@ class MapWriter:
 
 
 class MapReader:
-    """Maps that `MapWriter` wrote, in a folder on disk or elsewhere.
+    """A reader of maps that `MapWriter` wrote, in a folder on disk or elsewhere.
 
-    Cheap to make, and to pickle if on disk: each process opens the files when it reads.
+    It is cheap to create and, for a folder on disk, to pickle: each process opens the files when it first reads.
 
     Args:
         path: the group's folder.
-        keep: hold arrays of at most 64 MiB in memory: a training reads every map in every epoch, and opening
+        keep: whether to hold arrays of at most 64 MiB in memory: a training reads every map in every epoch, and opening
             a chunk costs more than the rest of reading it.
 
     Raises:
-        InputError: on construction, when the folder does not exist.
+        InputError: the folder does not exist.
     """
 
     def __init__(self, path: Path | BlobFolder, *, keep: bool = False) -> None:
@@ -139,39 +141,43 @@ class MapReader:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the arrays, sorted. InputError where one is damaged."""
+        """The names of the arrays, sorted. Raises InputError if the group is damaged."""
         with self._naming_damage(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ZarrUserWarning)  # a file that is no part of the group
+            warnings.simplefilter("ignore", ZarrUserWarning)  # a file that does not belong to the group
             return tuple(sorted(self._open().array_keys()))
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What the writer kept with the group, and `canvas_hw`. InputError where it is damaged."""
+        """The attributes that the writer stored, and `canvas_hw`. Raises InputError if the group is damaged."""
         with self._naming_damage():
             return dict(self._open().attrs)
 
     @property
     def canvas_hw(self) -> tuple[int, int]:
-        """Height and width of the canvas."""
+        """Height and width of the canvas in px. Raises InputError if the group is damaged."""
         with self._naming_damage():
             height, width = map(operator.index, self.attributes["canvas_hw"])
         return height, width
 
     @property
     def n_rows(self) -> int:
-        """Number of images."""
+        """The number of images. Raises InputError if the group is damaged."""
         return self._array(self.names[0]).shape[0]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of one array: images, [channels,] height and width of the canvas. InputError for no such array."""
+        """Return the shape of one array: images, [channels,] height and width of the canvas.
+
+        Raises:
+            InputError: there is no such array, or it is damaged.
+        """
         return tuple(self._array(name).shape)
 
     def read(self, row: int, name: str, height: int, width: int) -> np.ndarray:
-        """The map of one image, [channels,] height, width; the fill value where nothing was written.
+        """Return the map of one image, [channels,] height, width, with the fill value where nothing was written.
 
         Raises:
-            InputError: no such array, damaged files, or an image that is larger than the canvas or beyond
-                the last row: maps and index belong to different runs.
+            InputError: there is no such array, files are damaged, or the image is larger than the canvas or beyond the
+                last row, because maps and index belong to different runs.
         """
         array = self._array(name)
         if not (0 <= row < array.shape[0] and height <= array.shape[-2] and width <= array.shape[-1]):
@@ -194,7 +200,7 @@ class MapReader:
         return self._arrays[name]
 
     def _check(self, name: str, array: Any) -> None:
-        """Refuse what no writer of this package writes, such as floats with NaN, or what is no array of maps."""
+        """Refuse arrays that no writer of this package writes, such as floats with NaN."""
         if not isinstance(array, zarr.Array) or array.dtype.kind not in "iu" or array.ndim not in (3, 4):
             raise ValueError(f"'{name}' is no array of whole numbers by image, height and width")
         if math.prod(array.chunks[1:]) > MAX_CHUNK_VALUES:
@@ -202,12 +208,12 @@ class MapReader:
 
     @contextmanager
     def _naming_damage(self) -> Iterator[None]:
-        """Whatever zarr fails at in the block is said as an InputError."""
+        """Turn any error of zarr in the block into an InputError."""
         try:
             yield
         except InputError:
             raise
-        except Exception as error:  # the metadata are JSON that anybody may have written; codecs have their own errors
+        except Exception as error:  # anybody may have written the JSON metadata, and codecs have their own errors
             raise InputError(f"{self._path} is damaged ({error}). Restore it or write it again.") from error
 
     def _open(self) -> Any:
@@ -215,7 +221,7 @@ class MapReader:
             path = self._path
             store = LocalStore(path, read_only=True) if isinstance(path, Path) else BlobStore(path)
             try:
-                # Version 3 alone, as it is written here: version 2 has codecs that unpickle.
+                # Only version 3, which is what is written here: version 2 has codecs that unpickle.
                 self._group = zarr.open_group(store, mode="r", zarr_format=3)
             except Exception as error:
                 raise InputError(f"{self._path} is no Zarr group. Run the stage that writes it again.") from error

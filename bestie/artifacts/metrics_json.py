@@ -1,4 +1,4 @@
-"""Numbers for DVC: metrics as JSON, curves as JSON rows or CSV, and the same history as Parquet."""
+"""Numbers for DVC: metrics as JSON, curves as JSON rows or CSV, histories as JSON and Parquet."""
 
 import csv
 import json
@@ -15,14 +15,17 @@ from bestie.artifacts.schemas import history_schema
 from bestie.artifacts.tables import TableWriter
 from bestie.errors import InputError
 
-#: Written digits of a float: more than any metric means, fewer than two machines agree on.
+#: Digits of a float that are written: more than matter in any metric, fewer than two machines agree on.
 SIGNIFICANT_DIGITS = 6
 
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON with sorted keys and floats of six significant digits; NaN and infinity become null.
 
-    NumPy numbers and arrays become numbers and lists. TypeError for anything else that JSON has no form for.
+    NumPy numbers and arrays become numbers and lists.
+
+    Raises:
+        TypeError: the data hold anything else that JSON cannot represent.
     """
     text = json.dumps(_plain(data), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     with atomic_output(path) as partial:
@@ -30,7 +33,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. InputError when it is missing or malformed."""
+    """Read a JSON file. Raises InputError if it is missing or malformed."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -40,9 +43,10 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows that share their keys as CSV with a header; NaN and None become empty.
+    """Write rows with the same keys as CSV with a header; NaN and None become empty.
 
-    ValueError when there is no row.
+    Raises:
+        ValueError: there is no row.
     """
     if not rows:
         raise ValueError(f"no rows for {path}: its columns would be unknown")
@@ -53,10 +57,10 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_history(parquet_path: Path, json_path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write one history twice: Parquet with full precision, and JSON rows, which `dvc plots` reads.
+    """Write a history twice: as Parquet with full precision, and as JSON rows, which `dvc plots` reads.
 
-    Each row has `epoch` and any measured values; a value that an epoch lacks, or NaN, is null. Columns keep
-    the order in which they first appear.
+    Each row has `epoch` and any measured values; a value that an epoch lacks, or NaN, becomes null. Columns keep the
+    order in which they first appear.
     """
     values = [name for name in dict.fromkeys(key for row in rows for key in row) if name != "epoch"]
     full = [{"epoch": row["epoch"], **{name: _number(row.get(name)) for name in values}} for row in rows]

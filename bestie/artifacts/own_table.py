@@ -1,4 +1,4 @@
-"""Tables that people bring along, as CSV or Parquet: rows of values, each with its place in the file."""
+"""Tables that users bring, as CSV or Parquet: rows of values, each with its place in the file."""
 
 import csv
 from collections.abc import Collection, Iterator
@@ -15,24 +15,24 @@ TABLE_SUFFIXES = (".csv", ".parquet")
 
 
 class OwnRow(NamedTuple):
-    """One row: `where` names the file and the line (CSV) or row (Parquet), both counted from 1."""
+    """One row; `where` names the file and the line (CSV) or row (Parquet), counted from 1."""
 
     where: str
     values: dict[str, Any]
 
 
 def read_own_table(path: Path, *, required: Collection[str], optional: Collection[str] = ()) -> Iterator[OwnRow]:
-    """Stream the rows of a table, with the named columns alone; an optional one that it lacks is None.
+    """Yield the rows of a table with only the named columns; an optional column that the table lacks is None.
 
-    Values of a CSV file are text, those of a Parquet file have their own types.
+    Values of a CSV file are text; those of a Parquet file have their own types.
 
     Args:
         path: a CSV file (UTF-8, separated by commas, with a header), or a Parquet file.
         required: columns that the table must have.
-        optional: columns that it may have; further ones are ignored.
+        optional: columns that it may have; all others are ignored.
 
     Raises:
-        InputError: the file is missing, is no such table, or lacks a required column.
+        InputError: the file is missing, is not such a table, or lacks a required column.
     """
     _check_file(path)
     rows = _read_csv(path, required) if path.suffix == ".csv" else _read_parquet(path, required, optional)
@@ -41,7 +41,7 @@ def read_own_table(path: Path, *, required: Collection[str], optional: Collectio
 
 
 def column_names(path: Path) -> list[str]:
-    """The columns of such a table, those that nobody asks for among them. InputError when it is none."""
+    """Return all columns of such a table. Raises InputError if it is missing or not such a table."""
     _check_file(path)
     if path.suffix == ".parquet":
         with _naming_parquet(path), pq.ParquetFile(path) as file:
@@ -78,7 +78,7 @@ def _naming_parquet(path: Path) -> Iterator[None]:
 
 
 def _read_csv(path: Path, required: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    # a leading byte order mark is no part of a name
+    # a leading byte order mark is not part of a name
     with _naming_csv(path), path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, strict=True, skipinitialspace=True)
         names = _header(reader)

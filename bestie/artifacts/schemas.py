@@ -1,12 +1,14 @@
-"""The columns of every table: one schema for whatever is an instance, one for whatever is a cue.
+"""The columns of every table: one schema for all kinds of instances, one for all kinds of points.
 
-`row` is the row of `images.parquet`, and the row of every map array. `category_id` runs from 1 without gaps;
-`source_id` is the data set's own number. No column holds nulls, except the measured values of a history.
+`row` is the row of `images.parquet` and of every map array. `category_id` counts from 1 without gaps; `source_id` is
+the data set's own number. No column holds nulls, except the measured values of a history.
 """
 
 from collections.abc import Iterable
 
 import pyarrow as pa
+
+Schema = pa.Schema
 
 
 def _schema(**types: pa.DataType) -> pa.Schema:
@@ -16,7 +18,7 @@ def _schema(**types: pa.DataType) -> pa.Schema:
 IDS = pa.list_(pa.int32())
 BOX_XYWH = pa.list_(pa.float32(), 4)
 
-#: One image: `path` is relative to `dataset.root`, `labels` are its category ids in ascending order.
+#: One image; `path` is relative to `dataset.root`, `labels` are its category ids in ascending order.
 IMAGES = _schema(
     row=pa.int32(),
     image_id=pa.string(),
@@ -30,10 +32,10 @@ IMAGES = _schema(
 
 CATEGORIES = _schema(category_id=pa.int32(), name=pa.string(), source_id=pa.int32())
 
-#: A sample that `prepare` set aside, and what is wrong with it.
+#: An image that `prepare` left out, and what is wrong with it.
 SKIPPED = _schema(image=pa.string(), reason=pa.string())
 
-#: Ground truth, pseudo labels, exports and detections. `rle`: COCO compressed counts of (height, width).
+#: Ground truth, pseudo labels, exports and detections; `rle` holds COCO's compressed counts of (height, width).
 INSTANCES = _schema(
     image_id=pa.string(),
     row=pa.int32(),
@@ -48,12 +50,12 @@ INSTANCES = _schema(
     rle=pa.string(),
 )
 
-#: Instances as they change over training: `kind` says which labels a row belongs to.
+#: Instances as they change during training; `kind` says which labels a row belongs to.
 EVOLUTION = INSTANCES.append(pa.field("epoch", pa.int32(), nullable=False)).append(
     pa.field("kind", pa.string(), nullable=False)
 )
 
-#: A point on one object, in pixels of the original image.
+#: A point on one object, in px of the original image.
 CUES = _schema(
     image_id=pa.string(),
     row=pa.int32(),
@@ -64,7 +66,7 @@ CUES = _schema(
 )
 POINTS = CUES
 
-#: Every connected component of a WSSS map; `instance_id` is 0 unless `status` says that it was accepted.
+#: A connected component of a WSSS map; `instance_id` is 0 unless `status` says that it was accepted.
 COMPONENTS = _schema(
     image_id=pa.string(),
     row=pa.int32(),
@@ -77,7 +79,7 @@ COMPONENTS = _schema(
     instance_id=pa.int32(),
 )
 
-#: One imported WSSS map: entry k of `category_px` counts the pixels of category_id k + 1.
+#: An imported WSSS map; entry k of `category_px` counts the pixels of category_id k + 1.
 WSSS_SUMMARY = _schema(
     image_id=pa.string(),
     row=pa.int32(),
@@ -89,6 +91,6 @@ WSSS_SUMMARY = _schema(
 
 
 def history_schema(values: Iterable[str]) -> pa.Schema:
-    """`epoch` and one float64 column per name in `values`; null where nothing was measured."""
+    """Return a schema with `epoch` and a float64 column per name in `values`, null if nothing was measured."""
     fields = [pa.field("epoch", pa.int32(), nullable=False)]
     return pa.schema(fields + [pa.field(name, pa.float64()) for name in values])

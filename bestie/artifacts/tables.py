@@ -1,4 +1,4 @@
-"""Tables in Parquet: written and read as streams; a file that is not what it should be is named."""
+"""Tables in Parquet, written and read as streams; errors name the file that is not what it should be."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -15,21 +15,21 @@ from jaxtyping import Int64
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.blobs import Blob, missing, remedy
 from bestie.artifacts.schemas import CATEGORIES, CUES, IMAGES, INSTANCES, WSSS_SUMMARY
-from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
+from bestie.records import Category, ImageRecord
 
-#: Columns of one length. Numbers have their own dtype, text and lists dtype object, boxes the shape (n, 4).
+#: Columns of one length. Numbers have their own dtype, text and lists the dtype object, boxes the shape (n, 4).
 Columns = dict[str, np.ndarray]
 
 ROW_GROUP_ROWS = 16_384
-#: Rows that a stream holds: a thousand masks are some hundred kilobytes.
+#: Rows that a stream holds at a time: a thousand masks are a few hundred kilobytes.
 STREAM_ROWS = 1024
 
 
 class TableWriter:
     """A context manager that writes one Parquet file, atomically and in bounded memory.
 
-    The bytes depend on the rows alone, not on how they were grouped into calls.
+    The bytes depend only on the rows, not on how they were grouped into calls.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -38,7 +38,7 @@ class TableWriter:
         self._pending: dict[str, list] = {name: [] for name in schema.names}
 
     def __enter__(self) -> "TableWriter":
-        with ExitStack() as stack:  # what cannot begin leaves nothing behind
+        with ExitStack() as stack:  # a writer that fails to start leaves nothing behind
             partial = stack.enter_context(atomic_output(self._path))
             self._writer = stack.enter_context(
                 pq.ParquetWriter(partial, self._schema, compression="zstd", compression_level=3)
@@ -47,7 +47,7 @@ class TableWriter:
         return self
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add one row. ValueError unless it has exactly the columns of the schema."""
+        """Add one row. Raises ValueError unless it has exactly the columns of the schema."""
         self._check_names(row)
         for name, values in self._pending.items():
             values.append(row[name])
@@ -55,7 +55,7 @@ class TableWriter:
             self._flush()
 
     def append_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Add rows one after the other."""
+        """Add rows. Raises ValueError like `append`."""
         for row in rows:
             self.append(row)
 
@@ -83,16 +83,17 @@ def read_table(
     columns: Collection[str] | None = None,
     where: Mapping[str, Any] | None = None,
 ) -> Columns:
-    """Read a whole table, or the named columns, or the rows that `where` selects.
+    """Read a table, or some of its columns and rows, into memory.
 
     Args:
         path: a Parquet file, on disk or elsewhere.
-        schema: what the file must hold; further columns are ignored, so EVOLUTION reads as INSTANCES.
-        columns: the columns to return; all of the schema when None.
+        schema: the columns that the file must have; others are ignored, so EVOLUTION can be read as INSTANCES.
+        columns: the columns to return; None: all of the schema.
         where: column -> the value, or the collection of values, that a row must have.
 
     Raises:
-        InputError: the file is missing, is no Parquet file, or lacks a column or has it with another type.
+        InputError: the file is missing or not a Parquet file, or a column is missing, has another type or holds nulls.
+        ValueError: `columns` or `where` names a column that the schema lacks.
     """
     _names(schema, where)
     filters = [(name, "in", _as_list(wanted)) for name, wanted in (where or {}).items()]
@@ -105,12 +106,12 @@ def read_table(
 
 
 def as_rows(columns: Columns) -> Iterator[dict[str, Any]]:
-    """The rows of columns, one after the other."""
+    """Return an iterator over the rows of columns."""
     return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
 
 
 def iter_rows(path: Path | Blob, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Stream the rows as dictionaries of Python values. Errors as in `read_table`."""
+    """Yield the rows as dictionaries of Python values. Raises InputError like `read_table`."""
     with _open_table(path, schema) as file:
         for batch in file.iter_batches(STREAM_ROWS, columns=_names(schema, columns), use_threads=False):
             _check_nulls(path, schema, batch)
@@ -120,10 +121,9 @@ def iter_rows(path: Path | Blob, schema: pa.Schema, columns: Collection[str] | N
 def iter_images(
     path: Path | Blob, schema: pa.Schema, columns: Collection[str] | None = None
 ) -> Iterator[tuple[int, Columns]]:
-    """Stream (row, the columns of that image) for every image that has rows, in ascending order of `row`.
+    """Yield (row, the columns of that image) for each image that has rows, in ascending order of `row`.
 
-    Memory does not grow with the table. Errors as in `read_table`, and InputError when the table is not
-    ordered by `row`.
+    Memory does not grow with the table. Raises InputError like `read_table`, and if the table is not ordered by `row`.
     """
     names = _names(schema, columns)
     with _open_table(path, schema) as file:
@@ -147,7 +147,7 @@ def iter_images(
 
 
 def write_images(path: Path, records: Iterable[ImageRecord]) -> None:
-    """Write `images.parquet`. ValueError unless the records' rows count from 0."""
+    """Write `images.parquet`. Raises ValueError unless the rows of the records count from 0."""
     with TableWriter(path, IMAGES) as writer:
         for expected, record in enumerate(records):
             if record.row != expected:
@@ -156,15 +156,15 @@ def write_images(path: Path, records: Iterable[ImageRecord]) -> None:
 
 
 def read_images(path: Path | Blob, split: str | None = None) -> list[ImageRecord]:
-    """Read `images.parquet`, or one split of it, in row order. Errors as `iter_records`."""
+    """Read `images.parquet`, or one split of it, in row order. Raises InputError like `iter_records`."""
     return list(iter_records(path, split))
 
 
 def iter_records(path: Path | Blob, split: str | None = None) -> Iterator[ImageRecord]:
-    """Stream `images.parquet`, or one split of it, in row order.
+    """Yield the records of `images.parquet`, or of one split of it, in row order.
 
     Raises:
-        InputError: as in `read_table`; rows do not count from 0, or an image has no pixel.
+        InputError: the table cannot be read (`read_table`), rows do not count from 0, or an image has no pixels.
     """
     for expected, row in enumerate(iter_rows(path, IMAGES)):
         if row["row"] != expected or min(row["height"], row["width"]) < 1:
@@ -175,7 +175,7 @@ def iter_records(path: Path | Blob, split: str | None = None) -> Iterator[ImageR
 
 
 def write_categories(path: Path, categories: Iterable[Category]) -> None:
-    """Write `categories.parquet`. ValueError unless the category ids count from 1."""
+    """Write `categories.parquet`. Raises ValueError unless the category ids count from 1."""
     with TableWriter(path, CATEGORIES) as writer:
         for expected, category in enumerate(categories, start=1):
             if category.category_id != expected:
@@ -184,7 +184,10 @@ def write_categories(path: Path, categories: Iterable[Category]) -> None:
 
 
 def read_categories(path: Path | Blob) -> list[Category]:
-    """Read `categories.parquet`; entry k has category_id k + 1. Errors as in `read_table`, and for other ids."""
+    """Read `categories.parquet`; entry k has category_id k + 1.
+
+    Raises InputError like `read_table`, and if the category ids do not count from 1.
+    """
     categories = [Category(**row) for row in iter_rows(path, CATEGORIES)]
     if [each.category_id for each in categories] != list(range(1, len(categories) + 1)):
         raise InputError(f"{path} has category ids that do not count from 1. {remedy(path)}")
@@ -192,7 +195,7 @@ def read_categories(path: Path | Blob) -> list[Category]:
 
 
 def read_instance_categories(path: Path | Blob) -> dict[int, np.ndarray]:
-    """row -> category_id of instances 1, 2, ... of that image, from an instance table. Errors as in `read_table`."""
+    """Read row -> category_id of instances 1, 2, ... of that image. Raises InputError like `iter_images`."""
     return {
         row: columns["category_id"][np.argsort(columns["instance_id"])]
         for row, columns in iter_images(path, INSTANCES, ["instance_id", "category_id"])
@@ -200,14 +203,17 @@ def read_instance_categories(path: Path | Blob) -> dict[int, np.ndarray]:
 
 
 def read_class_pixels(path: Path | Blob) -> Int64[np.ndarray, " k"]:
-    """Labelled pixels of each class, background first, from a WSSS summary. Errors as in `read_table`."""
+    """Read the number of labeled pixels of each class, background first, from a WSSS summary.
+
+    Raises InputError like `read_table`.
+    """
     rows = iter_rows(path, WSSS_SUMMARY, ["category_px", "background_px"])
     counts = [np.array([row["background_px"], *row["category_px"]], np.int64) for row in rows]
     return np.sum(counts, axis=0)
 
 
 def read_points(path: Path | Blob) -> dict[int, np.ndarray]:
-    """row -> array of (x, y, category_id), from a cue or point table. Errors as in `read_table`."""
+    """Read row -> array of (x, y, category_id) from a cue or point table. Raises InputError like `iter_images`."""
     return {
         row: np.stack([columns["x"], columns["y"], columns["category_id"]], axis=1)
         for row, columns in iter_images(path, CUES, ["x", "y", "category_id"])
@@ -216,7 +222,7 @@ def read_points(path: Path | Blob) -> dict[int, np.ndarray]:
 
 @contextmanager
 def _open_table(path: Path | Blob, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
-    """The opened file, its columns checked; what cannot be read in the block is an InputError too."""
+    """Yield the opened file after checking its columns; errors of reading in the block become InputError too."""
     try:
         with _source(path) as source, pq.ParquetFile(source, pre_buffer=False) as file:
             _check_columns(path, schema, file.schema_arrow)
@@ -226,7 +232,7 @@ def _open_table(path: Path | Blob, schema: pa.Schema) -> Iterator[pq.ParquetFile
 
 
 def _source(path: Path | Blob) -> AbstractContextManager[Any]:
-    """What pyarrow reads from: the path itself, or an open file."""
+    """Return the source for pyarrow: the path itself, or an open file."""
     if isinstance(path, Blob):
         return path.open()
     if not path.is_file():
@@ -251,7 +257,7 @@ def _check_nulls(path: Path | Blob, schema: pa.Schema, found: pa.Table | pa.Reco
             continue
         column = found.column(field.name)
         nulls = column.null_count
-        if pa.types.is_nested(column.type):  # a list may hold nulls, too
+        if pa.types.is_nested(column.type):  # a list may hold nulls too
             nulls += pc.list_flatten(column).null_count
         if nulls:
             raise InputError(f"{path} has no value in some rows of its column {field.name}. {remedy(path)}")
@@ -275,7 +281,7 @@ def _as_list(wanted: Any) -> list:
 
 
 def _to_numpy(array: pa.Array) -> np.ndarray:
-    """A writable copy; torch refuses to share arrays that it may not write to."""
+    """Copy a column into a writable array, because torch refuses to share read-only ones."""
     if pa.types.is_fixed_size_list(array.type):
         return np.array(array.flatten()).reshape(len(array), array.type.list_size)
     return np.array(array.to_numpy(zero_copy_only=False))

@@ -1,4 +1,7 @@
-"""Weights that cannot run code: one flat array of bytes in Zarr and an index of what lies where; other formats read."""
+"""Weights that cannot run code: one flat array of bytes in Zarr, with an index of the tensors in it.
+
+safetensors and PyTorch files can be read too.
+"""
 
 import hashlib
 import json
@@ -20,13 +23,13 @@ from zarr.codecs import ZstdCodec
 from zarr.storage import LocalStore
 
 from bestie.artifacts.atomic import atomic_output
-from bestie.datasets.base import hash_file
 from bestie.errors import InputError
+from bestie.records import hash_file
 
 FORMAT = "bestie-weights-1"
 CHUNK_BYTES = 4 * 2**20
 SHARD_BYTES = 128 * 2**20
-#: Weights hardly compress; a folder that unpacks to so many times its size holds none.
+#: Weights hardly compress; a folder that unpacks to more than this many times its size does not hold weights.
 MAX_RATIO = 1000
 PYTORCH_SUFFIXES = (".pth", ".pt", ".bin")
 CHECKPOINT_KEYS = ("model", "state_dict")
@@ -37,13 +40,14 @@ StateDict = dict[str, Tensor]
 def save_weights(
     path: Path, state_dict: Mapping[str, Shaped[Tensor, "..."]], attributes: Mapping[str, Any] | None = None
 ) -> None:
-    """Write tensors of any dtype and shape, in their order, and JSON values that belong to them.
+    """Write tensors of any dtype and shape, in their order, with JSON values that belong to them.
 
-    The array's attributes hold the format's name, `index` (name, dtype, shape and first byte of each
-    tensor), the SHA-256 of all bytes and, under `attributes`, the given values.
+    The array's attributes hold the name of the format, `index` (name, dtype, shape and first byte of each tensor), the
+    SHA-256 of all bytes and, under `attributes`, the given values.
 
     Raises:
-        ValueError: `attributes` are no JSON (NaN and infinity are none).
+        ValueError: `attributes` hold NaN or infinity, which are not JSON.
+        TypeError: `attributes` hold anything else that JSON cannot represent.
     """
     index, n_bytes, digest = [], 0, hashlib.sha256()
     for name, tensor in state_dict.items():
@@ -76,7 +80,7 @@ def save_weights(
 
 
 def load_weights(path: Path) -> tuple[StateDict, dict[str, Any]]:
-    """The tensors, on the CPU and in the order they were saved in, and the attributes.
+    """Read the tensors, on the CPU and in the order in which they were saved, and the attributes.
 
     Raises:
         InputError: the folder is missing, holds something else, or its bytes are damaged or incomplete.
@@ -88,14 +92,19 @@ def load_weights(path: Path) -> tuple[StateDict, dict[str, Any]]:
     return {entry["name"]: _to_tensor(data, entry) for entry in described["index"]}, described["attributes"]
 
 
-def load_any_weights(path: Path) -> tuple[StateDict, dict[str, Any]]:
-    """Weights from a folder that `save_weights` wrote, a `.safetensors` file or a PyTorch file, with their attributes.
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Read only the attributes. Raises InputError like `load_weights`, but does not notice damaged tensors."""
+    return _open_weights(path)[1]["attributes"]
 
-    A PyTorch file (`.pth`, `.pt`, `.bin`) is opened for tensors alone, so that nothing in it can run code. It may
-    hold the tensors by name, or under the key "model" or "state_dict" of a training's checkpoint.
+
+def load_any_weights(path: Path) -> tuple[StateDict, dict[str, Any]]:
+    """Read weights and their attributes from a folder of `save_weights`, a `.safetensors` file or a PyTorch file.
+
+    Only tensors are read from a PyTorch file (`.pth`, `.pt`, `.bin`), so nothing in it can run code. It may hold the
+    tensors by name, or under the key "model" or "state_dict" of a training checkpoint.
 
     Raises:
-        InputError: the path is missing, damaged, another format, or holds other things than tensors.
+        InputError: the path is missing, damaged, of another format, or holds anything but tensors.
     """
     if path.suffix == ".safetensors":
         return _load_safetensors(path), {}
@@ -110,7 +119,10 @@ def load_any_weights(path: Path) -> tuple[StateDict, dict[str, Any]]:
 
 
 def weights_sha256(path: Path) -> str:
-    """The hash of a weight file, or that of the tensors in a folder of weights. InputError as `load_any_weights`."""
+    """Return the SHA-256 of a weight file, or of the tensors in a folder of weights.
+
+    Raises InputError if the path does not exist or is a folder without weights.
+    """
     if path.is_dir():
         return _open_weights(path)[1]["sha256"]
     if not path.is_file():
@@ -133,20 +145,20 @@ def match_weights(
     allow_missing: Collection[str] = (),
     allow_unused: Collection[str] = (),
 ) -> StateDict:
-    """The weights that a module takes, after checking that nothing is missing, left over or misshapen.
+    """Select the weights of a module, after checking that none is missing, left over or of another shape.
 
     Args:
         module_state: the module's `state_dict()`.
         weights: name -> tensor, as read.
         source: where the weights come from, for the message.
-        allow_missing: patterns such as "head.*": names that the module may keep its own values for.
+        allow_missing: patterns such as "head.*" of names for which the module may keep its own values.
         allow_unused: patterns of weights that the module may lack.
 
     Returns:
         A dictionary for `module.load_state_dict(..., strict=not allow_missing)`.
 
     Raises:
-        InputError: naming the first few keys that are missing, unused or of another shape.
+        InputError: weights are missing, unused or of another shape; the message names the first few.
     """
     missing = [k for k in module_state if k not in weights and not _matches(k, allow_missing)]
     unused = [k for k in weights if k not in module_state and not _matches(k, allow_unused)]
@@ -163,14 +175,14 @@ def match_weights(
 
 
 def _open_weights(path: Path) -> tuple[Any, dict[str, Any]]:
-    """The array of bytes and what its attributes say of it."""
+    """Return the array of bytes, and its attributes, which describe it."""
     if not path.is_dir():
         raise InputError(f"{path} does not exist. Run the stage that writes the weights or correct the path.")
     try:
-        # Version 3 alone, as it is written here: version 2 has codecs that unpickle.
+        # Only version 3, which is what is written here: version 2 has codecs that unpickle.
         array = zarr.open_array(LocalStore(path, read_only=True), mode="r", zarr_format=3)
         described: dict[str, Any] = dict(array.attrs)
-    except Exception as error:  # the metadata are JSON that anybody may have written
+    except Exception as error:  # anybody may have written the JSON metadata
         raise InputError(f"{path} is no Zarr array, so it holds no weights. Correct the path.") from error
     if described.get("format") != FORMAT:
         raise InputError(f"{path} holds no weights in the format {FORMAT}. Correct the path.")
@@ -179,7 +191,7 @@ def _open_weights(path: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def _check_description(path: Path, array: Any, described: Mapping[str, Any]) -> None:
-    """InputError unless the index says where each tensor lies in the bytes, and the files can hold so many."""
+    """Raise InputError unless the index describes all the bytes, and the files are large enough to hold them."""
     try:
         end = 0
         for entry in described["index"]:
@@ -219,7 +231,7 @@ def _load_safetensors(path: Path) -> StateDict:
         raise InputError(f"{path} does not exist. Correct the path of the weights or put the file there.")
     try:
         return load_file(path)
-    except Exception as error:  # SafetensorError, OSError, and what torch says to a header that is wrong
+    except Exception as error:  # SafetensorError, OSError, and whatever torch raises for a wrong header
         raise InputError(f"{path} is no readable .safetensors file ({error}). Restore the file.") from error
 
 
@@ -233,7 +245,7 @@ def _load_pytorch(path: Path) -> StateDict:
             f"{path} holds more than tensors, and is not opened, because it could run code. "
             "Save its state_dict alone, or convert it to .safetensors."
         ) from error
-    except Exception as error:  # a damaged file breaks the reader wherever it is
+    except Exception as error:  # a damaged file breaks the reader anywhere
         raise InputError(f"{path} is no readable PyTorch file ({error}). Restore the file.") from error
     for key in CHECKPOINT_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -262,7 +274,7 @@ def _to_tensor(data: UInt8[np.ndarray, " n"], entry: Mapping[str, Any]) -> Shape
 
 
 def _blocks(state_dict: Mapping[str, Tensor]) -> Iterator[UInt8[np.ndarray, " n"]]:
-    """The bytes of all tensors in blocks of one shard, so that each shard is written once."""
+    """Yield the bytes of all tensors in blocks of one shard, so that each shard is written once."""
     held: list[np.ndarray] = []
     room = SHARD_BYTES
     for tensor in state_dict.values():

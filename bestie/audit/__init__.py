@@ -1,4 +1,4 @@
-"""Which labels came from what: versions of the pseudo labels in git history, DVC experiments and the workspace.
+"""What labels came from: their versions in git history, DVC experiments and the workspace.
 
-Nothing here writes to the workspace: what an earlier version holds is read from DVC's cache, or else from a remote.
+Nothing here writes to the workspace: files of an earlier version are read from DVC's cache, or otherwise from a remote.
 """

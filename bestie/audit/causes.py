@@ -1,4 +1,4 @@
-"""Why two versions differ: parameters, code and data, as two `dvc.lock` files record them."""
+"""Why two versions differ: the changes of parameters, code and data between their `dvc.lock` files."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from bestie.audit.versions import Version
 
 
 class Kind(StrEnum):
-    """What has changed."""
+    """What kind of thing changed."""
 
     PARAMETER = "parameter"
     CODE = "code"
@@ -27,12 +27,12 @@ class Cause:
     """One change between two versions.
 
     Attributes:
-        kind: what has changed.
-        name: the parameter's key, the path of code or data, or the stage.
-        before: the parameter's value or the path's hash in the older version, None where it had none.
+        kind: what kind of thing changed.
+        name: the full key of a parameter, the path of code or data, or the name of a stage.
+        before: the parameter's value or the path's hash in the older version; None if it had none.
         after: the same in the newer version.
-        stages: the stages that it reached; of those, where there are any, the ones that wrote something else.
-        effective: whether one of them did. A change that left all outputs as they were explains no difference.
+        stages: the stages that the change reached; if it changed the outputs of some of them, only those.
+        effective: whether it changed the outputs of any stage; otherwise it does not explain a difference.
     """
 
     kind: Kind
@@ -65,7 +65,7 @@ class Cause:
 
 
 def find_causes(before: Version, after: Version) -> list[Cause]:
-    """Every change of parameters, code and data between two versions, the effective ones first."""
+    """Return every change of parameters, code and data between two versions, the effective ones first."""
     old, new = before.lineage, after.lineage
     found = [cause for stage in _stages(old, new) for cause in _stage_causes(old, new, stage)]
     merged = _without_parents(_merge(found))
@@ -102,7 +102,7 @@ def _stage_causes(old: Lineage, new: Lineage, stage: str) -> Iterator[Cause]:
 def _own_changes(
     first: StageRun, second: StageRun, old: Lineage, new: Lineage
 ) -> Iterator[tuple[Kind, str, tuple[Any, Any]]]:
-    """What differs at a stage itself: not the outputs of other stages that it read."""
+    """Yield the changes of a stage itself, without those of other stages' outputs that it read."""
     if first.command != second.command:
         yield Kind.COMMAND, first.name, (first.command, second.command)
     for key, values in _changes(first.params, second.params):
@@ -116,7 +116,7 @@ def _own_changes(
 
 
 def _differs(first: StageRun, second: StageRun, old: Lineage, new: Lineage) -> bool:
-    """Whether a stage wrote something else that a later stage read, or that are the labels themselves."""
+    """Return whether a stage wrote different outputs that a later stage reads, or different labels."""
     read = {path for lineage in (old, new) for run in lineage.stages.values() for path in run.deps}
     last = first.name == list(old.stages)[-1]
     outs = {*first.outs, *second.outs}
@@ -130,7 +130,7 @@ def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tu
 
 
 def _merge(causes: Iterable[Cause]) -> list[Cause]:
-    """One cause for a change that reached several stages."""
+    """Combine the causes that are one change that reached several stages."""
     merged: dict[tuple[Kind, str], Cause] = {}
     for cause in causes:
         known = merged.get((cause.kind, cause.name), cause)
@@ -142,7 +142,7 @@ def _merge(causes: Iterable[Cause]) -> list[Cause]:
 
 
 def _without_parents(causes: list[Cause]) -> list[Cause]:
-    """Without folders of code in which a file is named too."""
+    """Return the causes without the folders of code if one of their files is a cause too."""
     code = [cause.name for cause in causes if cause.kind is Kind.CODE]
     return [
         cause

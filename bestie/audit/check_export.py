@@ -1,4 +1,4 @@
-"""Whether `annotations.json` of the export has the instances of its table."""
+"""The check that `annotations.json` of the export holds the instances of its table."""
 
 import json
 from collections.abc import Iterator
@@ -6,19 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from bestie.artifacts.blobs import missing
+from bestie.artifacts.paths import folder
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows
 from bestie.audit.findings import Finding
 from bestie.audit.sources import Artifacts, instances_of
 from bestie.errors import InputError
-from bestie.folders import folder
 
 TABLE = instances_of("export_mrcnn")
 ANNOTATIONS = str(folder("export_mrcnn") / "annotations.json")
 
 
 def check_annotations(artifacts: Artifacts) -> Iterator[Finding]:
-    """Compare them one by one. The JSON is read whole, as every reader of that format does."""
+    """Compare the annotations with the instances one by one, and yield the differences.
+
+    The JSON file is read into memory as a whole, as every reader of this format does.
+
+    Raises:
+        InputError: the file is missing or not valid JSON, or a table cannot be read.
+    """
     written = _read(artifacts)
     source_id = {category.category_id: category.source_id for category in artifacts.categories}
     file_name = {image["id"]: image["file_name"] for image in written["images"]}

@@ -1,4 +1,4 @@
-"""Whether the bytes that are stored are those of `dvc.lock`."""
+"""The check that stored files have the hashes that `dvc.lock` records."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +13,9 @@ DAMAGED = "its bytes are not those that were written (md5 {found}, not {expected
 
 
 def check_file(artifacts: Artifacts, path: str, root: Path = Path()) -> Iterator[Finding]:
-    """Hash one output of the version, a file or a folder, and name the files that are damaged.
+    """Hash one output of the version, a file or a folder, and yield a finding for each damaged file.
 
-    In the workspace the file there is hashed; for a commit, what the cache or a remote stores.
+    In the workspace, the file there is hashed; for a commit, the one that the cache or a remote stores.
     """
     if artifacts.version.commit is None:
         yield from _check_workspace(artifacts, path, root)
@@ -37,7 +37,7 @@ def _check_workspace(artifacts: Artifacts, path: str, root: Path) -> Iterator[Fi
 
 
 def _compare_folder(artifacts: Artifacts, path: str, root: Path, expected: str, found: str) -> Iterator[Finding]:
-    """Name the files of a folder that differ, if the cache still knows what they were."""
+    """Yield the files of a folder that differ, or the folder itself if its recorded listing is not stored."""
     try:
         wanted = artifacts.stored_listing(expected, path)
     except InputError:

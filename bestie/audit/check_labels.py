@@ -1,11 +1,11 @@
-"""Whether the pseudo labels agree with each other: masks, maps, components, cues and the WSSS maps they came from."""
+"""The check that pseudo labels are consistent: masks, maps, components, cues, and the WSSS maps they came from."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from bestie.artifacts.instances import decode_mask, mask_center_yx
 from bestie.artifacts.maps import MapReader
@@ -25,16 +25,16 @@ from bestie.audit.sources import (
     Artifacts,
     instances_of,
 )
-from bestie.datasets.base import VOID, ImageRecord
-from bestie.transfer import Status
+from bestie.method.transfer import Status
+from bestie.records import VOID, ImageRecord
 
 TABLE = instances_of("make_pseudo_labels")
-#: Number of cues that a status stands for.
+#: Status -> the least and the greatest number of cues that it allows; None: no limit.
 CUES_OF_STATUS = {Status.ACCEPTED: (1, 1), Status.NO_CUE: (0, 0), Status.SEVERAL_CUES: (2, None)}
 
 
 def check_shapes(artifacts: Artifacts, path: str) -> Iterator[Finding]:
-    """A group of maps has an entry for each image, and a canvas that the largest fits into."""
+    """Check that a group of maps has an entry for each image, and a canvas that fits the largest one."""
     maps = MapReader(artifacts.folder(path))
     stride_px = maps.attributes.get("stride_px", 1)
     sizes = [(-(-record.height // stride_px), -(-record.width // stride_px)) for record in artifacts.images]
@@ -50,7 +50,7 @@ def check_shapes(artifacts: Artifacts, path: str) -> Iterator[Finding]:
 
 
 def check_wsss(artifacts: Artifacts, advance: Callable[[], None]) -> Iterator[Finding]:
-    """The WSSS maps have classes that exist, and as many pixels of each as their summary says.
+    """Check that the WSSS maps hold only existing classes, and as many pixels of each as their summary says.
 
     `advance` is called for each training image.
     """
@@ -75,30 +75,28 @@ def check_wsss(artifacts: Artifacts, advance: Callable[[], None]) -> Iterator[Fi
 
 
 def check_pseudo_labels(artifacts: Artifacts, advance: Callable[[], None]) -> Iterator[Finding]:
-    """Instances against their maps and components, components against the WSSS map.
+    """Check instances against their maps and components, and components against the WSSS map.
 
     `advance` is called for each training image.
     """
     instances = ImageStream(iter_images(artifacts.file(TABLE), INSTANCES))
     components = ImageStream(iter_images(artifacts.file(COMPONENTS), COMPONENTS_SCHEMA))
     maps, wsss = MapReader(artifacts.folder(PSEUDO_MAPS)), MapReader(artifacts.folder(WSSS_MAPS))
-    sigma_px = float(maps.attributes["sigma_px"])
     for record in artifacts.training_images:
         advance()
         size = (record.height, record.width)
-        read = {name: maps.read(record.row, name, *size) for name in ("instance", "offset", "center")}
         image = _Image(record, instances.take(record.row), components.take(record.row))
         yield from _check_components(image, wsss.read(record.row, "semantic", *size))
         try:
             masks = [decode_mask(str(rle), *size) for rle in image.instances.get("rle", ())]
         except ValueError:
-            continue  # found, and named, in the table itself
-        yield from _check_maps(image, masks, read, sigma_px)
+            continue  # the check of the table reports it
+        yield from _check_map(image, masks, maps.read(record.row, "instance", *size))
 
 
 @dataclass(frozen=True)
 class _Image:
-    """The rows of one image; columns are missing where it has none."""
+    """The rows of one image in both tables; a table without any has no columns here."""
 
     record: ImageRecord
     instances: Columns
@@ -116,7 +114,7 @@ class _Image:
 
 
 def _check_components(image: _Image, semantic: UInt8[np.ndarray, "h w"]) -> Iterator[Finding]:
-    """Each component is counted once, its verdict fits its cues, and the accepted ones are the instances."""
+    """Check that each component is counted once, its verdict fits its cues, and the accepted ones are the instances."""
     rows, found = list(as_rows(image.components)), list(as_rows(image.instances))
     if [row["component_id"] for row in rows] != list(range(1, len(rows) + 1)):
         yield Finding(COMPONENTS, image.place, f"its component ids are not 1 to {len(rows)}")
@@ -150,48 +148,19 @@ def _wrong_verdict(row: dict[str, Any]) -> Iterator[str]:
         yield f"its status is {row['status']}, but it has {row['n_cues']} cues"
 
 
-def _check_maps(
-    image: _Image, masks: list[Bool[np.ndarray, "h w"]], maps: dict[str, np.ndarray], sigma_px: float
+def _check_map(
+    image: _Image, masks: list[Bool[np.ndarray, "h w"]], instance: Integer[np.ndarray, "h w"]
 ) -> Iterator[Finding]:
-    """The maps are those that the masks and centres of the table give."""
-    size = (image.record.height, image.record.width)
-    expected = np.zeros(size, np.int64)
+    """Check that masks do not overlap, that centers are their centroids, and that the instance map shows the masks."""
+    expected = np.zeros((image.record.height, image.record.width), np.int64)
     for number, mask in enumerate(masks, start=1):
         if (expected[mask] > 0).any():
             yield Finding(TABLE, f"{image.place}, instance {number}", "its mask overlaps another one")
         expected[mask] = number
-    centers_yx = image.centers_yx
-    for number, (mask, center) in enumerate(zip(masks, centers_yx, strict=True), start=1):
+    for number, (mask, center) in enumerate(zip(masks, image.centers_yx, strict=True), start=1):
         if mask.any() and center.tolist() != (centroid := [int(each) for each in mask_center_yx(mask)]):
             yield Finding(
-                TABLE, f"{image.place}, instance {number}", f"its centre is {center.tolist()}, its centroid {centroid}"
+                TABLE, f"{image.place}, instance {number}", f"its center is {center.tolist()}, its centroid {centroid}"
             )
-    if (wrong := int((maps["instance"] != expected).sum())) > 0:
+    if (wrong := int((instance != expected).sum())) > 0:
         yield Finding(PSEUDO_MAPS, image.place, f"'instance' differs from the rle of {TABLE} in {wrong} px")
-    offset = _offsets(expected, centers_yx)
-    if (wrong := int((maps["offset"] != offset).any(axis=0).sum())) > 0:
-        yield Finding(PSEUDO_MAPS, image.place, f"'offset' does not lead to the centres of {TABLE} in {wrong} px")
-    distance = np.abs(maps["center"] / 255.0 - _center_map(centers_yx, size, sigma_px))
-    if (wrong := int((distance > 1 / 255).sum())) > 0:
-        yield Finding(PSEUDO_MAPS, image.place, f"'center' has not its maxima at the centres of {TABLE}: {wrong} px")
-
-
-def _offsets(instance: Integer[np.ndarray, "h w"], centers_yx: Integer[np.ndarray, "n 2"]) -> np.ndarray:
-    """(dy, dx) to the centre of each pixel's instance, 0 elsewhere."""
-    center_of = np.concatenate([np.zeros((1, 2), np.int64), centers_yx])
-    offset = center_of[instance].transpose(2, 0, 1) - np.indices(instance.shape)
-    return offset * (instance > 0)
-
-
-def _center_map(
-    centers_yx: Integer[np.ndarray, "n 2"], size: tuple[int, int], sigma_px: float
-) -> Float[np.ndarray, "h w"]:
-    """Gaussians around the centres, as `bestie.targets` renders them; without torch, which takes seconds to load."""
-    reach = int(3 * sigma_px) + 1
-    y, x = np.indices(size)
-    center = np.zeros(size)
-    for center_y, center_x in centers_yx:
-        dy, dx = np.abs(y - center_y), np.abs(x - center_x)
-        bell = np.exp((dy**2 + dx**2) / (-2 * sigma_px**2))
-        center = np.maximum(center, np.where((dy <= reach) & (dx <= reach), bell, 0))
-    return center

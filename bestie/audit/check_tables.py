@@ -1,4 +1,4 @@
-"""Whether tables are what their schemas promise: rows, ids, classes, areas, boxes and masks that fit the index."""
+"""The check that tables agree with the index: their rows, ids, classes, areas, boxes and masks."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,16 @@ from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import Columns, iter_images
 from bestie.audit.findings import Finding
 from bestie.audit.sources import CATEGORIES, IMAGES, Artifacts
-from bestie.datasets.base import ImageRecord
+from bestie.records import ImageRecord
 
 SPLITS = ("train", "val")
 
 
 def check_index(artifacts: Artifacts) -> Iterator[Finding]:
-    """`images.parquet`: image ids once each, splits and labels that exist; reading it has checked rows and sizes."""
+    """Check that `images.parquet` has unique image ids, and splits and labels that exist.
+
+    Rows and sizes are checked when it is read.
+    """
     known = len(artifacts.categories)
     seen: set[str] = set()
     for record in artifacts.images:
@@ -32,8 +35,8 @@ def check_index(artifacts: Artifacts) -> Iterator[Finding]:
         seen.add(record.image_id)
 
 
-def check_categories(artifacts: Artifacts) -> Iterator[Finding]:
-    """`categories.parquet`: ids from 1 without gaps, names once each."""
+def check_category_table(artifacts: Artifacts) -> Iterator[Finding]:
+    """Check that `categories.parquet` has ids from 1 without gaps, and unique names."""
     for expected, category in enumerate(artifacts.categories, start=1):
         if category.category_id != expected:
             yield Finding(CATEGORIES, category.name, f"its category_id is {category.category_id}, not {expected}")
@@ -43,7 +46,7 @@ def check_categories(artifacts: Artifacts) -> Iterator[Finding]:
 
 
 def check_cues(artifacts: Artifacts, path: str) -> Iterator[Finding]:
-    """A table of cues or points: on the image, of one of its classes, with a score in 0..1."""
+    """Check that each cue or point of a table is on its image, of one of its classes, with a score from 0 to 1."""
     for row, columns in iter_images(artifacts.file(path), CUES_SCHEMA):
         record, problem = _record(artifacts, row, columns)
         if record is None:
@@ -63,13 +66,13 @@ def check_cues(artifacts: Artifacts, path: str) -> Iterator[Finding]:
 def check_instances(
     artifacts: Artifacts, path: str, *, splits: tuple[str, ...] = SPLITS, labels_only: bool = False
 ) -> Iterator[Finding]:
-    """A table of instances against the index and against its own masks.
+    """Check a table of instances against the index and against its own masks.
 
     Args:
-        artifacts: of the version.
-        path: the table.
-        splits: the images that it may have.
-        labels_only: whether an instance must be of one of its image's classes.
+        artifacts: the files of the version.
+        path: the table's path.
+        splits: the splits whose images it may contain.
+        labels_only: whether the class of each instance must be one of its image's labels.
     """
     known = len(artifacts.categories)
     for row, columns in iter_images(artifacts.file(path), INSTANCES):
@@ -93,7 +96,7 @@ def check_instances(
 
 
 def _record(artifacts: Artifacts, row: int, columns: Columns) -> tuple[ImageRecord | None, str]:
-    """The image of a row, or None and why the index has none."""
+    """Return the image of a row, or None and the reason why the index has no such image."""
     if not 0 <= row < len(artifacts.images):
         return None, f"{IMAGES} has no such row, only {len(artifacts.images)}"
     record = artifacts.images[row]
@@ -104,12 +107,12 @@ def _record(artifacts: Artifacts, row: int, columns: Columns) -> tuple[ImageReco
 
 
 def _wrong_geometry(entry: dict, record: ImageRecord) -> Iterator[str]:
-    """What contradicts the mask of an instance."""
+    """Yield what is wrong with the score, center, area, box or mask of an instance."""
     if not 0 <= entry["score"] <= 1:
         yield f"its score is {entry['score']}, not in 0..1"
     if not (0 <= entry["center_y"] < record.height and 0 <= entry["center_x"] < record.width):
         yield (
-            f"its centre ({entry['center_y']:.1f}, {entry['center_x']:.1f}) lies outside the image of "
+            f"its center ({entry['center_y']:.1f}, {entry['center_x']:.1f}) lies outside the image of "
             f"{record.height}x{record.width}"
         )
     try:
@@ -126,7 +129,7 @@ def _wrong_geometry(entry: dict, record: ImageRecord) -> Iterator[str]:
 
 
 def mask_box(mask: Bool[np.ndarray, "h w"]) -> list[float]:
-    """Left, top, width and height of a mask that is not empty."""
+    """Return left, top, width and height, in px, of a mask that is not empty."""
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return [float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1)]
 

@@ -1,4 +1,4 @@
-"""The components of a WSSS map again, as masks, and in words why each became a label or not."""
+"""The components of a WSSS map as masks, and the reason, in words, why each became a label or did not."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from bestie.transfer import Status
+from bestie.method.transfer import Status
 
-#: Told apart by people with any color vision.
+#: Colors that can be told apart with any kind of color vision.
 STATUS_COLORS: Mapping[str, tuple[int, int, int]] = {
     Status.ACCEPTED: (0, 158, 115),
     Status.SEVERAL_CUES: (230, 159, 0),
@@ -27,9 +27,9 @@ Row = Mapping[str, Any]
 
 
 def component_masks(semantic: UInt8[np.ndarray, "h w"], rows: Iterable[Row]) -> list[Bool[np.ndarray, "h w"] | None]:
-    """The mask of each row of a component table: the component of its class with its box and area.
+    """Return the mask of each row of a component table: the component of its class with its box and area.
 
-    None for a row that the map has no such component for: table and map do not belong together.
+    A mask is None if the map has no such component, because table and map do not belong together.
     """
     found: dict[int, dict[tuple, list[Bool[np.ndarray, "h w"]]]] = {}
     masks = []
@@ -43,7 +43,7 @@ def component_masks(semantic: UInt8[np.ndarray, "h w"], rows: Iterable[Row]) -> 
 
 
 def _class_components(mask: Bool[np.ndarray, "h w"]) -> dict[tuple, list[Bool[np.ndarray, "h w"]]]:
-    """The 8-connected components of one class by (left, top, width, height, area)."""
+    """Return the 8-connected components of one class by (left, top, width, height, area), in px."""
     count, label, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     found: dict[tuple, list[Bool[np.ndarray, "h w"]]] = {}
     for number in range(1, count):
@@ -52,12 +52,12 @@ def _class_components(mask: Bool[np.ndarray, "h w"]) -> dict[tuple, list[Bool[np
 
 
 def reason(row: Row, scores: Iterable[float], min_area_px: int | None) -> str:
-    """Why a component is a label or is none, in a few words.
+    """Return in a few words why a component became a label or did not.
 
     Args:
-        row: of the component table.
-        scores: of the cues of its class that lie on it.
-        min_area_px: the parameter; None where the version does not record it.
+        row: its row of the component table.
+        scores: the scores, 0 to 1, of the cues of its class that lie on it.
+        min_area_px: the parameter; None if the version does not record it.
     """
     listed = ", ".join(f"{score:.2f}" for score in scores)
     match row["status"]:

@@ -1,4 +1,4 @@
-"""How many labels a version has, by class, and how many of them are right: counted in one pass, and remembered."""
+"""How many labels a version has, by class, and how many of them are right: counted in one pass, and cached."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,12 +15,12 @@ from bestie.artifacts.tables import Columns, as_rows, iter_images
 from bestie.audit.lock import short_hash
 from bestie.audit.pairing import ImageStream
 from bestie.audit.sources import CATEGORIES, GROUND_TRUTH, IMAGES, Artifacts, instances_of
-from bestie.datasets.base import ImageRecord
 from bestie.errors import InputError
+from bestie.records import ImageRecord
 
-#: Images that are compared with the truth at a time.
+#: Number of images to compare with the truth at a time.
 BATCH_IMAGES = 256
-# Counted anew when what is counted changes its meaning.
+#: Increase it when the meaning of a count changes, so that cached counts are no longer used.
 FORMAT = 1
 
 
@@ -29,18 +29,18 @@ class Counts:
     """The labels of a version.
 
     Attributes:
-        images: training images.
-        labelled_images: those with a label.
-        instances: labels.
-        by_class: labels by the name of their class.
-        true_images: training images that have a truth; the numbers below are of these, None without any.
-        true_positives: labels that are right at IoU 0.5 (Figure 6).
-        precision: share of the labels that are right.
-        recall: share of the true instances that have a right label.
+        images: number of training images.
+        labeled_images: number of those that have a label.
+        instances: number of labels.
+        by_class: number of labels by class name.
+        true_images: number of training images with a truth; what follows counts only these, and is None without any.
+        true_positives: number of labels that are right at IoU 0.5 (Figure 6).
+        precision: fraction of the labels that are right, 0 to 1; None without labels.
+        recall: fraction of the true instances that have a right label, 0 to 1; None without true instances.
     """
 
     images: int
-    labelled_images: int
+    labeled_images: int
     instances: int
     by_class: Mapping[str, int]
     true_images: int = 0
@@ -53,11 +53,11 @@ def count_labels(artifacts: Artifacts, memory: Path | None = None) -> Counts:
     """Count the labels of a version.
 
     Args:
-        artifacts: of the version.
-        memory: a folder in which counts are kept by the hashes of what was counted; None counts anew.
+        artifacts: the files of the version.
+        memory: a folder that caches counts by the hashes of the counted files; None: always count anew.
 
     Raises:
-        InputError: an artifact is missing or is not what it should be.
+        InputError: an artifact is missing or malformed.
     """
     stage = artifacts.version.stage
     counted = {path: artifacts.hashes.get(path, "") for path in (instances_of(stage), IMAGES, CATEGORIES, GROUND_TRUTH)}
@@ -71,7 +71,7 @@ def count_labels(artifacts: Artifacts, memory: Path | None = None) -> Counts:
 
 
 def _recall(path: Path) -> Counts | None:
-    """Counts that were kept, or None where there are none or they cannot be read: they are counted anew then."""
+    """Return cached counts; None if there are none or they cannot be read."""
     try:
         return Counts(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -81,7 +81,7 @@ def _recall(path: Path) -> Counts | None:
 def _count(artifacts: Artifacts) -> Counts:
     names = [category.name for category in artifacts.categories]
     found = np.zeros(len(names) + 1, np.int64)
-    labelled = 0
+    labeled = 0
     for _row, columns in iter_images(artifacts.file(instances_of(artifacts.version.stage)), INSTANCES, ["category_id"]):
         if (largest := int(columns["category_id"].max())) > len(names):
             raise InputError(
@@ -89,10 +89,10 @@ def _count(artifacts: Artifacts) -> Counts:
                 f"{len(names)} categories. `bestie audit verify {artifacts.version.hash}` says what else is wrong."
             )
         found += np.bincount(columns["category_id"], minlength=len(names) + 1)
-        labelled += 1
+        labeled += 1
     return Counts(
         images=sum(1 for _ in artifacts.training_images),
-        labelled_images=labelled,
+        labeled_images=labeled,
         instances=int(found.sum()),
         by_class=dict(zip(names, found[1:].tolist(), strict=True)),
         **_compare_with_truth(artifacts, len(names)),
@@ -100,11 +100,11 @@ def _count(artifacts: Artifacts) -> Counts:
 
 
 def _compare_with_truth(artifacts: Artifacts, num_classes: int) -> dict[str, Any]:
-    """The true positives among the labels of images that have a truth; nothing where there is none."""
+    """Count the true positives among the labels of images with a truth; return nothing if there is no truth."""
     if not artifacts.has(GROUND_TRUTH):
         return {}
-    from bestie.evaluation import mask_table  # not needed for counts that are remembered, and slow to load
-    from bestie.metrics import count_true_positives
+    from bestie.evaluation.scores import mask_table  # slow to load, and not needed for cached counts
+    from bestie.metrics.voc_scores import count_true_positives
 
     known = _with_truth(artifacts)
     images = right = counted = true = 0
@@ -128,7 +128,7 @@ def _compare_with_truth(artifacts: Artifacts, num_classes: int) -> dict[str, Any
 
 
 def _with_truth(artifacts: Artifacts) -> Iterator[tuple[ImageRecord, Columns, Columns]]:
-    """Each training image that has a truth, its true instances and its labels."""
+    """Yield each training image that has a truth, with its true instances and its labels."""
     truth, labels = (
         ImageStream(iter_images(artifacts.file(path), INSTANCES))
         for path in (GROUND_TRUTH, instances_of(artifacts.version.stage))

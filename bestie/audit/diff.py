@@ -1,4 +1,4 @@
-"""How the labels of two versions differ: instance by instance, summed by class and by image, and why."""
+"""How and why the labels of two versions differ: instance by instance, with totals by class and by image."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -10,20 +10,23 @@ import numpy as np
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import Columns, iter_images
 from bestie.audit.causes import Cause, find_causes
-from bestie.audit.inputs import InputChanges, compare_inputs
+from bestie.audit.input_changes import InputChanges, compare_inputs
 from bestie.audit.matching import Change, Masks, Pair, match_instances
 from bestie.audit.pairing import ImageStream, Pairing
 from bestie.audit.sources import Artifacts, instances_of
 from bestie.audit.versions import Version
-from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
+from bestie.records import Category, ImageRecord
 
 COLUMNS = ("instance_id", "category_id", "score", "rle")
 
 
 @dataclass(frozen=True)
 class InstanceDiff:
-    """What became of one instance; ids, classes and scores are None in the version that lacks it."""
+    """What became of one instance; its id, class and score are None in a version that lacks it.
+
+    `iou` is that of its two masks, 0 to 1; for `changed_px` see `bestie.audit.matching.Pair`.
+    """
 
     change: Change
     iou: float
@@ -38,7 +41,7 @@ class InstanceDiff:
 
 @dataclass(frozen=True)
 class ImageDiff:
-    """One image: `changed` is the number of changed pixels, summed over instances, for each pixel of the image."""
+    """One image: `changed` is the number of changed pixels, summed over instances, divided by that of all pixels."""
 
     image_id: str
     instances: list[InstanceDiff]
@@ -46,32 +49,32 @@ class ImageDiff:
 
     @property
     def counts(self) -> dict[Change, int]:
-        """Instances by what became of them."""
+        """Number of instances by what became of them."""
         counted = Counter(each.change for each in self.instances)
         return {change: counted[change] for change in Change}
 
     @property
     def is_changed(self) -> bool:
-        """Whether any instance is not as it was."""
+        """Whether any instance changed."""
         return any(each.change is not Change.UNCHANGED for each in self.instances)
 
 
 @dataclass
 class Difference:
-    """Two versions of labels compared.
+    """The comparison of two versions of labels.
 
     Attributes:
-        before: the one version.
-        after: the other.
+        before: the first version.
+        after: the second version.
         causes: parameters, code and data that changed between them.
-        inputs: images, labels and WSSS maps that changed; None where the artifacts of a version do not say.
-        by_class: instances by the name of their class (before, where it has one) and what became of them.
-        class_changes: instances by (class before, class after).
-        images: training images of both versions together.
-        changed_images: those in which an instance is not as it was.
-        rescored: unchanged masks that have another score.
-        moved_iou: mean IoU of the moved instances with themselves, None without any.
-        largest: the images with the largest share of changed pixels, the largest first.
+        inputs: images, image-level labels and WSSS maps that changed; None if this is not known.
+        by_class: number of instances by class name (before, if there was one) and by what became of them.
+        class_changes: number of instances by (class before, class after).
+        images: number of training images in either version.
+        changed_images: number of images in which any instance changed.
+        rescored: number of unchanged masks that have another score.
+        moved_iou: mean IoU, 0 to 1, of the moved instances before and after; None without any.
+        largest: the images with the largest fraction of changed pixels, the largest first.
     """
 
     before: Version
@@ -88,33 +91,33 @@ class Difference:
 
     @property
     def total(self) -> dict[Change, int]:
-        """Instances of all classes by what became of them."""
+        """Number of instances of all classes by what became of them."""
         return {change: sum(counts[change] for counts in self.by_class.values()) for change in Change}
 
     @property
     def reasons(self) -> list[str]:
-        """What stands between the versions, in words: changes with an effect, then the inputs that changed."""
+        """Why the versions differ, in words: the effective changes, then the inputs that changed."""
         inputs = self.inputs.sentences() if self.inputs else []
         return [str(cause) for cause in self.causes if cause.effective] + inputs
 
     @property
     def without_effect(self) -> list[str]:
-        """Changes that left all outputs as they were, in words."""
+        """The changes that did not change any output, in words."""
         return [str(cause) for cause in self.causes if not cause.effective]
 
     @property
     def other_outputs(self) -> list[str]:
-        """Outputs of the stage that are not the same in both versions."""
+        """The paths of the stage's outputs that differ between the versions."""
         old, new = self.before.outs, self.after.outs
         return sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
 
     @property
     def is_empty(self) -> bool:
-        """Whether both versions hold the same labels, their maps included."""
+        """Whether both versions hold the same labels, including their maps."""
         return self.before.hash == self.after.hash and not self.changed_images
 
     def sentences(self) -> list[str]:
-        """The sums that are not in the counts by class, in words."""
+        """Return the totals that the counts by class do not show, in words."""
         found = [f"{self.changed_images} of {self.images} images have changed labels."]
         if self.moved_iou is not None:
             found.append(f"Moved labels overlap with themselves by a mean IoU of {self.moved_iou:.3f}.")
@@ -139,21 +142,21 @@ def diff_versions(
     """Compare the labels of two versions of one stage, image by image.
 
     Args:
-        before: the one version.
-        after: the other.
-        largest: how many images to keep with their instances.
-        min_iou: the least IoU of two masks that are one instance.
-        visit: is called with each image.
+        before: the files of the first version.
+        after: the files of the second version.
+        largest: number of images to keep with their instances.
+        min_iou: the least IoU, 0 to 1, at which two masks are the same instance.
+        visit: a function to call with each image.
 
     Raises:
-        InputError: the versions are of different stages, or an artifact is missing or of an older schema.
+        InputError: the versions are of different stages, or an artifact is missing, damaged or of an older schema.
     """
     if before.version.stage != after.version.stage:
         raise InputError(
             f"{before.version} holds labels of {before.version.stage}, {after.version} of {after.version.stage}. "
             "Compare two versions of one stage."
         )
-    names = class_names(before.categories, after.categories)
+    names = joined_class_names(before.categories, after.categories)
     result = Difference(
         before=before.version,
         after=after.version,
@@ -178,9 +181,18 @@ def diff_versions(
 def diff_images(
     before: Artifacts, after: Artifacts, *, min_iou: float = 0.5, only: Collection[str] | None = None
 ) -> Iterator[ImageDiff]:
-    """Every training image of both versions, or those of some image_ids, with what became of its instances.
+    """Yield every training image of both versions, or those in `only`, with what became of its instances.
 
-    One image at a time: memory does not grow with their number as long as both versions have them in the same order.
+    Images are read one at a time: memory does not grow with their number if both versions have them in the same order.
+
+    Args:
+        before: the files of the first version.
+        after: the files of the second version.
+        min_iou: the least IoU, 0 to 1, at which two masks are the same instance.
+        only: the image_ids to compare; None: all.
+
+    Raises:
+        InputError: an artifact is missing, damaged or of an older schema.
     """
     stage = before.version.stage
     pairing = Pairing(before.training_images, after.training_images)
@@ -188,7 +200,7 @@ def diff_images(
         ImageStream(iter_images(artifacts.file(instances_of(stage)), INSTANCES, COLUMNS), ordered=pairing.ordered)
         for artifacts in (before, after)
     ]
-    names = class_names(before.categories, after.categories)
+    names = joined_class_names(before.categories, after.categories)
     lookups = [_class_indices(artifacts.categories, names) for artifacts in (before, after)]
     for pair in pairing:
         image_id = next(record.image_id for record in pair if record is not None)
@@ -207,8 +219,8 @@ def diff_images(
         )
 
 
-def class_names(before: Sequence[Category], after: Sequence[Category]) -> list[str]:
-    """The names of the classes of both versions, without repetition."""
+def joined_class_names(before: Sequence[Category], after: Sequence[Category]) -> list[str]:
+    """Return the names of the classes of both versions, without repetition."""
     return list(dict.fromkeys(category.name for category in (*before, *after)))
 
 
@@ -254,7 +266,7 @@ def _instance_diff(pair: Pair, before: _Side, after: _Side, names: Sequence[str]
 
 
 def _add(result: Difference, image: ImageDiff) -> None:
-    """Add an image to the sums."""
+    """Add an image to the totals."""
     result.images += 1
     result.changed_images += image.is_changed
     for each in image.instances:

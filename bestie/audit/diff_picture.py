@@ -1,4 +1,4 @@
-"""The picture of a difference: the images with the largest change, before, after, and what became of each label."""
+"""The picture of a difference: the images that changed most, before and after, and what became of each label."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from bestie.artifacts.tables import read_table
 from bestie.audit.diff import Difference, ImageDiff, InstanceDiff
 from bestie.audit.matching import Change
 from bestie.audit.sources import Artifacts, instances_of
-from bestie.datasets.base import ImageRecord
 from bestie.errors import InputError
 from bestie.pictures import contact_sheet, draw_instances, draw_regions, fit_image, fit_map, swatches
+from bestie.records import ImageRecord
 
 CELL_PX = 280
 BLANK = 120
-#: Told apart by people with any color vision.
+#: Colors that can be told apart with any kind of color vision.
 CHANGE_COLORS = {
     Change.UNCHANGED: (150, 150, 150),
     Change.MOVED: (86, 180, 233),
@@ -31,7 +31,11 @@ Masks = dict[int, tuple[np.ndarray, int]]
 
 
 def draw_difference(difference: Difference, before: Artifacts, after: Artifacts) -> Picture:
-    """A row for each of the difference's largest changes, of the artifacts of both versions."""
+    """Draw a row for each image in `difference.largest`, from the files of both versions.
+
+    Raises:
+        InputError: an artifact is missing or malformed.
+    """
     rows = [(_caption(image), _pictures(image, before, after)) for image in difference.largest]
     return contact_sheet(
         rows,
@@ -48,7 +52,7 @@ def _caption(image: ImageDiff) -> str:
 
 
 def _pictures(image: ImageDiff, before: Artifacts, after: Artifacts) -> list[Picture | None]:
-    """Labels before and after, and the changes on the image as it is after, or before where it is gone."""
+    """Draw the labels before and after, and the changes on the newer image, or on the older one if it was removed."""
     sides = [_side(artifacts, image.image_id) for artifacts in (before, after)]
     drawn: list[Picture | None] = [None if side is None else _draw_labels(*side) for side in sides]
     base = next(side[0] for side in reversed(sides) if side is not None)
@@ -67,7 +71,7 @@ Side = tuple[Picture, Masks, list[str]]
 
 
 def _side(artifacts: Artifacts, image_id: str) -> Side | None:
-    """The fitted image, its masks with their classes by instance_id, and the names of the classes."""
+    """Return the fitted image, masks and classes by instance_id, and all class names; None without such an image."""
     try:
         record = artifacts.record(image_id)
     except InputError:

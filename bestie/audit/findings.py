@@ -1,4 +1,4 @@
-"""What a check finds wrong, by file and place."""
+"""The findings of a check: what is wrong, in which file and where in it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from itertools import islice
 
 from bestie.errors import InputError
 
-#: Findings that one check reports; a file that is wrong throughout is not listed row by row.
+#: The most findings that one check reports, so that a file that is wrong throughout is not listed row by row.
 LIMIT = 20
 
 
@@ -23,7 +23,7 @@ class Finding:
 
 
 def limited(path: str, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """At most `LIMIT` findings of a check; a file that it cannot read is a finding too."""
+    """Yield at most `LIMIT` findings of a check, and whether there are more; a file that it cannot read is one too."""
     stream = iter(findings)
     try:
         yield from islice(stream, LIMIT)

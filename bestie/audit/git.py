@@ -1,4 +1,4 @@
-"""What the audit asks git: which commits changed a file, what a name means, what a file held at a commit."""
+"""What the audit asks git: which commits changed a file, which commit a name means, what a file held at a commit."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ FIELDS = ("%H", "%P", "%an", "%aI", "%s", "%D")
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit; `names` are the branches and tags that point to it, `experiment` is that of DVC."""
+    """One commit; `names` are the branches and tags that point to it, `experiment` is the name of a DVC experiment."""
 
     sha: str
     parents: tuple[str, ...]
@@ -25,10 +25,13 @@ class Commit:
 
 
 class Git:
-    """A repository, read with the `git` command from `folder`, which may lie anywhere in it.
+    """A git repository, read with the `git` command.
+
+    Args:
+        folder: any folder in the repository.
 
     Raises:
-        InputError: on construction, when `folder` is in no repository.
+        InputError: on construction, if `folder` is not in a repository or `git` is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,43 +40,43 @@ class Git:
             raise InputError(f"{folder.resolve()} is in no git repository. Run this in a clone of the project.")
 
     def resolve(self, name: str) -> str | None:
-        """The commit that a branch, tag, hash or expression such as HEAD~1 means; None if none."""
+        """Return the commit that a branch, tag, hash or expression such as HEAD~1 means; None if there is none."""
         if name.startswith("-"):
             return None
         found = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         return found.strip() if found else None
 
     def experiments(self) -> dict[str, str]:
-        """The commit of each DVC experiment by its name, the latest where names repeat."""
+        """Return the commit of each DVC experiment by its name; the latest one if a name occurs several times."""
         listed = self._run("for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", EXPERIMENTS)
         found = {}
         for line in (listed or "").splitlines():
             sha, reference = line.split(" ", 1)
-            # refs/exps/<2 digits>/<38 digits of the baseline>/<name>; other forms are DVC's own notes.
+            # refs/exps/<2 digits>/<38 digits of the baseline>/<name>; other forms are for DVC's internal use.
             parts = reference.removeprefix(EXPERIMENTS).split("/", 2)
             if len(parts) == 3 and len(parts[0] + parts[1]) == 40:
                 found[parts[2]] = sha
         return found
 
     def commits(self, path: str) -> list[Commit]:
-        """Every commit that changed `path`, on any branch or tag or as a DVC experiment, the newest first."""
+        """Return every commit that changed `path`, on any branch or tag or as a DVC experiment, the newest first."""
         if self.resolve("HEAD") is None:
             return []
         experiments = {sha: name for name, sha in self.experiments().items()}
         return self._log("HEAD", "--branches", "--tags", "--remotes", *experiments, path=path, experiments=experiments)
 
     def history(self, path: str) -> list[Commit]:
-        """The commits up to HEAD that changed `path`, the newest first."""
+        """Return the commits up to HEAD that changed `path`, the newest first."""
         return [] if self.resolve("HEAD") is None else self._log("HEAD", path=path, experiments={})
 
     def commit(self, sha: str) -> Commit:
-        """One commit by its hash."""
+        """Return the commit with a hash."""
         experiments = {each: name for name, each in self.experiments().items()}
         return self._log("--no-walk", sha, path=None, experiments=experiments)[0]
 
     def read(self, path: str, shas: Sequence[str]) -> Iterator[bytes | None]:
-        """What a file held at each of some commits; None where it did not exist."""
-        # "./" makes git take the path from the folder that the command runs in.
+        """Yield the content of a file at each of some commits; None if it did not exist there."""
+        # "./" makes the path relative to the folder that the command runs in.
         asked = "".join(f"{sha}:./{path}\n" for sha in shas)
         answer = subprocess.run(
             ["git", "cat-file", "--batch"], cwd=self._folder, input=asked.encode(), capture_output=True, check=True
@@ -110,7 +113,7 @@ class Git:
         return commits
 
     def _run(self, *arguments: str) -> str | None:
-        """What a git command prints, None when it fails."""
+        """Return what a git command prints; None if it fails. Raises InputError if `git` is not installed."""
         try:
             ended = subprocess.run(["git", *arguments], cwd=self._folder, capture_output=True, text=True, check=False)
         except FileNotFoundError:
@@ -119,7 +122,7 @@ class Git:
 
 
 def _names(decoration: str) -> tuple[str, ...]:
-    """Branches and tags of git's decoration "HEAD -> main, tag: v1, origin/main"."""
+    """Return the branches and tags in a decoration of git such as "HEAD -> main, tag: v1, origin/main"."""
     parts = decoration.split(", ") if decoration else []
     names = [part.removeprefix("HEAD -> ").removeprefix("tag: ") for part in parts]
     return tuple(name for name in names if name != "HEAD" and not name.endswith("/HEAD"))

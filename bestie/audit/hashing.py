@@ -1,4 +1,4 @@
-"""MD5 hashes as DVC has them: of a file's bytes, and of a folder's listing of hashes."""
+"""MD5 hashes as DVC computes them: of a file's bytes, and of a folder's listing of hashes."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ BLOCK_BYTES = 2**20
 
 
 def md5_stream(file: BinaryIO) -> str:
-    """The MD5 of everything that is left to read."""
+    """Return the MD5 of everything that is left to read in a file."""
     digest = hashlib.md5(usedforsecurity=False)
     while block := file.read(BLOCK_BYTES):
         digest.update(block)
@@ -19,7 +19,7 @@ def md5_stream(file: BinaryIO) -> str:
 
 
 def md5_path(path: Path) -> str | None:
-    """The hash of a file, or of a folder with ".dir" at its end; None where there is neither."""
+    """Return the hash of a file, or of a folder with ".dir" at its end; None if the path does not exist."""
     if path.is_dir():
         return md5_listing(list_folder(path))
     if not path.is_file():
@@ -29,20 +29,20 @@ def md5_path(path: Path) -> str | None:
 
 
 def list_folder(path: Path) -> dict[str, str]:
-    """The MD5 of every file below a folder, by its path there with "/" between the parts."""
+    """Return the MD5 of every file below a folder by its relative path, with "/" between the parts."""
     files = sorted(each for each in path.rglob("*") if each.is_file())
     return {each.relative_to(path).as_posix(): str(md5_path(each)) for each in files}
 
 
 def md5_listing(listing: Mapping[str, str]) -> str:
-    """The hash of a folder with these files."""
+    """Return the hash of a folder whose files have these MD5 hashes by relative path."""
     entries = [{"md5": listing[name], "relpath": name} for name in sorted(listing)]
     text = json.dumps(entries, sort_keys=True).encode()
     return hashlib.md5(text, usedforsecurity=False).hexdigest() + FOLDER_SUFFIX
 
 
 def parse_listing(data: bytes) -> dict[str, str]:
-    """The files of a folder from the bytes of DVC's listing. ValueError when they are no listing."""
+    """Return the MD5 of each file from the bytes of DVC's listing. Raises ValueError if they are not a listing."""
     try:
         return {entry["relpath"]: entry["md5"] for entry in json.loads(data)}
     except (KeyError, TypeError) as error:

@@ -1,21 +1,21 @@
-"""The audit's results as JSON values, for scripts."""
+"""The results of the audit as JSON values, for scripts."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bestie.audit.causes import Cause
-from bestie.audit.inputs import InputChanges
+from bestie.audit.input_changes import InputChanges
 from bestie.audit.versions import Version
 
-if TYPE_CHECKING:  # what one command needs is slow to load for the others
+if TYPE_CHECKING:  # slow to load, and each is needed by one command only
     from bestie.audit.diff import Difference
     from bestie.audit.log import LogEntry
     from bestie.audit.show import Life
 
 
 def version_json(version: Version) -> dict[str, Any]:
-    """Names, date and author."""
+    """Return the hash, names, date and author of a version."""
     commit = version.commit
     return {
         "version": version.hash,
@@ -31,7 +31,7 @@ def version_json(version: Version) -> dict[str, Any]:
 
 
 def log_json(entry: "LogEntry") -> dict[str, Any]:
-    """One version."""
+    """Return one entry of the log."""
     return {
         **version_json(entry.version),
         "before": entry.before and entry.before.hash,
@@ -44,7 +44,7 @@ def log_json(entry: "LogEntry") -> dict[str, Any]:
 
 
 def diff_json(difference: "Difference") -> dict[str, Any]:
-    """Two versions compared."""
+    """Return the comparison of two versions."""
     return {
         "before": version_json(difference.before),
         "after": version_json(difference.after),
@@ -75,7 +75,7 @@ def diff_json(difference: "Difference") -> dict[str, Any]:
 
 
 def life_json(life: "Life") -> dict[str, Any]:
-    """One image."""
+    """Return what every stage made of one image."""
     record = life.record
     return {
         "version": version_json(life.version),
@@ -113,5 +113,5 @@ def _inputs(inputs: InputChanges | None) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy scalar or array as Python's own."""
+    """Return a NumPy scalar or array as a Python value, and any other value as it is."""
     return value.tolist() if hasattr(value, "tolist") else value

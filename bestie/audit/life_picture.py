@@ -1,4 +1,4 @@
-"""The picture of one image's life: every stage's maps and instances side by side."""
+"""The picture of one image's life: the maps and instances of every stage side by side."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +12,7 @@ from bestie.artifacts.maps import MapReader
 from bestie.audit.components import STATUS_COLORS, STATUS_WORDS
 from bestie.audit.show import Life
 from bestie.audit.sources import ACTIVATIONS, PSEUDO_MAPS, Artifacts
+from bestie.audit.versions import Version
 from bestie.errors import InputError
 from bestie.pictures import (
     category_swatches,
@@ -32,8 +33,10 @@ from bestie.pictures import (
 CELL_PX = 300
 COLUMNS = 4
 BLANK = 120
+#: The standard deviation of the Gaussians in the paper, for labels that no network has been trained on yet.
+SIGMA_PX = 6.0
 PEAK = 0.98
-#: Components whose reason the picture tells; a noisy WSSS map has hundreds of a few pixels.
+#: Number of components whose reason the picture gives; a noisy WSSS map has hundreds of a few pixels.
 LISTED = 30
 
 Picture = UInt8[np.ndarray, "_h _w 3"]
@@ -41,9 +44,10 @@ Panel = tuple[str, Picture]
 
 
 def draw_life(life: Life, artifacts: Artifacts) -> Picture:
-    """Draw an image with all that `trace_image` found.
+    """Draw an image with everything that `trace_image` found.
 
-    Where the image file is not to be had the layers lie on grey, and `life.missing` says so.
+    If the image file or a map is not available, a message is added to `life.missing`; without the image, the layers
+    lie on gray.
     """
     image = artifacts.picture(life.record)
     if image is None:
@@ -57,14 +61,14 @@ def draw_life(life: Life, artifacts: Artifacts) -> Picture:
         panels += _panels_of_labels(life, artifacts, base)
         reach_px, centers = _panels_of_maps(life, artifacts, base)
         panels += centers
-        legend = [(f"offset to the centre, {reach_px:.0f} px at the rim", offset_wheel(96)), *legend]
+        legend = [(f"offset to the center, {reach_px:.0f} px at the rim", offset_wheel(96)), *legend]
     panels += [_panel_of_table(base, name, rows, life) for name, rows in life.instances.items()]
     title = f"{life.record.image_id} in {artifacts.version}"
     return panel_sheet(panels, columns=COLUMNS, cell_px=CELL_PX, legend=legend, title=title, notes=_notes(life))
 
 
 def _notes(life: Life) -> list[str]:
-    """What became of each label of the image and of each component, and why."""
+    """Return what became of each label of the image and of each component, and why."""
     verdicts = [f"{name}: {verdict}" for name, verdict in life.verdicts().items()]
     components = [
         f"component {each.component_id}, {each.category}, {each.area_px} px: {STATUS_WORDS[each.status]}, {each.reason}"
@@ -75,7 +79,7 @@ def _notes(life: Life) -> list[str]:
 
 
 def _panels_of_labels(life: Life, artifacts: Artifacts, base: Picture) -> list[Panel]:
-    """Activations with cues by class, the WSSS map, its components by verdict."""
+    """Draw the activations with the cues by class, the WSSS map, and its components by verdict."""
     panels = list(_activations(life, artifacts, base))
     if life.semantic is not None:
         panels.append(("WSSS map", draw_semantic(base, fit_map(life.semantic, CELL_PX))))
@@ -92,7 +96,7 @@ def _panels_of_labels(life: Life, artifacts: Artifacts, base: Picture) -> list[P
 
 
 def _activations(life: Life, artifacts: Artifacts, base: Picture) -> Iterator[Panel]:
-    """One picture a label; none where the version has no activation maps."""
+    """Yield one panel per label; none if the version has no activation maps."""
     record = life.record
     try:
         maps = MapReader(artifacts.folder(ACTIVATIONS))
@@ -111,30 +115,36 @@ def _activations(life: Life, artifacts: Artifacts, base: Picture) -> Iterator[Pa
 
 
 def _panels_of_maps(life: Life, artifacts: Artifacts, base: Picture) -> tuple[float, list[Panel]]:
-    """The longest offset in px, and the centre and offset maps."""
+    """Return the longest offset in px, and the panels of the center and offset maps."""
     record = life.record
     try:
         maps = MapReader(artifacts.folder(PSEUDO_MAPS))
-        size = (record.row, record.height, record.width)
-        center, offset, instance = (
-            maps.read(size[0], name, *size[1:]).astype(np.float32) for name in ("center", "offset", "instance")
-        )
+        instance = maps.read(record.row, "instance", record.height, record.width).astype(np.int32)
     except InputError as error:
         life.missing.append(str(error))
         return 0.0, []
-    ids = fit_map(instance.astype(np.int32), CELL_PX)
-    heat = fit_map(center / 255, CELL_PX)
-    # Only the tops of the centre map, which has a panel of its own: its glow would hide the offsets.
+    from bestie.method.targets import render_class_agnostic  # loads torch, which takes seconds
+
+    targets = render_class_agnostic(instance, sigma_px=_sigma_px(artifacts.version))
+    offset = targets.offset
+    ids, heat = fit_map(instance, CELL_PX), fit_map(targets.center[0], CELL_PX)
+    # Only the peaks of the center map, which has a panel of its own; the rest of it would hide the offsets.
     tops = np.where(heat > PEAK, heat, 0)
     reach_px = float(np.hypot(*offset)[instance > 0].max(initial=0))
     return reach_px, [
-        ("centre map", draw_activation(base, heat)),
-        ("offset map, centres", draw_centers_offsets(base, tops, fit_map(offset, CELL_PX), ids, reach_px=reach_px)),
+        ("center map", draw_activation(base, heat)),
+        ("offset map, centers", draw_centers_offsets(base, tops, fit_map(offset, CELL_PX), ids, reach_px=reach_px)),
     ]
 
 
+def _sigma_px(version: Version) -> float:
+    """Return the standard deviation of the center map's Gaussians that the network learned from, or the default."""
+    run = version.lock.stages.get("train_bestie")
+    return float(run.params.get("train_bestie.sigma_px", SIGMA_PX) if run else SIGMA_PX)
+
+
 def _with_cues(picture: Picture, life: Life, *, only: str | None = None, sized: bool = True) -> Picture:
-    """The cues of all classes, or of one; `sized` by their scores, else all small."""
+    """Draw the cues of all classes, or only of one; `sized`: by their scores, otherwise all small."""
     cues = [cue for cue in life.cues if only in (None, cue.category)]
     yx = np.array([(cue.y, cue.x) for cue in cues], np.float64).reshape(-1, 2)
     placed = fit_points(yx, height=life.record.height, width=life.record.width, size_px=CELL_PX)
@@ -143,7 +153,7 @@ def _with_cues(picture: Picture, life: Life, *, only: str | None = None, sized: 
 
 
 def _panel_of_table(base: Picture, name: str, rows: list[dict[str, Any]], life: Life) -> Panel:
-    """The instances of one table; of a detector's, which writes many, those above half the best score."""
+    """Draw the instances of one table; of the detector's many, only those with at least half the best score."""
     best = max((float(row["score"]) for row in rows), default=0.0)
     shown = [row for row in rows if name != "Mask R-CNN" or row["score"] >= best / 2]
     size = (life.record.height, life.record.width)

@@ -1,4 +1,4 @@
-"""`dvc.lock`: with what each stage ran, and the hashes of what it read and wrote."""
+"""`dvc.lock`: the command and parameters that each stage ran with, and the hashes of what it read and wrote."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -12,16 +12,16 @@ from bestie.errors import InputError
 LOCK = "dvc.lock"
 CODE = ("bestie/", "stages/")
 
-# The parser in C where PyYAML was built with it: half the time.
+# The parser in C, if PyYAML was built with it, takes half the time.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """One stage: `deps` and `outs` are MD5 hashes by path, those of folders end in ".dir".
+    """One stage: `deps` and `outs` are MD5 hashes by path; those of folders end in ".dir".
 
-    `params` has the keys of `params.yaml` in full ("train_pam.epochs"), lists as they are. `sizes` are bytes of the
-    outputs, where they are recorded.
+    `params` has the full keys of `params.yaml` ("train_pam.epochs"); lists are values. `sizes` has the size of each
+    output in bytes, if it is recorded.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Lock:
         return {path: md5 for run in self.stages.values() for path, md5 in run.outs.items()}
 
     def producer(self, path: str) -> StageRun | None:
-        """The stage that writes a file, or the folder that holds it."""
+        """Return the stage that writes a file, or the folder that holds it; None if there is none."""
         for run in self.stages.values():
             if path in run.outs or any(path.startswith(f"{out}/") for out in run.outs):
                 return run
@@ -53,11 +53,11 @@ class Lock:
 
 @dataclass(frozen=True)
 class Lineage:
-    """A stage and the stages that it was made from, itself last.
+    """A stage and the stages whose outputs it was made from, itself last.
 
-    `files` has the hash of everything that they read and wrote. A stage that ran again since, so that its
-    outputs are no longer those that were read, is not among them: `unrecorded` has its name, because what
-    it had read before is nowhere written.
+    `files` has the hash of everything that they read and wrote, by path. A stage that has run again since, so that its
+    outputs are no longer those that were read, is not among them: `unrecorded` has its name, because what it had read
+    before is not recorded anywhere.
     """
 
     stages: Mapping[str, StageRun] = field(default_factory=dict)
@@ -66,17 +66,17 @@ class Lineage:
 
 
 def short_hash(outs: Mapping[str, str]) -> str:
-    """Eight digits that stand for outputs (hashes by path)."""
+    """Return eight hexadecimal digits that stand for outputs (hashes by path)."""
     return hashlib.sha256("\n".join(f"{path} {outs[path]}" for path in sorted(outs)).encode()).hexdigest()[:8]
 
 
 def is_code(path: str) -> bool:
-    """Whether a dependency is the project's own code."""
+    """Return whether a dependency is the project's own code."""
     return path.startswith(CODE)
 
 
 def parse_lock(text: bytes, source: str) -> Lock:
-    """Read a `dvc.lock`. InputError, naming `source`, when it is malformed or of an unknown format."""
+    """Read a `dvc.lock`. Raises InputError, which names `source`, if it is malformed or of an unknown format."""
     try:
         stages = yaml.load(text, _Loader)["stages"]
         return Lock({name: _stage_run(name, entry) for name, entry in stages.items()})
@@ -88,7 +88,7 @@ def parse_lock(text: bytes, source: str) -> Lock:
 
 
 def lineage(lock: Lock, stage: str) -> Lineage:
-    """What `stage` was made from, as far as the lock records it. KeyError for a stage that it lacks."""
+    """Return what `stage` was made from, as far as the lock records it. Raises KeyError if the lock lacks the stage."""
     stages: dict[str, StageRun] = {}
     files: dict[str, str] = {}
     unrecorded: list[str] = []
@@ -115,7 +115,7 @@ def lineage(lock: Lock, stage: str) -> Lineage:
 
 
 def made_from(lock: Lock, origin: Lineage) -> dict[str, StageRun]:
-    """The later stages whose every input is in `origin`, or was made from it by another such stage."""
+    """Return the later stages whose inputs all are in `origin` or were made from it by another such stage."""
     files = dict(origin.files)
     found: dict[str, StageRun] = {}
     waiting = [run for name, run in lock.stages.items() if name not in origin.stages]
@@ -155,7 +155,7 @@ def _hashes(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots."""
+    """Return nested mappings as one, with the keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:

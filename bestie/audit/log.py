@@ -1,4 +1,4 @@
-"""Every version of the labels: who made it when, from what, what changed, how many labels it has and how good."""
+"""The log of all versions of the labels: by whom, when and from what each was made, what changed, how good it is."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from bestie.audit.causes import Cause, find_causes
 from bestie.audit.counts import Counts, count_labels
-from bestie.audit.inputs import InputChanges, compare_inputs
+from bestie.audit.input_changes import InputChanges, compare_inputs
 from bestie.audit.lock import short_hash
 from bestie.audit.sources import CLASSIFIER, CUES, IMAGES, NETWORK, WSSS_MAPS, Artifacts
 from bestie.audit.versions import LABEL_STAGES, History, Version
 from bestie.errors import InputError
 
-#: What labels are made from, in the order of the stages.
+#: Artifacts that labels are made from, in the order of the stages.
 UPSTREAM = {"data": IMAGES, "classifier": CLASSIFIER, "cues": CUES, "wsss": WSSS_MAPS, "network": NETWORK}
 HASH_DIGITS = 8
 
@@ -23,13 +23,14 @@ class LogEntry:
 
     Attributes:
         version: the version.
-        before: the one before it, None for the first.
-        causes: what changed since.
-        inputs: images, labels and WSSS maps that changed since; None where they cannot be read.
-        upstream: short hashes of what the labels were made from, by the names of `UPSTREAM`, and
+        before: the version before it; None for the first one.
+        causes: parameters, code and data that changed since then.
+        inputs: images, image-level labels and WSSS maps that changed since then; None for the first version, or if
+            they cannot be read.
+        upstream: short hashes of what the labels were made from, by the names in `UPSTREAM`, and
             `pseudo_labels`, the version of the pseudo labels that an export came from.
-        counts: None where the artifacts cannot be read.
-        problem: why they cannot.
+        counts: the number of labels; None if the artifacts cannot be read.
+        problem: why something cannot be read; None if everything can.
     """
 
     version: Version
@@ -44,12 +45,15 @@ class LogEntry:
 def log_versions(
     history: History, stages: Iterable[str] = LABEL_STAGES, *, memory: Path | None = None
 ) -> Iterator[LogEntry]:
-    """The versions of some stages, stage by stage, the newest first.
+    """Yield the versions of the labels of some stages, stage by stage, the newest first.
 
     Args:
-        history: of the project.
-        stages: whose labels.
-        memory: a folder that keeps counts for the next time.
+        history: the history of the project.
+        stages: the names of the stages.
+        memory: a folder that caches counts, see `count_labels`.
+
+    Raises:
+        InputError: the `dvc.lock` of the workspace cannot be read.
     """
     for stage in stages:
         for version, before in history.log(stage):

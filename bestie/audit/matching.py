@@ -1,4 +1,4 @@
-"""Which instance of one version is which of another: matched by the IoU of their masks."""
+"""The instances of two versions of an image, matched by the IoU of their masks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True)
 class Masks:
-    """The instances of one image: COCO's compressed counts, all of the image's (height, width), and classes."""
+    """The instances of one image: masks as COCO's compressed counts, class indices, and the image's size in px."""
 
     counts: Sequence[str]
     classes: Integer[np.ndarray, " n"]
@@ -33,16 +33,16 @@ class Masks:
 
     @property
     def codes(self) -> list[dict]:
-        """The masks as pycocotools takes them."""
+        """The masks in the form that pycocotools takes."""
         return [{"size": [self.height, self.width], "counts": each.encode("ascii")} for each in self.counts]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What became of one instance: indices into both versions, None where it has no counterpart.
+    """What became of one instance: its index in both versions; None in a version that lacks it.
 
-    `changed_px` counts the pixels that are its own in one of the versions alone; all of its pixels where the
-    class changed.
+    `iou` is that of its two masks, 0 to 1. `changed_px` counts the pixels that are its own in only one of the
+    versions; if its class changed, the pixels that are its own in either.
     """
 
     change: Change
@@ -55,12 +55,12 @@ class Pair:
 def match_instances(before: Masks, after: Masks, *, min_iou: float = 0.5) -> list[Pair]:
     """Pair the instances of two versions of one image.
 
-    Two instances are one if their IoU is at least `min_iou`, whatever their classes; the pairs with the
-    largest IoU are taken first, among equals those of one class. An instance without a counterpart vanished or
-    appeared. Where the image has another size in each version nothing is paired.
+    Two instances are the same if their IoU is at least `min_iou` (0 to 1), whatever their classes. The pairs with the
+    largest IoU are taken first, and of equal ones those with the same class. An instance without a counterpart has
+    vanished or appeared. If the size of the image differs between the versions, nothing is paired.
 
     Returns:
-        The pairs in the order of `before`, then what appeared.
+        The pairs in the order of `before`, then the instances that appeared.
     """
     area_before, area_after = _areas(before), _areas(after)
     iou = _iou(before, after)
@@ -86,7 +86,7 @@ def match_instances(before: Masks, after: Masks, *, min_iou: float = 0.5) -> lis
 
 
 def sizes(counts: Mapping[Change, int]) -> tuple[int, int]:
-    """The number of instances before and after, from their numbers by what became of them."""
+    """Return the number of instances before and after, given their numbers by what became of them."""
     before = sum(count for change, count in counts.items() if change is not Change.APPEARED)
     return before, before - counts[Change.VANISHED] + counts[Change.APPEARED]
 

@@ -1,4 +1,4 @@
-"""Files by their hash, from DVC's cache or else from a remote; the only module here that knows DVC."""
+"""Files by their hash, from DVC's cache or otherwise from a remote; the only module of the audit that imports DVC."""
 
 from functools import cached_property
 from pathlib import Path
@@ -11,24 +11,29 @@ CACHE = Path(".dvc", "cache", "files", "md5")
 
 
 class MissingObjectError(InputError):
-    """Bytes that neither the cache nor a remote has."""
+    """Neither the cache nor a remote has the file with a hash."""
 
 
 class Objects:
-    """What DVC has stored for the project at `root`.
+    """The files that DVC stores for the project at `root`.
 
-    The usual place of the cache is looked at without DVC, which takes a second to load; DVC knows the others.
+    The usual folder of the cache is searched without DVC, which takes a second to load; DVC finds the other places.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def open(self, md5: str, *, name: str, remedy: str) -> BinaryIO:
-        """A binary file with the bytes of one hash.
+        """Open the file with a hash for reading its bytes.
+
+        Args:
+            md5: the hash.
+            name: what messages call the file.
+            remedy: what to do if it is not stored, as a sentence.
 
         Raises:
-            MissingObjectError: they are nowhere; the message says where they were looked for, and `remedy`.
-            InputError: a remote cannot be asked.
+            MissingObjectError: it is not stored; the message says where it was searched for, and ends in `remedy`.
+            InputError: the cache or a remote cannot be read.
         """
         cached = self._root / CACHE / md5[:2] / md5[2:]
         if cached.is_file():
@@ -47,7 +52,7 @@ class Objects:
         raise MissingObjectError(f"{name} (md5 {md5}) is not in {' or '.join(looked)}. {remedy}")
 
     def listing(self, md5: str, *, name: str, remedy: str) -> dict[str, str]:
-        """The hashes of a folder's files by their path in it. InputError as `open`, and when it is damaged."""
+        """Return the hashes of a folder's files by relative path. Raises InputError like `open`, or if damaged."""
         with self.open(md5, name=name, remedy=remedy) as file:
             try:
                 return parse_listing(file.read())
@@ -56,7 +61,7 @@ class Objects:
 
     @cached_property
     def _databases(self) -> list[tuple[str, Any]]:
-        """The cache as DVC itself sees it, and every remote, the default one first."""
+        """The cache as DVC finds it, and every remote, the default one first."""
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
 

@@ -1,4 +1,4 @@
-"""Images of two versions side by side, read as streams: memory does not grow with their number."""
+"""Images of two versions side by side, read as streams, so that memory does not grow with their number."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,18 +6,18 @@ import numpy as np
 from jaxtyping import Int64
 
 from bestie.artifacts.tables import Columns
-from bestie.datasets.base import ImageRecord
+from bestie.records import ImageRecord
 
 ImagePair = tuple[ImageRecord | None, ImageRecord | None]
 
 
 class ImageStream:
-    """The columns of images that come in ascending order of their row, by the row that is asked for.
+    """A lookup of columns by row in a stream of images whose rows ascend.
 
     Args:
-        stream: (row, columns), as `iter_images` gives them.
-        ordered: whether rows are asked for in ascending order too; what is passed over is then dropped,
-            and else held until somebody asks for it.
+        stream: yields (row, columns), like `iter_images`.
+        ordered: whether rows are taken in ascending order too. Rows that are passed over are then dropped; otherwise
+            they are held until they are taken.
     """
 
     def __init__(self, stream: Iterator[tuple[int, Columns]], *, ordered: bool = True) -> None:
@@ -27,7 +27,7 @@ class ImageStream:
         self._held: dict[int, Columns] = {}
 
     def take(self, row: int) -> Columns:
-        """The columns of a row, empty where the stream has none."""
+        """Return the columns of a row and let go of them; empty if the stream has no such row."""
         while self._next is not None and self._next[0] <= row:
             if self._next[0] == row or not self._ordered:
                 self._held[self._next[0]] = self._next[1]
@@ -36,14 +36,14 @@ class ImageStream:
 
 
 class Pairing:
-    """The records of each image in two versions by its image_id, None where a version lacks it.
+    """An iterable over pairs of records with one image_id in two versions; None for a version without the image.
 
-    Iterates over the pairs. Where the images that both versions have follow each other in the same order in both
-    (`ordered`), rows ascend in both, and of each image 16 bytes are held; else all records are.
+    If the images that both versions have are in the same order in both (`ordered`), the rows of both ascend, and 16
+    bytes per image are held in memory; otherwise all records are.
 
     Args:
-        before: the records of the one version, which can be iterated again and again.
-        after: those of the other.
+        before: the records of the first version, which are iterated over several times.
+        after: the records of the second version, likewise.
     """
 
     def __init__(self, before: Iterable[ImageRecord], after: Iterable[ImageRecord]) -> None:
@@ -78,5 +78,5 @@ class Pairing:
 
 
 def _keys(records: Iterable[ImageRecord]) -> Int64[np.ndarray, " n"]:
-    """One number an image that stands for its image_id; the next run of Python has others."""
+    """Return one number per image that stands for its image_id; it differs from one run of Python to the next."""
     return np.fromiter((hash(record.image_id) for record in records), np.int64)

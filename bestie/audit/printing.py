@@ -1,6 +1,6 @@
-"""The audit's results for people, on a terminal."""
+"""The results of the audit as text on a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
@@ -10,19 +10,21 @@ from rich.text import Text
 from bestie.audit.matching import Change, sizes
 from bestie.audit.versions import WORKSPACE, Version
 
-if TYPE_CHECKING:  # what one command needs is slow to load for the others
+if TYPE_CHECKING:  # slow to load, and each is needed by one command only
     from bestie.audit.diff import Difference
     from bestie.audit.findings import Finding
     from bestie.audit.log import LogEntry
     from bestie.audit.show import Life
 
 INDENT = 10
+#: The most causes of a difference that are printed.
+MAX_CAUSES = 8
 NUMERIC = {"px", "cues", "before", "after", "changed px", *(change.replace("_", " ") for change in Change)}
 LINE = "{:<8}  {:<12}  {:<10}  {:>6}  {:>6}  {:>9}  {:>6}  {}"
 
 
 def print_log(console: Console, entries: "Iterable[LogEntry]") -> int:
-    """Print each version as a paragraph; returns their number."""
+    """Print a paragraph for each version, and return their number."""
     count = 0
     for entry in entries:
         count += 1
@@ -43,7 +45,7 @@ def print_log(console: Console, entries: "Iterable[LogEntry]") -> int:
 
 
 def print_log_lines(console: Console, entries: "Iterable[LogEntry]") -> int:
-    """Print one line a version; returns their number."""
+    """Print one line per version, and return their number."""
     count = 0
     for entry in entries:
         if count == 0:
@@ -78,7 +80,7 @@ def print_difference(console: Console, difference: "Difference") -> None:
 
 
 def print_life(console: Console, life: "Life") -> None:
-    """Print what became of each image-level label, and each component with the reason."""
+    """Print what became of each image-level label, and each component with the reason for its verdict."""
     record = life.record
     labels = ", ".join(life.labels) or "none"
     _line(console, f"{record.image_id}, {record.height}x{record.width} px, {record.split}, labels: {labels}", "bold")
@@ -105,7 +107,7 @@ def print_life(console: Console, life: "Life") -> None:
 
 
 def print_findings(console: Console, version: Version, findings: "list[Finding]") -> None:
-    """Print what is wrong with a version, or that nothing is."""
+    """Print what is wrong with a version, or that nothing is wrong."""
     for finding in findings:
         _line(console, str(finding))
     if not findings:
@@ -117,7 +119,7 @@ def print_findings(console: Console, version: Version, findings: "list[Finding]"
 def _print_causes(console: Console, difference: "Difference") -> None:
     for name, lines in (("why", difference.reasons), ("no effect", difference.without_effect)):
         if lines:
-            _line(console, f"{name:<{INDENT}}" + ("\n" + " " * INDENT).join(lines))
+            _line(console, f"{name:<{INDENT}}" + ("\n" + " " * INDENT).join(_first(lines)))
     console.print()
 
 
@@ -143,7 +145,7 @@ def _print_largest(console: Console, difference: "Difference") -> None:
 
 
 def _table(*columns: str) -> Table:
-    """A table whose last column is broken into lines where the terminal is narrow."""
+    """Return a table whose last column wraps if the terminal is narrow."""
     table = Table(box=None)
     for name in columns:
         justify: Literal["right", "left"] = "right" if name in NUMERIC else "left"
@@ -158,9 +160,14 @@ def _words(change: Change) -> str:
 def _changes(entry: "LogEntry") -> list[str]:
     if entry.before is None:
         return ["first version"]
-    return [str(cause) for cause in entry.causes if cause.effective] + (
-        entry.inputs.sentences() if entry.inputs else []
-    )
+    causes = _first([str(cause) for cause in entry.causes if cause.effective])
+    return causes + (entry.inputs.sentences() if entry.inputs else [])
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    """Return the first lines and the number of the others: a version with other code has dozens."""
+    rest = len(lines) - MAX_CAUSES
+    return [*lines[:MAX_CAUSES], *([f"and {rest} more (--json lists all)"] if rest > 0 else [])]
 
 
 def _where(version: Version) -> str:
@@ -178,7 +185,7 @@ def _labels(entry: "LogEntry") -> str:
     if counts is None:
         return ""
     classes = ", ".join(f"{name} {number}" for name, number in counts.by_class.items() if number)
-    return f"{counts.instances} in {counts.labelled_images} of {counts.images} images: {classes}"
+    return f"{counts.instances} in {counts.labeled_images} of {counts.images} images: {classes}"
 
 
 def _truth(entry: "LogEntry") -> str:
@@ -196,5 +203,5 @@ def _share(value: float | None) -> str:
 
 
 def _line(console: Console, text: str, style: str | None = None) -> None:
-    """Text as it is: brackets are no markup, and what is too long goes on in the next line of the terminal."""
+    """Print a text literally: brackets are not markup, and the terminal itself wraps a line that is too long."""
     console.print(Text(text, style=style or ""), soft_wrap=True)

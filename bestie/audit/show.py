@@ -1,4 +1,4 @@
-"""One image's life in a version: labels, cues, WSSS map, components and their verdicts, instances of every stage."""
+"""The life of one image in a version: its labels, cues, WSSS map, components with verdicts, and instances."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from bestie.artifacts.maps import MapReader
+from bestie.artifacts.paths import folder
 from bestie.artifacts.schemas import COMPONENTS as COMPONENTS_SCHEMA
 from bestie.artifacts.schemas import CUES as CUES_SCHEMA
 from bestie.artifacts.schemas import EVOLUTION as EVOLUTION_SCHEMA
@@ -16,13 +17,12 @@ from bestie.artifacts.tables import as_rows, read_table
 from bestie.audit.components import component_masks, reason
 from bestie.audit.sources import COMPONENTS, CUES, EVOLUTION, GROUND_TRUTH, WSSS_MAPS, Artifacts, instances_of
 from bestie.audit.versions import Version
-from bestie.datasets.base import VOID, ImageRecord
 from bestie.errors import InputError
-from bestie.folders import folder
+from bestie.records import VOID, ImageRecord
 
 Row = dict[str, Any]
 
-#: Instance tables in the order of the stages: what they are, and where.
+#: Instance tables in the order of the stages: what they hold -> their path.
 TABLES = {
     "pseudo labels": instances_of("make_pseudo_labels"),
     "exported labels": instances_of("export_mrcnn"),
@@ -38,7 +38,7 @@ TABLES_OF_SPLIT = {
 
 @dataclass(frozen=True)
 class Cue:
-    """One cue: `component_id` is the component of its class that it lies on, 0 for none."""
+    """One cue: its position in px, its score from 0 to 1, and the component of its class that it lies on (0: none)."""
 
     category: str
     y: float
@@ -65,16 +65,16 @@ class Life:
     """What every stage made of one image.
 
     Attributes:
-        version: the labels that the image was looked up in.
+        version: the version that the image was looked up in.
         record: its entry in the index.
-        names: of the classes; `names[c - 1]` is category_id c.
-        semantic: its WSSS map, None where it has none, as validation images.
-        wsss_px: pixels of its WSSS map by class.
+        names: the names of the classes; `names[c - 1]` is that of category_id c.
+        semantic: its WSSS map; None if it has none, like validation images.
+        wsss_px: number of pixels in its WSSS map by class name.
         cues: its cues.
         components: the components of its WSSS map.
-        masks: theirs, None where the map has no such component.
-        instances: rows of the instance tables by what they are, see `TABLES`, and "refined labels".
-        epoch: of the refined labels, the last snapshot of the training.
+        masks: the masks of these components; None if the map has no such component.
+        instances: rows of the instance tables by what they hold (`TABLES`, and "refined labels").
+        epoch: the epoch of the refined labels, which are those of the last snapshot; None if there are none.
         missing: what cannot be shown, and why.
     """
 
@@ -96,7 +96,7 @@ class Life:
         return [self.names[label - 1] for label in self.record.labels]
 
     def verdicts(self) -> dict[str, str]:
-        """For each image-level label a sentence on what became of it."""
+        """Return what became of each image-level label, in a sentence each; empty for a validation image."""
         return {name: self._verdict(name) for name in self.labels} if self.record.split == "train" else {}
 
     def _verdict(self, name: str) -> str:
@@ -116,9 +116,9 @@ class Life:
 
 
 def trace_image(artifacts: Artifacts, image_id: str) -> Life:
-    """Collect what a version's stages made of one image.
+    """Collect what the stages of a version made of one image.
 
-    What the version does not have, or what is neither in the cache nor in a remote, is named in `missing`.
+    `missing` names what the version lacks, or what is neither in the cache nor in a remote.
 
     Raises:
         InputError: the version has no such image, or its index cannot be read.
@@ -150,7 +150,7 @@ def _add_semantic(life: Life, artifacts: Artifacts) -> None:
 
 
 def _add_components(life: Life, artifacts: Artifacts) -> None:
-    """Components with their cues; a cue belongs to a component if it lies on it."""
+    """Add the components and the cues; a cue belongs to the component of its class that it lies on."""
     cues = list(as_rows(read_table(artifacts.file(CUES), CUES_SCHEMA, where={"row": life.record.row})))
     rows = list(as_rows(read_table(artifacts.file(COMPONENTS), COMPONENTS_SCHEMA, where={"row": life.record.row})))
     life.masks = [None] * len(rows) if life.semantic is None else component_masks(life.semantic, rows)
@@ -176,7 +176,7 @@ def _add_components(life: Life, artifacts: Artifacts) -> None:
 
 
 def _owner(cue: Row, rows: Sequence[Row], masks: Sequence[np.ndarray | None]) -> int:
-    """The component of its class that a cue lies on, 0 for none."""
+    """Return the id of the component of its class that a cue lies on, 0 if there is none."""
     y, x = round(float(cue["y"])), round(float(cue["x"]))
     for row, mask in zip(rows, masks, strict=True):
         if row["category_id"] == cue["category_id"] and mask is not None and mask[y, x]:
@@ -189,7 +189,7 @@ def _add_instances(life: Life, artifacts: Artifacts, name: str, path: str) -> No
 
 
 def _add_refined(life: Life, artifacts: Artifacts) -> None:
-    """The refined labels of the last snapshot, which covers some of the training images."""
+    """Add the refined labels of the last snapshot, which covers some of the training images."""
     where = {"row": life.record.row, "kind": "refined"}
     rows = list(as_rows(read_table(artifacts.file(EVOLUTION), EVOLUTION_SCHEMA, where=where)))
     if not rows:

@@ -1,6 +1,6 @@
-"""The artifacts of a version, read where they lie: in the workspace, in DVC's cache or in a remote.
+"""The artifacts of a version, read where they are stored: in the workspace, in DVC's cache or in a remote.
 
-Nothing is checked out: files are found by the hashes of the version's `dvc.lock`.
+Nothing is checked out: files are found by their hashes in the version's `dvc.lock`.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,14 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from bestie.artifacts.blobs import Blob, BlobFolder
+from bestie.artifacts.paths import GENERATED_ROOT, folder
 from bestie.artifacts.tables import iter_records, read_categories, read_images
 from bestie.audit.hashing import FOLDER_SUFFIX
 from bestie.audit.objects import Objects
 from bestie.audit.versions import Version
-from bestie.datasets.base import Category, ImageRecord, read_image
+from bestie.datasets.image_reading import read_image
 from bestie.errors import InputError
-from bestie.folders import GENERATED_ROOT, folder
+from bestie.records import Category, ImageRecord
 
 IMAGES = str(folder("prepare") / "images.parquet")
 CATEGORIES = str(folder("prepare") / "categories.parquet")
@@ -37,13 +38,13 @@ NETWORK = str(folder("train_bestie") / "network.zarr")
 
 
 def instances_of(stage: str) -> str:
-    """The path of the instance table that a label stage writes."""
+    """Return the path of the instance table that a label stage writes."""
     return str(folder(stage) / "instances.parquet")
 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """The training images of an index, which is streamed: none of them is held."""
+    """The training images of an index, which is read as a stream each time that they are iterated over."""
 
     index: Path | Blob
 
@@ -54,10 +55,10 @@ class TrainingImages:
 class Artifacts:
     """The files of one version, by the paths that they have in the workspace.
 
-    What was made from other labels than the version's is not among them, even if its `dvc.lock` lists it.
+    Files that were made from other labels are not among them, even if the version's `dvc.lock` lists them.
 
     Args:
-        version: whose files.
+        version: the version.
         root: the folder with `dvc.yaml`.
     """
 
@@ -69,16 +70,16 @@ class Artifacts:
         self._listings: dict[str, dict[str, str]] = {}
 
     def has(self, path: str) -> bool:
-        """Whether a file or folder belongs to the version."""
+        """Return whether a file or folder belongs to the version."""
         return path in self.hashes
 
     def file(self, path: str) -> Path | Blob:
-        """A file, for the readers of tables. InputError where the version has none."""
+        """Return a file for the readers of tables. Raises InputError if the version has no such file."""
         md5 = self._hash(path)
         return self._root / path if self.version.commit is None else self.stored(md5, path)
 
     def folder(self, path: str) -> Path | BlobFolder:
-        """A folder, for `MapReader`. InputError where the version has none or nothing stores it."""
+        """Return a folder for `MapReader`. Raises InputError if the version has no such folder or it is not stored."""
         md5 = self._hash(path)
         if self.version.commit is None:
             return self._root / path
@@ -88,37 +89,42 @@ class Artifacts:
         return BlobFolder(self.name(path), files, self._remedy)
 
     def listing(self, path: str) -> dict[str, str]:
-        """The hashes of a folder's files by their path in it. InputError as `folder`."""
+        """Return the hashes of a folder's files by relative path. Raises InputError like `folder`."""
         return self.stored_listing(self._hash(path), path)
 
     def stored(self, md5: str, path: str) -> Blob:
-        """The bytes that DVC stores under a hash; `path` is what messages call them."""
+        """Return the file that DVC stores under a hash, unopened; messages call it by `path`."""
         name = self.name(path)
         return Blob(name, partial(self._objects.open, md5, name=name, remedy=self._missing), self._remedy)
 
     def stored_listing(self, md5: str, path: str) -> dict[str, str]:
-        """The files of a folder that DVC stores under a hash. MissingObjectError where it does not."""
+        """Return the hashes of the files, by relative path, of a folder that DVC stores under a hash.
+
+        Raises:
+            MissingObjectError: the listing of the folder is not stored.
+            InputError: the listing is damaged, or the cache or a remote cannot be read.
+        """
         if md5 not in self._listings:
             self._listings[md5] = self._objects.listing(md5, name=self.name(path), remedy=self._missing)
         return self._listings[md5]
 
     @cached_property
     def images(self) -> list[ImageRecord]:
-        """The image index."""
+        """The image index. Raises InputError if it cannot be read."""
         return read_images(self.file(IMAGES))
 
     @property
     def training_images(self) -> "TrainingImages":
-        """The images that are labelled, read anew each time that they are iterated over."""
+        """The training images, read anew each time that they are iterated over."""
         return TrainingImages(self.file(IMAGES))
 
     @cached_property
     def categories(self) -> list[Category]:
-        """The classes."""
+        """The classes. Raises InputError if their table cannot be read."""
         return read_categories(self.file(CATEGORIES))
 
     def record(self, image_id: str) -> ImageRecord:
-        """The index entry of one image. InputError, with similar names, where there is none."""
+        """Return the index entry of one image. Raises InputError, with similar names, if there is none."""
         for record in self.images:
             if record.image_id == image_id:
                 return record
@@ -127,14 +133,14 @@ class Artifacts:
         raise InputError(f"{self.name(IMAGES)} has no image '{image_id}'. {hint}")
 
     def picture(self, record: ImageRecord) -> UInt8[np.ndarray, "h w 3"] | None:
-        """The image as RGB; None where no file with the SHA-256 of the index is to be had."""
+        """Return the image as RGB; None if its file is not available as the index describes it."""
         try:
             return read_image(self._root / self._image_root, record)
         except InputError:
             return self._stored_picture(self._image_root / record.path)
 
     def name(self, path: str) -> str:
-        """What messages call a file."""
+        """Return what messages call a file."""
         return str(self._root / path) if self.version.commit is None else f"{path} of {self.version.revision}"
 
     @property

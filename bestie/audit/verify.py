@@ -1,13 +1,14 @@
-"""Silent corruption is found and named: the hashes of a version's files, and whether their contents agree."""
+"""A search for silent corruption: whether the files of a version have the right hashes, and whether they agree."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from bestie.artifacts.paths import folder
 from bestie.audit.check_export import ANNOTATIONS, check_annotations
 from bestie.audit.check_files import check_file
 from bestie.audit.check_labels import check_pseudo_labels, check_shapes, check_wsss
-from bestie.audit.check_tables import check_categories, check_cues, check_index, check_instances
+from bestie.audit.check_tables import check_category_table, check_cues, check_index, check_instances
 from bestie.audit.findings import Finding, limited
 from bestie.audit.sources import (
     ACTIVATIONS,
@@ -21,8 +22,7 @@ from bestie.audit.sources import (
     instances_of,
 )
 from bestie.errors import InputError
-from bestie.folders import folder
-from bestie.progress import Progress
+from bestie.runtime.progress import Progress
 
 POINTS = str(folder("prepare") / "points.parquet")
 TRUE_MAPS = str(folder("prepare") / "ground_truth.zarr")
@@ -33,16 +33,16 @@ ImageCheck = Callable[[Artifacts, Callable[[], None]], Iterator[Finding]]
 
 
 def verify_version(artifacts: Artifacts, *, root: Path = Path(), as_json: bool = False) -> Iterator[Finding]:
-    """Check everything that a version's labels were made from, and the labels.
+    """Check the labels of a version and everything that they were made from, and yield what is wrong.
 
-    The stored bytes of every output are hashed and compared with `dvc.lock`; then the tables are checked
-    against the index, and maps, masks, components and cues against each other. Faults that were there when
-    the files were written, and so have the right hash, are found by the second.
+    First the stored bytes of every output are hashed and compared with `dvc.lock`. Then the tables are checked against
+    the index, and maps, masks, components and cues against each other. This second step finds faults that existed when
+    the files were written, so that their hashes are right.
 
     Args:
-        artifacts: of the version.
+        artifacts: the files of the version.
         root: the folder with `dvc.yaml`.
-        as_json: progress as JSON lines.
+        as_json: whether to print progress as JSON lines.
     """
     outs = [path for run in artifacts.version.lineage.stages.values() for path in run.outs]
     checks = {path: check for path, check in CHECKS.items() if artifacts.has(path)}
@@ -63,7 +63,7 @@ def verify_version(artifacts: Artifacts, *, root: Path = Path(), as_json: bool =
 
 
 def _count_images(artifacts: Artifacts) -> int:
-    """Training images; 0 where the index cannot be read, which is a finding of its own."""
+    """Return the number of training images; 0 if the index cannot be read, which is a finding of its own."""
     try:
         return sum(1 for _ in artifacts.training_images)
     except InputError:
@@ -75,9 +75,9 @@ def _check_export(artifacts: Artifacts) -> Iterator[Finding]:
     return check_instances(artifacts, EXPORT, splits=("train",), labels_only=bool(only))
 
 
-#: What is checked where a version has the file.
+#: The checks of those files that a version has.
 CHECKS: Mapping[str, Check] = {
-    CATEGORIES: check_categories,
+    CATEGORIES: check_category_table,
     IMAGES: check_index,
     GROUND_TRUTH: partial(check_instances, path=GROUND_TRUTH),
     TRUE_MAPS: partial(check_shapes, path=TRUE_MAPS),
@@ -90,5 +90,5 @@ CHECKS: Mapping[str, Check] = {
     EXPORT: _check_export,
     ANNOTATIONS: check_annotations,
 }
-#: What takes long, a step an image.
+#: The checks that take long and advance the progress with each image.
 IMAGE_CHECKS: Mapping[str, ImageCheck] = {WSSS_MAPS: check_wsss, PSEUDO_MAPS: check_pseudo_labels}

@@ -1,4 +1,4 @@
-"""Versions of labels: found by revision, hash, experiment name or as the workspace, and listed by history."""
+"""Versions of labels: found by revision, hash or experiment name, or in the workspace, and listed by history."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,21 +11,21 @@ from bestie.audit.lock import LOCK, Lineage, Lock, StageRun, lineage, made_from,
 from bestie.errors import InputError
 
 WORKSPACE = "workspace"
-#: The stages whose outputs are labels that something else learns from.
+#: The stages whose outputs are labels that a network learns from.
 LABEL_STAGES = ("make_pseudo_labels", "export_mrcnn")
 MIN_HASH_DIGITS = 4
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one `dvc.lock` records of all stages: at a commit, as an experiment, or in the workspace (`commit` None)."""
+    """What one `dvc.lock` records of all stages: at a commit, as an experiment, or in the workspace (no `commit`)."""
 
     lock: Lock
     commit: Commit | None = None
 
     @property
     def revision(self) -> str:
-        """The experiment, the first digits of the commit, or "workspace"."""
+        """The name of the experiment, the first digits of the commit, or "workspace"."""
         if self.commit is None:
             return WORKSPACE
         return self.commit.experiment or self.commit.sha[:7]
@@ -37,10 +37,10 @@ class Version:
 
     Attributes:
         stage: one of `LABEL_STAGES`.
-        lock: the `dvc.lock` that says what they were made from.
+        lock: the `dvc.lock` that records what the labels were made from.
         lineage: the stages that they were made from.
-        commit: None in the workspace.
-        edited: outputs in the workspace that are not those of `dvc.lock`, with their hashes.
+        commit: the commit or experiment; None in the workspace.
+        edited: hashes, by path, of outputs in the workspace that are not those in `dvc.lock`.
     """
 
     stage: str
@@ -51,7 +51,7 @@ class Version:
 
     @property
     def run(self) -> StageRun:
-        """What `dvc.lock` says of the stage."""
+        """The stage's entry in `dvc.lock`."""
         return self.lock.stages[self.stage]
 
     @property
@@ -61,17 +61,17 @@ class Version:
 
     @property
     def hash(self) -> str:
-        """Eight digits that stand for the content of the labels: equal labels, equal hash."""
+        """Eight hexadecimal digits that stand for the content of the labels: equal labels have equal hashes."""
         return short_hash(self.outs)
 
     @property
     def revision(self) -> str:
-        """The experiment, the first digits of the commit, or "workspace"."""
+        """The name of the experiment, the first digits of the commit, or "workspace"."""
         return Run(self.lock, self.commit).revision
 
     @property
     def files(self) -> dict[str, str]:
-        """The hash of everything that the labels were made from, and of what was made from them."""
+        """The hashes, by path, of everything that the labels were made from and that was made from them."""
         later = (run.outs for run in made_from(self.lock, self.lineage).values())
         return {**{path: md5 for outs in later for path, md5 in outs.items()}, **self.lineage.files, **self.outs}
 
@@ -80,7 +80,7 @@ class Version:
 
 
 def check_stage(name: str) -> str:
-    """The name, if it is a stage that writes labels. InputError if not."""
+    """Return the name of a stage. Raises InputError if it does not write labels."""
     if name not in LABEL_STAGES:
         raise InputError(f"The stage '{name}' writes no labels. Take one of: {', '.join(LABEL_STAGES)}.")
     return name
@@ -89,10 +89,10 @@ def check_stage(name: str) -> str:
 class History:
     """The versions of the project in `root`, the folder with `dvc.yaml`.
 
-    `skipped` says which commits `log` could not read.
+    `skipped` has a message for each commit whose `dvc.lock` could not be read.
 
     Raises:
-        InputError: on construction, when `root` is in no git repository.
+        InputError: on construction, if `root` is not in a git repository.
     """
 
     def __init__(self, root: Path = Path()) -> None:
@@ -102,15 +102,16 @@ class History:
         self._parse = lru_cache(maxsize=16)(parse_lock)
 
     def resolve(self, text: str, stage: str | None = None) -> Version:
-        """The version that a person means.
+        """Return the version that a user means.
 
         Args:
             text: "workspace", a branch, tag, commit or expression such as HEAD~1, the name of a DVC
-                experiment, or the first digits of a version's hash.
-            stage: whose labels; None takes those that a hash belongs to, else the pseudo labels.
+                experiment, or the first digits (at least four) of a version's hash.
+            stage: the stage that wrote the labels; None: the one that a hash belongs to, otherwise the one that writes
+                the pseudo labels.
 
         Raises:
-            InputError: nothing or several are meant, or what is meant has no such labels.
+            InputError: no version or several match, or there are no such labels at the revision.
         """
         if stage is not None:
             check_stage(stage)
@@ -131,16 +132,16 @@ class History:
         return found[0]
 
     def resolve_pair(self, before: str, after: str, stage: str | None = None) -> tuple[Version, Version]:
-        """Two versions of one stage: a hash on one side decides for the other. InputError as `resolve`."""
+        """Return two versions of one stage; a hash on one side decides for both. Raises InputError like `resolve`."""
         first, second = self.resolve(before, stage), self.resolve(after, stage)
         if first.stage == second.stage:
             return first, second
-        # A hash belongs to one stage, a name to each: take the names again for the stage of the hash.
+        # A hash belongs to one stage, a name to all of them: resolve the names again for the stage of the hash.
         other = next(version.stage for version in (first, second) if version.stage != LABEL_STAGES[0])
         return self.resolve(before, other), self.resolve(after, other)
 
     def workspace(self, stage: str) -> Version:
-        """The labels in the workspace. InputError where `dvc.lock` does not say what they were made from."""
+        """Return the labels in the workspace. Raises InputError if `dvc.lock` lacks the stage or cannot be read."""
         path, run = self.root / LOCK, self.current()
         if run is None:
             raise InputError(f"There is no {path}, so nothing says what the labels were made from. Run `dvc repro`.")
@@ -152,11 +153,13 @@ class History:
         return Version(stage, lock, lineage(lock, stage), edited=edited)
 
     def log(self, stage: str) -> Iterator[tuple[Version, Version | None]]:
-        """Each version with the one before it, the newest first.
+        """Yield each version with the one before it, the newest first.
 
-        A commit or experiment is a version if its labels are others than those of the commit before it (its
-        first parent; the commit that an experiment began from). The workspace comes first where it differs
-        from HEAD.
+        A commit or experiment is a version if its labels differ from those of the commit before it (its first parent,
+        or the commit that an experiment started from). The workspace comes first if it differs from HEAD.
+
+        Raises:
+            InputError: the `dvc.lock` of the workspace cannot be read.
         """
         head = self._committed("HEAD", stage)
         current = self.current()
@@ -170,19 +173,19 @@ class History:
                 yield version, before
 
     def current(self) -> Run | None:
-        """What the workspace's `dvc.lock` records, None where there is none. InputError where it cannot be read."""
+        """Return what the workspace's `dvc.lock` records; None without one. Raises InputError if it cannot be read."""
         path = self.root / LOCK
         return Run(self._parse(path.read_bytes(), str(path))) if path.is_file() else None
 
     def head(self) -> Run | None:
-        """What the commit that is checked out records, which may be no stage; None before the first commit."""
+        """Return what the checked-out commit records, possibly no stages; None before the first commit."""
         sha = self._git.resolve("HEAD")
         return None if sha is None else Run(self._readable_lock(sha) or Lock(), self._git.commit(sha))
 
     def run_before(self) -> Run | None:
-        """The newest commit up to HEAD whose `dvc.lock` has other outputs than the workspace's.
+        """Return the newest commit up to HEAD whose `dvc.lock` has other outputs than the workspace's.
 
-        None where there is none, or no `dvc.lock` in the workspace. InputError where that one cannot be read.
+        It is None if there is no such commit or no `dvc.lock` in the workspace. Raises InputError like `current`.
         """
         current = self.current()
         for commit in self._git.history(LOCK) if current else ():
@@ -192,7 +195,7 @@ class History:
         return None
 
     def of_run(self, run: Run, stage: str) -> Version | None:
-        """The labels that a stage wrote in a run; None where the run did not come to it."""
+        """Return the labels that a stage wrote in a run; None if the run has no such stage."""
         if stage not in run.lock.stages:
             return None
         if run.commit is None:
@@ -200,7 +203,7 @@ class History:
         return Version(stage, run.lock, lineage(run.lock, stage), run.commit)
 
     def names(self) -> list[str]:
-        """What `resolve` takes, for completion: the workspace, experiments, branches, tags and hashes."""
+        """Return the names that `resolve` takes, for completion: workspace, experiments, branches, tags and hashes."""
         commits = self._git.commits(LOCK)
         hashes = [version.hash for stage in LABEL_STAGES for version, _ in self.log(stage)]
         named = [name for commit in commits for name in commit.names]
@@ -234,7 +237,7 @@ class History:
         return None if lock is None else self.of_run(Run(lock, commit), stage)
 
     def _readable_lock(self, sha: str) -> Lock | None:
-        """The lock of a commit; None where there is none, or it cannot be read, which `skipped` then says."""
+        """Return the lock of a commit; None if there is none, or if it cannot be read, which is added to `skipped`."""
         try:
             return self._lock(sha)
         except InputError as error:

@@ -1,1 +1,1 @@
-"""Readers of data sets, and the generated one."""
+"""Readers of data sets, one file per format, and the generated data set in `shapes`."""

@@ -1,29 +1,22 @@
-"""COCO 2017 as it is distributed, or a part of it in the same folders and files."""
+"""COCO 2017 as it is distributed, or other data in the same folders and files (Section 4.1)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bestie.datasets.base import (
-    MISSING_LIST,
-    Category,
-    GroundTruth,
-    ImageRecord,
-    Point,
-    check_categories,
-    hash_file,
-    image_size,
-)
+from bestie.datasets.base import MISSING_LIST, GroundTruth, check_categories
 from bestie.datasets.coco_file import AnnotatedImage, CocoFile
-from bestie.datasets.points import read_points
+from bestie.datasets.image_reading import image_size
+from bestie.datasets.points import read_point_file
 from bestie.errors import InputError
+from bestie.records import Category, ImageRecord, Point, hash_file
 
 COCO_SPLITS = {"train": "train2017", "val": "val2017"}
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One image, the path of its file below the root, and the annotation file that lists it."""
+    """One image, the path of its file relative to the root, and the annotation file that lists it."""
 
     image: AnnotatedImage
     path: str
@@ -33,20 +26,20 @@ class _Entry:
 class CocoDataSet:
     """Images, labels and masks of COCO.
 
-    COCO's category ids have gaps; `category_id` counts them from 1 and `source_id` keeps COCO's own. The
-    `image_id` is the file name without suffix. Images without objects belong to their split and have the
-    labels (); a classifier learns from them too, so they are legal for training. Crowds count as labels.
-    Polygons and RLE stay as they are until an image's masks are asked for. COCO has no point labels; where
-    `Center_points/<image_id>.txt` exists, it is read as in VOC.
+    COCO's category ids have gaps; `category_id` counts from 1 without gaps, and `source_id` is COCO's own id. The
+    `image_id` is the file name without its suffix. Images without objects belong to their split and have the labels ();
+    they are allowed in training too, because a classifier learns from them. Crowds count as labels. Polygons and RLE
+    are decoded when the masks of an image are read. COCO has no point labels; `Center_points/<image_id>.txt` is read as
+    in VOC.
 
     Args:
         root: the folder with `annotations/` and the image folders.
-        splits: split -> its name in COCO: `annotations/instances_<name>.json` and the folder `<name>/`. Where
-            no such file exists, `train` and `val` stand for the names of COCO 2017, `train2017` and `val2017`.
-        missing: what to do when an annotation file does not exist, for the message.
+        splits: split -> its name in COCO: `annotations/instances_<name>.json` and the folder `<name>/`. If there is no
+            such file, `train` and `val` mean the names of COCO 2017, `train2017` and `val2017`.
+        missing: what to do if an annotation file does not exist, for the message.
 
     Raises:
-        InputError: an annotation file is missing, is malformed, contradicts itself or the other one.
+        InputError: an annotation file is missing or malformed, or contradicts itself or the other one.
     """
 
     def __init__(self, root: Path, splits: Mapping[str, str] | None = None, *, missing: str = MISSING_LIST) -> None:
@@ -71,13 +64,17 @@ class CocoDataSet:
         self._id_of_source = {category.source_id: category.category_id for category in self.categories}
 
     def samples(self, split: str) -> tuple[str, ...]:
-        """The image ids of a split, in ascending order of COCO's numbers. InputError for an unknown split."""
+        """Return the image ids of a split in the order of COCO's numbers. Raises InputError for an unknown split."""
         if split not in self._samples:
             raise InputError(f"{self.root} has no split '{split}', only {sorted(self._samples)}.")
         return self._samples[split]
 
     def record(self, image_id: str, *, row: int, split: str) -> ImageRecord:
-        """The record of one image. InputError when the file is missing or of another size than COCO says."""
+        """Return the record of one image.
+
+        Raises:
+            InputError: the data set has no such image, or its file is missing or not of the size that COCO says.
+        """
         entry = self._entry(image_id)
         path, image = self.root / entry.path, entry.image
         if (size := image_size(path)) != (image.height, image.width):
@@ -97,15 +94,15 @@ class CocoDataSet:
         )
 
     def ground_truth(self, image_id: str) -> GroundTruth:
-        """The true masks, as `CocoFile.ground_truth` has them. InputError for a malformed mask."""
+        """Return the true masks of one image. Raises InputError for an unknown image or a malformed mask."""
         entry = self._entry(image_id)
         return entry.file.ground_truth(entry.image, self._id_of_source)
 
     def points(self, image_id: str) -> tuple[Point, ...]:
-        """The point labels of one image. InputError when the file is missing or a line is malformed."""
+        """Return the point labels of one image. Raises InputError if the file is missing or a line is malformed."""
         image = self._entry(image_id).image
         path = self.root / "Center_points" / f"{image_id}.txt"
-        return read_points(path, n_categories=len(self.categories), height=image.height, width=image.width)
+        return read_point_file(path, n_categories=len(self.categories), height=image.height, width=image.width)
 
     def _entry(self, image_id: str) -> _Entry:
         if image_id not in self._entries:

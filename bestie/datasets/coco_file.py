@@ -1,4 +1,4 @@
-"""One annotation file in COCO's format; masks stay as they are coded until an image's are asked for."""
+"""One annotation file in COCO's format; masks are decoded when those of an image are read."""
 
 import json
 import operator
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from bestie.datasets.base import MAX_IMAGE_PX, GroundTruth, TruthInstance
+from bestie.datasets.base import GroundTruth, TruthInstance
+from bestie.datasets.image_reading import MAX_IMAGE_PX
 from bestie.datasets.segmentation import decode_segmentation
 from bestie.datasets.text_files import is_path_below
 from bestie.errors import InputError
@@ -21,7 +22,7 @@ from bestie.errors import InputError
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image of an annotation file; `source_id` is the file's own number."""
+    """One image of an annotation file; `source_id` is its id in the file, `height` and `width` are in px."""
 
     file_name: str
     source_id: int
@@ -31,19 +32,19 @@ class AnnotatedImage:
 
 
 class CocoFile:
-    """The categories and images of one annotation file, each in ascending order of the file's own numbers.
+    """The categories and images of one annotation file, each in ascending order of their ids in the file.
 
     Attributes:
         path: the file.
-        category_names: the file's number of a category -> its name.
-        images: all listed images, those without objects too.
+        category_names: the id of a category in the file -> its name.
+        images: all listed images, including those without objects.
 
     Args:
         path: the file.
-        missing: what to do when it does not exist, for the message.
+        missing: what to do if it does not exist, for the message.
 
     Raises:
-        InputError: the file is missing, is malformed, or contradicts itself.
+        InputError: the file is missing or malformed, or contradicts itself.
     """
 
     def __init__(self, path: Path, *, missing: str) -> None:
@@ -57,23 +58,24 @@ class CocoFile:
             raise InputError(f"{path} is not in COCO's format ({error!r}). Restore the file.") from error
 
     def categories_in(self, image: AnnotatedImage) -> set[int]:
-        """The file's numbers of the categories in an image, crowds included.
+        """Return the ids, in the file, of the categories in an image, including those of crowds.
 
-        InputError for an annotation whose category the file does not list.
+        Raises:
+            InputError: an annotation has a category that the file does not list.
         """
         return {self._category(annotation) for annotation in image.annotations}
 
     def ground_truth(self, image: AnnotatedImage, category_id_of: Mapping[int, int]) -> GroundTruth:
-        """The true masks. The semantic map is painted from them, large ones first; crowds have their class.
+        """Return the true masks of an image, and the semantic map painted from them, larger masks first.
 
-        Masks that cover no pixel are left out.
+        Crowds have the class of their annotation. Masks that cover no pixel are left out.
 
         Args:
             image: one of `images`.
-            category_id_of: the file's number of a category -> category_id, for every category in the image.
+            category_id_of: the id of a category in the file -> category_id, for every category in the image.
 
         Raises:
-            InputError: a mask is malformed or of another size than the image.
+            InputError: a mask is malformed or not of the size of the image.
         """
         instances = [
             TruthInstance(
@@ -114,12 +116,10 @@ def _load(path: Path, missing: str) -> Any:
 
 
 def _pack_polygons(entry: dict[str, Any]) -> dict[str, Any]:
-    """Called for each JSON object as it is read: packed, COCO's polygons take a quarter of the memory."""
+    """Pack the polygons of a JSON object as it is read, because packed polygons take a quarter of the memory."""
     segmentation = entry.get("segmentation")
     if isinstance(segmentation, list):
-        with suppress(
-            TypeError, OverflowError
-        ):  # what is no polygon is reported with its annotation when it is decoded
+        with suppress(TypeError, OverflowError):  # anything else is reported, with its annotation, when it is decoded
             entry["segmentation"] = [array("d", polygon) for polygon in segmentation]
     return entry
 
@@ -150,7 +150,7 @@ def _images(path: Path, content: Mapping[str, Any]) -> tuple[AnnotatedImage, ...
 
 
 def _file_name(name: Any) -> str:
-    """The name, which must be a path below the folder of images."""
+    """Return the name. Raises ValueError unless it is a path below the folder of images."""
     if not (isinstance(name, str) and is_path_below(name)):
         raise ValueError(f"file_name {str(name)[:80]!r} is no path below the folder of images")
     return name

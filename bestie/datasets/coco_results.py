@@ -1,4 +1,4 @@
-"""COCO results: a list of scored masks that any instance segmentation writes, as rows of an instance table."""
+"""COCO results, a list of scored masks that many instance segmentation programs write, read image by image."""
 
 import json
 import math
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from bestie.datasets.base import Category, ImageRecord
 from bestie.datasets.segmentation import decode_segmentation
 from bestie.errors import InputError
+from bestie.records import Category, ImageRecord
 
 Entry = Mapping[str, Any]
 
@@ -19,15 +19,15 @@ Entry = Mapping[str, Any]
 def read_results(
     path: Path, *, images: Mapping[int | str, ImageRecord], categories: Sequence[Category]
 ) -> Iterator[tuple[ImageRecord, list[tuple[int, float, Bool[np.ndarray, "h w"]]]]]:
-    """Stream the masks of a result file image by image, in ascending order of row; empty masks are left out.
+    """Yield the masks of a result file image by image, in ascending order of row; empty masks are left out.
 
     Args:
         path: a JSON list of {image_id, category_id, segmentation, score}; masks are RLE or polygons.
-        images: the records by the ids that the file may have.
-        categories: the file has their `source_id`.
+        images: the records by the image ids that may occur in the file.
+        categories: the categories, which the file names by their `source_id`.
 
     Yields:
-        The record of an image that has results, and (category_id, score, mask) of each.
+        The record of an image that has results, and (category_id, score, mask) of each result.
 
     Raises:
         InputError: the file is missing or malformed, or names an image or category that does not exist.

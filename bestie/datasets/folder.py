@@ -1,13 +1,14 @@
-"""A folder of images with a table of labels: what people have who have neither VOC's layout nor COCO's."""
+"""A folder of images with a label table, for users without VOC or COCO files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bestie.datasets.base import Category, GroundTruth, ImageRecord, Point, check_categories, hash_file, image_size
+from bestie.datasets.base import GroundTruth, check_categories
 from bestie.datasets.coco_file import AnnotatedImage, CocoFile
+from bestie.datasets.image_reading import image_size
 from bestie.datasets.label_table import (
     FOLDER_SPLITS,
-    LabelledFile,
+    LabeledFile,
     check_names,
     class_names,
     other_splits,
@@ -16,29 +17,29 @@ from bestie.datasets.label_table import (
 )
 from bestie.datasets.point_table import PointTable
 from bestie.errors import InputError
+from bestie.records import Category, ImageRecord, Point, hash_file
 
 
 class FolderDataSet:
     """Images anywhere below a folder, named by a label table (`bestie.datasets.label_table`).
 
-    The `image_id` is the path without its ending, so images of one name may lie in different folders. Images
-    without labels are legal. Points come from a point table (`bestie.datasets.point_table`); true masks from a
-    file in COCO's format, whose `file_name` is a path as in the label table. Images that it does not list have
-    no truth.
+    The `image_id` is the path without its suffix, so images in different folders may have the same name. Images without
+    labels are allowed. Points come from a point table (`bestie.datasets.point_table`), true masks from a file in COCO's
+    format, in which `file_name` is a path as in the label table. Images that this file does not list have no truth.
 
-    Images of further splits are left out; `other_splits` has their number by split.
+    Images of all other splits are left out; `other_splits` has their number by split.
 
     Args:
         root: the folder.
         splits: split -> values of the label table's column `split`, joined by ",".
         labels: the label table, CSV or Parquet.
-        categories: class names in the order of their category_id; None takes the table's, sorted.
+        categories: class names in the order of their category_id; None: those of the table, sorted.
         points: the point table, if there is one.
         annotations: the file of true masks, if there is one.
 
     Raises:
-        InputError: a table or the file of true masks is missing or malformed, a label is no category, or no
-            image is for training.
+        InputError: a table or the file of true masks is missing or malformed, a label is not a category, or no image
+            is for training.
     """
 
     def __init__(
@@ -65,13 +66,13 @@ class FolderDataSet:
         self._truth = None if annotations is None else TrueMasks(annotations, {entry.file for entry in listed})
 
     def samples(self, split: str) -> tuple[str, ...]:
-        """The image ids of a split in the order of the table. InputError for an unknown split."""
+        """Return the image ids of a split in the order of the table. Raises InputError for an unknown split."""
         if split not in self._samples:
             raise InputError(f"{self.root} has no split '{split}', only {sorted(self._samples)}.")
         return self._samples[split]
 
     def record(self, image_id: str, *, row: int, split: str) -> ImageRecord:
-        """The record of one image. InputError when the file is missing or no image."""
+        """Return the record of one image. Raises InputError if its file is missing or not an image."""
         entry = self._entry(image_id)
         path = self.root / entry.file
         if not path.is_file():
@@ -89,20 +90,28 @@ class FolderDataSet:
         )
 
     def ground_truth(self, image_id: str) -> GroundTruth | None:
-        """The true masks, or None for an image without any. InputError when they contradict the image."""
+        """Return the true masks of one image, or None if it has none.
+
+        Raises:
+            InputError: they are malformed or do not fit the image.
+        """
         entry = self._entry(image_id)
         if self._truth is None:
             return None
         return self._truth.read(entry.file, image_size(self.root / entry.file), self._id_of_name)
 
     def points(self, image_id: str) -> tuple[Point, ...]:
-        """The point labels of one image. InputError without a point table, and as `PointTable.points_of`."""
+        """Return the point labels of one image.
+
+        Raises:
+            InputError: there is no point table, or the image's points in it are wrong (`PointTable.points_of`).
+        """
         entry = self._entry(image_id)
         if self._points is None:
             raise InputError(f"{self.root} has no points. Name their table in prepare.folder.points.")
         return self._points.points_of(entry, image_size(self.root / entry.file), self._id_of_name)
 
-    def _entry(self, image_id: str) -> LabelledFile:
+    def _entry(self, image_id: str) -> LabeledFile:
         if image_id not in self._files:
             raise InputError(f"{self.root} labels no image {image_id}. Run prepare again for this data set.")
         return self._files[image_id]
@@ -116,7 +125,7 @@ class TrueMasks:
         files: paths of the images in the label table.
 
     Raises:
-        InputError: as `CocoFile`, or the file lists an image twice or none of `files`.
+        InputError: the file is missing or malformed, contradicts itself, or lists an image twice or none of `files`.
     """
 
     def __init__(self, path: Path, files: set[str]) -> None:
@@ -132,9 +141,11 @@ class TrueMasks:
             )
 
     def read(self, file: str, size: tuple[int, int], id_of_name: Mapping[str, int]) -> GroundTruth | None:
-        """The truth of one image of `size` (height, width), None when the file does not list it.
+        """Return the truth of one image of `size` (height, width) in px, or None if the file does not list it.
 
-        InputError for another size, an annotation of a class that is none, or a malformed mask.
+        Raises:
+            InputError: the file has another size for the image, an annotation has no class of the data set, or a mask
+                is malformed.
         """
         image = self._images.get(file)
         if image is None:
@@ -149,7 +160,7 @@ class TrueMasks:
         return self._file.ground_truth(image, {number: id_of_name[name] for number, name in names.items()})
 
     def classes_of(self, file: str) -> list[str]:
-        """The class name of each annotation of an image, crowds included; empty when the file does not list it."""
+        """Return the class name of each annotation of an image, crowds included; empty if the image is not listed."""
         image = self._images.get(file)
         annotations = () if image is None else image.annotations
         return [self._file.category_names.get(a["category_id"], "") for a in annotations]

@@ -1,19 +1,20 @@
-"""Images that belong to no data set: files that somebody names, and folders of them."""
+"""Images that belong to no data set: single files and folders."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bestie.datasets.base import IMAGE_SUFFIXES, ImageRecord, hash_file, image_size
+from bestie.datasets.image_reading import IMAGE_SUFFIXES, image_size
 from bestie.errors import InputError
+from bestie.records import ImageRecord, hash_file
 
 
 def index_files(paths: Iterable[Path], *, split: str) -> list[ImageRecord]:
-    """A record an image, in the order given; a folder stands for the images in it, ordered by name.
+    """Return a record per image in the given order; a folder stands for the images in it, ordered by name.
 
-    The image_id is the file's name without ending; `path` is the one given, so the root is the working directory.
+    The image_id is the file's name without its suffix; `path` is the given one, so the root is the working directory.
 
     Raises:
-        InputError: a file is missing or no image, a folder holds none, or two images have one name.
+        InputError: a file is missing or not an image, a folder holds no image, or two images have the same name.
     """
     records: list[ImageRecord] = []
     seen: dict[str, Path] = {}

@@ -1,24 +1,30 @@
-"""Label images: PNG files whose pixel values, palette indices included, are labels."""
+"""Label images: PNG files whose pixel values, or palette indices, are labels."""
 
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from bestie.datasets.base import VOID, decode, open_image
+from bestie.datasets.image_reading import decode, open_image
 from bestie.errors import InputError
+from bestie.records import VOID
 
 
 def read_label_png(path: Path, *, height: int, width: int) -> UInt8[np.ndarray, "h w"]:
-    """Read a palette or 8-bit grey PNG as labels.
+    """Read a palette or 8-bit gray PNG as labels, 0..255.
+
+    Args:
+        path: the file.
+        height: height of its image in px.
+        width: width of its image in px.
 
     Raises:
-        InputError: the file is missing, damaged, has colours instead of labels, or another size.
+        InputError: the file is missing or damaged, has colors instead of labels, or has another size.
     """
     with open_image(path) as image:
         if image.mode not in ("P", "L"):
             raise InputError(
-                f"{path} has the colour mode {image.mode}, so its pixels are no labels. "
+                f"{path} has the color mode {image.mode}, so its pixels are no labels. "
                 "Save it as a palette or 8-bit grey PNG."
             )
         decode(path, image)
@@ -28,7 +34,7 @@ def read_label_png(path: Path, *, height: int, width: int) -> UInt8[np.ndarray, 
 
 
 def check_size(path: Path, labels: np.ndarray, *, height: int, width: int) -> None:
-    """InputError unless `labels`, read from `path`, is a map of the image's size."""
+    """Raise InputError unless `labels`, read from `path`, have the size of the image."""
     if labels.shape != (height, width):
         raise InputError(
             f"{path} has the shape {labels.shape}, but its image is {(height, width)} (height, width). "
@@ -37,7 +43,7 @@ def check_size(path: Path, labels: np.ndarray, *, height: int, width: int) -> No
 
 
 def check_classes(path: Path, labels: np.ndarray, *, n_categories: int) -> None:
-    """InputError unless every value of `labels`, read from `path`, is 0 to n_categories or 255."""
+    """Raise InputError unless each value of `labels`, read from `path`, is in 0..n_categories or 255."""
     values = np.unique(labels)
     unknown = values[((values < 0) | (values > n_categories)) & (values != VOID)]
     if unknown.size:

@@ -1,4 +1,4 @@
-"""The label table of a folder of images: which files there are, what they show, and which split they are in."""
+"""The label table of a folder of images: the files, their labels, and their splits."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,8 +14,8 @@ REQUIRED, OPTIONAL = ("file", "labels"), ("split",)
 
 
 @dataclass(frozen=True)
-class LabelledFile:
-    """One row of the table: a file, its class names, its split (None: the table has no such column).
+class LabeledFile:
+    """One row of the table: a file, its class names, and its split (None: the table has no such column).
 
     `file` is a path below the data set's folder, with forward slashes; `where` is the row's place in the table.
     """
@@ -27,22 +27,21 @@ class LabelledFile:
 
     @property
     def image_id(self) -> str:
-        """The file's path without its ending."""
+        """The file's path without its suffix."""
         return str(PurePosixPath(self.file).with_suffix(""))
 
 
-def read_label_table(path: Path) -> list[LabelledFile]:
-    """All rows of a table with the columns `file`, `labels` and, optionally, `split`, in its order.
+def read_label_table(path: Path) -> list[LabeledFile]:
+    """Read all rows of a table with the columns `file`, `labels` and, optionally, `split`, in their order.
 
-    `labels` are class names: in Parquet a list, in CSV joined by semicolons. An image without objects has none.
+    `labels` are class names: a list in Parquet, joined by semicolons in CSV. An image without objects has none.
 
     Raises:
-        InputError: the table is missing or malformed, names no image, a path outside of its folder, or one image
-            twice.
+        InputError: the table is missing or malformed, names no image, a path outside its folder, or an image twice.
     """
-    seen: dict[str, LabelledFile] = {}
+    seen: dict[str, LabeledFile] = {}
     for row in read_own_table(path, required=REQUIRED, optional=OPTIONAL):
-        entry = _labelled_file(row)
+        entry = _labeled_file(row)
         if (first := seen.setdefault(entry.image_id, entry)) is not entry:
             raise InputError(
                 f"{entry.where}: {entry.file} is the image {entry.image_id}, as {first.file} is ({first.where}). "
@@ -53,8 +52,8 @@ def read_label_table(path: Path) -> list[LabelledFile]:
     return list(seen.values())
 
 
-def class_names(path: Path, listed: Sequence[LabelledFile], categories: Sequence[str] | None) -> tuple[str, ...]:
-    """The class names in the order of their category_id: `categories`, or the labels of the table, sorted.
+def class_names(path: Path, listed: Sequence[LabeledFile], categories: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the class names in the order of their category_id: `categories`, or the table's labels, sorted.
 
     Args:
         path: the table, for messages.
@@ -73,7 +72,7 @@ def class_names(path: Path, listed: Sequence[LabelledFile], categories: Sequence
 
 
 def check_names(labels: Iterable[str], names: Collection[str], where: str) -> None:
-    """InputError, saying `where`, for the first of `labels` that is not among the class names."""
+    """Raise InputError, naming `where`, for the first of `labels` that is not among the class names."""
     for label in labels:
         if label not in names:
             raise InputError(
@@ -82,8 +81,8 @@ def check_names(labels: Iterable[str], names: Collection[str], where: str) -> No
             )
 
 
-def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The image ids of each split; where the table has no column `split`, all belong to "train".
+def split_images(path: Path, listed: Sequence[LabeledFile], splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the image ids of each split; if the table has no column `split`, all images belong to "train".
 
     Args:
         path: the table, for messages.
@@ -91,7 +90,7 @@ def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str
         splits: split -> values of the column that belong to it, joined by ",".
 
     Raises:
-        InputError: no image is left for training, a value belongs to two splits, or a row alone has none.
+        InputError: no image is left for training, a value belongs to two splits, or only some rows have a split.
     """
     if all(entry.split is None for entry in listed):
         return {split: tuple(e.image_id for e in listed) if split == "train" else () for split in splits}
@@ -110,20 +109,27 @@ def split_images(path: Path, listed: Sequence[LabelledFile], splits: Mapping[str
     return samples
 
 
-def other_splits(listed: Sequence[LabelledFile], splits: Mapping[str, str]) -> dict[str, int]:
-    """How many images there are of each value of the column `split` that is none of `splits`: they are left out."""
+def other_splits(listed: Sequence[LabeledFile], splits: Mapping[str, str]) -> dict[str, int]:
+    """Count the images of each value of the column `split` that belongs to none of `splits`; they are left out."""
     known = set().union(*_values_of(splits).values())
     counts = Counter(entry.split for entry in listed if entry.split is not None and entry.split not in known)
     return dict(sorted(counts.items()))
 
 
 def unread_columns(path: Path) -> tuple[str, ...]:
-    """The columns of a label table that nothing reads, a misspelt one among them. InputError as `column_names`."""
+    """Return the columns of a label table that nothing reads, such as a misspelled one.
+
+    Raises InputError if the file is missing or not a table.
+    """
     return tuple(name for name in column_names(path) if name not in (*REQUIRED, *OPTIONAL))
 
 
 def file_of(row: OwnRow) -> str:
-    """The column `file` as a path with forward slashes. InputError unless it lies below the data set's folder."""
+    """Return the column `file` as a path with forward slashes.
+
+    Raises:
+        InputError: it is not a path below the data set's folder.
+    """
     path = PurePosixPath(str(row.values["file"] or "").strip())
     if not is_path_below(str(path)):
         raise InputError(
@@ -136,7 +142,7 @@ def _values_of(splits: Mapping[str, str]) -> dict[str, set[str]]:
     return {split: {name.strip() for name in names.split(",")} for split, names in splits.items()}
 
 
-def _labelled_file(row: OwnRow) -> LabelledFile:
+def _labeled_file(row: OwnRow) -> LabeledFile:
     labels, split = row.values["labels"], row.values["split"]
     names = (labels or "").split(";") if isinstance(labels, str | None) else labels
     if not (isinstance(names, Iterable) and all(isinstance(name, str) for name in names)):
@@ -145,7 +151,7 @@ def _labelled_file(row: OwnRow) -> LabelledFile:
         )
     if split is not None and not (isinstance(split, str) and split.strip()):
         raise InputError(f"{row.where}: the split is {str(split)[:80]!r}. Write train or val, or leave out the column.")
-    return LabelledFile(
+    return LabeledFile(
         file=file_of(row),
         labels=tuple(dict.fromkeys(stripped for name in names if (stripped := name.strip()))),
         split=None if split is None else split.strip(),

@@ -1,4 +1,4 @@
-"""`open_dataset`: the reader that the `dataset` section of the parameters asks for."""
+"""The choice of a reader by the `dataset` section of the parameters."""
 
 from pathlib import Path
 
@@ -7,11 +7,12 @@ from bestie.datasets.coco import CocoDataSet
 from bestie.datasets.folder import FolderDataSet
 from bestie.datasets.voc import VOC_CATEGORIES, VocDataSet
 from bestie.errors import InputError
-from bestie.params import Dataset, Prepare
+from bestie.params.dataset import Dataset
+from bestie.params.prepare import Prepare
 
 
 def open_dataset(dataset: Dataset, prepare: Prepare) -> DataSet:
-    """The reader for `dataset.format`, with the image lists and categories of `prepare`.
+    """Return the reader for `dataset.format`, with the image lists and categories of `prepare`.
 
     Raises:
         InputError: the root, a list or an annotation file is missing or malformed.

@@ -1,4 +1,4 @@
-"""The point table of a folder of images: one row an object, with the columns `file`, `x`, `y` and `label`."""
+"""The point table of a folder of images: a row per object, with the columns `file`, `x`, `y` and `label`."""
 
 import math
 from collections import defaultdict
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bestie.artifacts.own_table import OwnRow, read_own_table
-from bestie.datasets.base import Point
-from bestie.datasets.label_table import LabelledFile, file_of
+from bestie.datasets.label_table import LabeledFile, file_of
 from bestie.errors import InputError
+from bestie.records import Point
 
 
-class LabelledPoint(NamedTuple):
+class LabeledPoint(NamedTuple):
     """One row: a point in px of the image, and the class name of its object."""
 
     x: float
@@ -29,31 +29,34 @@ class PointTable:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._points: dict[str, list[LabelledPoint]] = defaultdict(list)
+        self._points: dict[str, list[LabeledPoint]] = defaultdict(list)
         for row in read_own_table(path, required=("file", "x", "y", "label")):
             label = str(row.values["label"] or "").strip()
-            self._points[file_of(row)].append(LabelledPoint(_number(row, "x"), _number(row, "y"), label, row.where))
+            self._points[file_of(row)].append(LabeledPoint(_number(row, "x"), _number(row, "y"), label, row.where))
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files that points are of, in the order of the table."""
+        """The files that have points, in the order of the table."""
         return tuple(self._points)
 
     def labels_of(self, file: str) -> list[str]:
-        """The class names of a file's points."""
+        """Return the class names of a file's points."""
         return [point.label for point in self._points.get(file, ())]
 
-    def labels_without_point(self, entry: LabelledFile) -> list[str]:
-        """The labels of an image that no point is of; point supervision wants one an object."""
+    def labels_without_point(self, entry: LabeledFile) -> list[str]:
+        """Return the labels of an image that have no point; point supervision needs one per object."""
         return [label for label in entry.labels if label not in self.labels_of(entry.file)]
 
-    def check(self, entry: LabelledFile, size: tuple[int, int]) -> None:
-        """InputError for a point outside of the image of `size` (height, width), or of a class it is not labelled."""
+    def check(self, entry: LabeledFile, size: tuple[int, int]) -> None:
+        """Raise InputError if a point is outside the image, or of a class that the image is not labeled with.
+
+        `size` is (height, width) in px.
+        """
         for point in self._points.get(entry.file, ()):
             _check(point, entry, size)
 
-    def points_of(self, entry: LabelledFile, size: tuple[int, int], id_of_name: dict[str, int]) -> tuple[Point, ...]:
-        """The points of one image.
+    def points_of(self, entry: LabeledFile, size: tuple[int, int], id_of_name: dict[str, int]) -> tuple[Point, ...]:
+        """Return the points of one image.
 
         Args:
             entry: the image's row of the label table.
@@ -61,8 +64,8 @@ class PointTable:
             id_of_name: class name -> category_id, for all labels of the image.
 
         Raises:
-            InputError: a point is outside of the image or of a class that the image is not labelled with, or a
-                label has no point.
+            InputError: a point is outside the image or of a class that the image is not labeled with, or a label has
+                no point.
         """
         self.check(entry, size)
         if without := self.labels_without_point(entry):
@@ -73,11 +76,11 @@ class PointTable:
         return tuple(Point(id_of_name[point.label], y=point.y, x=point.x) for point in found)
 
 
-def _check(point: LabelledPoint, entry: LabelledFile, size: tuple[int, int]) -> None:
+def _check(point: LabeledPoint, entry: LabeledFile, size: tuple[int, int]) -> None:
     height, width = size
     if point.label not in entry.labels:
         raise InputError(
-            f"{point.where}: {entry.file} is not labelled '{point.label[:80]}'. Correct the point or the labels."
+            f"{point.where}: {entry.file} is not labeled '{point.label[:80]}'. Correct the point or the labels."
         )
     if not (0 <= point.y < height and 0 <= point.x < width):
         raise InputError(

@@ -1,24 +1,24 @@
-"""Point labels as text: one line `x y class confidence` per object, the class counted from 0."""
+"""Point labels as text: a line `x y class confidence` per object, with classes counted from 0 (Section 4.3)."""
 
 import math
 from pathlib import Path
 
-from bestie.datasets.base import Point
 from bestie.datasets.text_files import read_text
 from bestie.errors import InputError
+from bestie.records import Point
 
 
-def read_points(path: Path, *, n_categories: int, height: int, width: int) -> tuple[Point, ...]:
-    """Read the points of one image; an empty file is an image without objects.
+def read_point_file(path: Path, *, n_categories: int, height: int, width: int) -> tuple[Point, ...]:
+    """Read the points of one image; an empty file means an image without objects.
 
     Args:
-        path: the text file, coordinates in pixels of the original image.
+        path: the text file, with coordinates in px of the original image.
         n_categories: classes 0 to n_categories - 1 are valid and become category ids from 1.
-        height: of the image; points outside of it are refused.
-        width: of the image.
+        height: height of the image in px; points outside the image are refused.
+        width: width of the image in px.
 
     Raises:
-        InputError: the file is missing or a line is malformed; the message names file and line.
+        InputError: the file is missing, or a line is malformed; the message names file and line.
     """
     lines = read_text(path, missing="Add the image's points or train from image labels.").splitlines()
     points = []

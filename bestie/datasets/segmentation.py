@@ -1,4 +1,4 @@
-"""COCO's three forms of a mask, read from files that anybody may have written."""
+"""COCO's three codes of a mask, decoded safely from any file."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from bestie.errors import InputError
 
 
 def decode_segmentation(coded: Any, size: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:
-    """The mask of polygons, of run lengths as a list, or of compressed run lengths.
+    """Decode a mask from polygons, from run lengths as a list, or from compressed run lengths.
 
     Args:
         coded: the value of `segmentation`.
@@ -20,10 +20,11 @@ def decode_segmentation(coded: Any, size: tuple[int, int], where: str) -> Bool[n
         where: the place in the file, for messages.
 
     Raises:
-        InputError: it is malformed, of another size, or reaches further beyond the image than the image is large.
+        InputError: it is malformed, has another size, or extends beyond the image by more than the image's own size.
     """
     try:
-        if isinstance(coded, Mapping) and tuple(coded["size"]) != size:  # else memory would be what the file says
+        # Checked before decoding; otherwise the file would decide how much memory is used.
+        if isinstance(coded, Mapping) and tuple(coded["size"]) != size:
             raise InputError(f"{where}: its mask is {tuple(coded['size'])}, its image {size}. Correct the file.")
         mask = _decode(coded, size)
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError, OverflowError, AttributeError) as error:
@@ -45,7 +46,10 @@ def _decode(coded: Any, size: tuple[int, int]) -> Bool[np.ndarray, "..."]:
 
 
 def _check_polygon(polygon: Sequence[float], size: tuple[int, int]) -> None:
-    """The library walks along each edge in parts of a pixel, so that far corners cost time and memory."""
+    """Raise ValueError unless a polygon has three or more corners and all of them are near the image.
+
+    The library follows each edge in steps below a pixel, so distant corners would cost time and memory.
+    """
     height, width = size
     if len(polygon) < 6 or len(polygon) % 2:
         raise ValueError(f"a polygon of {len(polygon)} numbers")

@@ -1,4 +1,4 @@
-"""What a folder of images holds, counted class by class, before a pipeline runs on it."""
+"""A survey of a folder of images, class by class, before the pipeline runs on it."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bestie.datasets.base import IMAGE_SUFFIXES, check_categories, image_size
+from bestie.datasets.base import check_categories
 from bestie.datasets.folder import TrueMasks
+from bestie.datasets.image_reading import IMAGE_SUFFIXES, image_size
 from bestie.datasets.label_table import (
     FOLDER_SPLITS,
-    LabelledFile,
+    LabeledFile,
     class_names,
     other_splits,
     read_label_table,
@@ -21,7 +22,7 @@ from bestie.datasets.label_table import (
 from bestie.datasets.point_table import PointTable
 from bestie.datasets.wsss import find_wsss, read_wsss
 from bestie.errors import InputError
-from bestie.progress import track
+from bestie.runtime.progress import track
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 WSSS_FOLDERS = ("WSSS_maps", "wsss_maps", "wsss")
@@ -29,7 +30,7 @@ WSSS_FOLDERS = ("WSSS_maps", "wsss_maps", "wsss")
 
 @dataclass(frozen=True)
 class FolderLayout:
-    """Where the tables of a folder are; None for those that it does not have."""
+    """Where the tables and maps of a folder are; None for those that it does not have."""
 
     root: Path
     labels: Path
@@ -40,7 +41,7 @@ class FolderLayout:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """What there is of one class: images by split, points, true objects, and training images with it on their map."""
+    """Counts of one class: images by split, points, true objects, and training images that have it on their map."""
 
     name: str
     category_id: int
@@ -56,15 +57,15 @@ class Survey:
     """The classes of a folder, and its images.
 
     Attributes:
-        classes: one a class, in order of category_id.
+        classes: the counts of each class, in the order of their category_id.
         train: number of training images.
         val: number of validation images.
-        other_splits: value of the column `split` that is neither -> number of its images, which are left out.
+        other_splits: any other value of the column `split` -> number of its images, which are left out.
         unread_columns: columns of the label table that nothing reads.
-        without_labels: training images that no class is in.
-        not_listed: image files below the folder that the label table does not name.
-        points_not_listed: files that points are of and that the label table does not name.
-        without_points: image ids of the training images with a label that no point is of, where there are points.
+        without_labels: number of training images without a label.
+        not_listed: number of image files below the folder that the label table does not name.
+        points_not_listed: files that have points, but are not named by the label table.
+        without_points: if there is a point table, image ids of the training images with a label that has no point.
         without_wsss: image ids of the training images without a WSSS map.
         smallest_hw: smallest height and smallest width in px.
         largest_hw: largest height and largest width in px.
@@ -85,15 +86,15 @@ class Survey:
 
 
 def find_layout(root: Path, wsss: Path | None = None) -> FolderLayout:
-    """The tables of a folder by their names: `labels`, `points` (CSV or Parquet), `annotations.json`, `WSSS_maps/`.
+    """Find the tables of a folder by their names: `labels`, `points` (CSV, Parquet), `annotations.json`, `WSSS_maps/`.
 
     Args:
         root: the folder.
-        wsss: the folder of WSSS maps, where it lies elsewhere.
+        wsss: the folder of WSSS maps, if it is somewhere else.
 
     Raises:
-        InputError: the folder or its label table does not exist; for VOC's or COCO's layout the message says what
-            to do instead.
+        InputError: the folder, its label table or the given folder of WSSS maps does not exist; for VOC's or COCO's
+            layout the message says what to do instead.
     """
     if not root.is_dir():
         raise InputError(f"there is no folder {root}; give the folder of the images")
@@ -115,15 +116,15 @@ def find_layout(root: Path, wsss: Path | None = None) -> FolderLayout:
 
 
 def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None) -> Survey:
-    """Count what a folder holds. Every image, point, true mask and WSSS map is looked at.
+    """Count what a folder holds, and check every image header, point, true mask and WSSS map.
 
     Args:
-        layout: where its tables are.
+        layout: where its tables and maps are.
         categories: class names in the order of their category_id; None: those of the label table, sorted.
 
     Raises:
-        InputError: an image is missing or unreadable, a table or a map is malformed, a label is no category, a class
-            has no name of its own, no image is for training, a point or a true mask contradicts its image.
+        InputError: an image is missing or unreadable, a table or a map is malformed, a label is not a category, a class
+            has no name of its own, no image is for training, or a point or a true mask does not fit its image.
     """
     listed = read_label_table(layout.labels)
     names = class_names(layout.labels, listed, categories)
@@ -177,14 +178,14 @@ def _without_labels(root: Path) -> str:
     )
 
 
-def _by_split(path: Path, listed: list[LabelledFile]) -> tuple[list[LabelledFile], list[LabelledFile]]:
-    """The rows for training, and those for validation."""
+def _by_split(path: Path, listed: list[LabeledFile]) -> tuple[list[LabeledFile], list[LabeledFile]]:
+    """Return the rows for training, and those for validation."""
     ids = split_images(path, listed, FOLDER_SPLITS)
     entries = {entry.image_id: entry for entry in listed}
     return [entries[image_id] for image_id in ids["train"]], [entries[image_id] for image_id in ids["val"]]
 
 
-def _size(root: Path, entry: LabelledFile) -> tuple[int, int]:
+def _size(root: Path, entry: LabeledFile) -> tuple[int, int]:
     if not (root / entry.file).is_file():
         raise InputError(f"{entry.where}: {root / entry.file} does not exist. Add the image or remove the line.")
     return image_size(root / entry.file)
@@ -198,19 +199,19 @@ def _image_files(layout: FolderLayout) -> Iterator[str]:
 
 def _points(
     table: PointTable,
-    listed: list[LabelledFile],
+    listed: list[LabeledFile],
     sizes: dict[str, tuple[int, int]],
     names: tuple[str, ...],
     train: set[str],
 ) -> Counter[str]:
-    """Points by class, all looked at; of a validation image they may be of any class."""
+    """Check all points and count them by class; points of a validation image may be of any class."""
     for entry in listed:
         table.check(entry if entry.file in train else replace(entry, labels=names), sizes[entry.file])
     return Counter(name for entry in listed for name in table.labels_of(entry.file))
 
 
 def _masks(
-    layout: FolderLayout, listed: list[LabelledFile], sizes: dict[str, tuple[int, int]], names: tuple[str, ...]
+    layout: FolderLayout, listed: list[LabeledFile], sizes: dict[str, tuple[int, int]], names: tuple[str, ...]
 ) -> Counter[str]:
     if layout.annotations is None:
         return Counter()
@@ -222,9 +223,9 @@ def _masks(
 
 
 def _on_wsss_maps(
-    layout: FolderLayout, train: list[LabelledFile], sizes: dict[str, tuple[int, int]], names: Sequence[str]
+    layout: FolderLayout, train: list[LabeledFile], sizes: dict[str, tuple[int, int]], names: Sequence[str]
 ) -> tuple[Counter[str], list[str]]:
-    """In how many images that a class is labelled in its map shows it; and the images without a map."""
+    """Count by class the labeled images whose map shows it, and return the images without a map."""
     shown: Counter[str] = Counter()
     if layout.wsss is None:
         return shown, [entry.image_id for entry in train]

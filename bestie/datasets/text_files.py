@@ -1,30 +1,29 @@
-"""Small text files of a data set: lists, annotations, points. A file of any size or encoding is safe to name."""
+"""Small text files of a data set, such as lists, annotations and points, read safely whatever they contain."""
 
 from pathlib import Path, PurePosixPath
 
 from bestie.errors import InputError
 
-#: Files that describe one image, or list them, are far smaller; a larger one is no such file.
+#: Files that list images, or describe one, are far smaller.
 MAX_BYTES = 64 * 2**20
 
-
-#: Longer names than any file system takes.
+#: The longest name, in bytes, that common file systems allow.
 MAX_NAME = 255
 
 
 def is_path_below(name: str) -> bool:
-    """Whether `name`, with forward slashes, is a path that stays below the folder it is taken from, and can exist."""
+    """Return whether `name`, with forward slashes, is a path that can exist and stays below its folder."""
     path = PurePosixPath(name)
     outside = path.is_absolute() or ".." in path.parts or not path.name
     return not outside and name.isprintable() and all(len(part.encode()) <= MAX_NAME for part in path.parts)
 
 
 def read_bytes(path: Path, *, missing: str) -> bytes:
-    """The bytes of a file of at most `MAX_BYTES`.
+    """Read the bytes of a file of at most `MAX_BYTES`.
 
     Args:
         path: the file.
-        missing: what to do when it does not exist, for the message.
+        missing: what to do if it does not exist, for the message.
 
     Raises:
         InputError: the file is missing, cannot be read, or is too large.
@@ -40,7 +39,7 @@ def read_bytes(path: Path, *, missing: str) -> bytes:
 
 
 def read_text(path: Path, *, missing: str) -> str:
-    """The text of a UTF-8 file. InputError as `read_bytes`, and for another encoding."""
+    """Read the text of a UTF-8 file. Raises InputError like `read_bytes`, and for another encoding."""
     try:
         return read_bytes(path, missing=missing).decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012, and whatever else comes in its folders."""
+"""PASCAL VOC 2012, or other data in the same folders and files (Section 4.1)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,22 +9,13 @@ from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 from jaxtyping import UInt8
 
-from bestie.datasets.base import (
-    MISSING_LIST,
-    VOID,
-    Category,
-    GroundTruth,
-    ImageRecord,
-    Point,
-    TruthInstance,
-    check_categories,
-    hash_file,
-    image_size,
-)
+from bestie.datasets.base import MISSING_LIST, GroundTruth, TruthInstance, check_categories
+from bestie.datasets.image_reading import image_size
 from bestie.datasets.label_png import check_classes, read_label_png
-from bestie.datasets.points import read_points
+from bestie.datasets.points import read_point_file
 from bestie.datasets.text_files import is_path_below, read_bytes, read_text
 from bestie.errors import InputError
+from bestie.records import VOID, Category, ImageRecord, Point, hash_file
 
 VOC_CATEGORIES = (
     "aeroplane",
@@ -49,22 +40,22 @@ VOC_CATEGORIES = (
     "tvmonitor",
 )
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+VOC_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class VocDataSet:
     """Images, labels, masks and points in VOC's layout.
 
-    Labels come from `Annotations/<id>.xml`: the names of its objects, difficult ones included. An instance of
-    `SegmentationObject/<id>.png` has the class that most of its pixels have in `SegmentationClass/<id>.png`;
-    255 is void in both. `Center_points/<id>.txt` holds point labels.
+    The labels of an image are the names of the objects, difficult ones included, in `Annotations/<id>.xml`. An instance
+    in `SegmentationObject/<id>.png` has the class that most of its pixels have in `SegmentationClass/<id>.png`; 255 is
+    void in both. `Center_points/<id>.txt` holds point labels.
 
     Args:
         root: the folder with `JPEGImages/` and `Annotations/`.
-        splits: split -> the image lists under `ImageSets/Segmentation/` (else `ImageSets/Main/`), several
-            joined by ",". An image that several lists of one split name counts once.
-        categories: class names; their order gives the values of `SegmentationClass`, from 1.
-        missing: what to do when a list does not exist, for the message.
+        splits: split -> the names of its image lists in `ImageSets/Segmentation/` (otherwise in `ImageSets/Main/`),
+            joined by ",". An image that several lists of a split name counts once.
+        categories: class names in the order of their values in `SegmentationClass`, from 1.
+        missing: what to do if a list does not exist, for the message.
 
     Raises:
         InputError: a list is missing or empty, two splits share an image, or there are too many categories.
@@ -87,17 +78,17 @@ class VocDataSet:
         self._refuse_shared_images()
 
     def samples(self, split: str) -> tuple[str, ...]:
-        """The image ids of a split in the order of its lists. InputError for an unknown split."""
+        """Return the image ids of a split in the order of its lists. Raises InputError for an unknown split."""
         if split not in self._samples:
             raise InputError(f"{self.root} has no split '{split}', only {sorted(self._samples)}.")
         return self._samples[split]
 
     def record(self, image_id: str, *, row: int, split: str) -> ImageRecord:
-        """The record of one image; an image without objects is legal outside the split "train".
+        """Return the record of one image; an image without objects is allowed outside the split "train".
 
         Raises:
-            InputError: the image or its annotation is missing or malformed, an object's name is no
-                category, or a training image has no label.
+            InputError: the image or its annotation is missing or malformed, the name of an object is not a category,
+                or a training image has no label.
         """
         path = self._image_path(image_id)
         labels = self._labels(image_id)
@@ -119,7 +110,11 @@ class VocDataSet:
         )
 
     def ground_truth(self, image_id: str) -> GroundTruth | None:
-        """The true masks, or None for an image without both of its masks. InputError for malformed ones."""
+        """Return the true masks of one image, or None unless it has both of its PNG files.
+
+        Raises:
+            InputError: one of them is malformed, or they contradict each other or the image.
+        """
         class_path = self.root / "SegmentationClass" / f"{image_id}.png"
         object_path = self.root / "SegmentationObject" / f"{image_id}.png"
         if not (class_path.is_file() and object_path.is_file()):
@@ -133,10 +128,10 @@ class VocDataSet:
         return GroundTruth(instances, semantic)
 
     def points(self, image_id: str) -> tuple[Point, ...]:
-        """The point labels of one image. InputError when the file is missing or a line is malformed."""
+        """Return the point labels of one image. Raises InputError if the file is missing or a line is malformed."""
         height, width = image_size(self._image_path(image_id))
         path = self.root / "Center_points" / f"{image_id}.txt"
-        return read_points(path, n_categories=len(self.categories), height=height, width=width)
+        return read_point_file(path, n_categories=len(self.categories), height=height, width=width)
 
     def _instance(self, mask: np.ndarray, semantic: UInt8[np.ndarray, "h w"], where: str) -> TruthInstance:
         counts = np.bincount(semantic[mask], minlength=VOID + 1)
@@ -162,7 +157,7 @@ class VocDataSet:
         return self.root / "Annotations" / f"{image_id}.xml"
 
     def _image_path(self, image_id: str) -> Path:
-        candidates = [self.root / "JPEGImages" / f"{image_id}{suffix}" for suffix in IMAGE_SUFFIXES]
+        candidates = [self.root / "JPEGImages" / f"{image_id}{suffix}" for suffix in VOC_SUFFIXES]
         for path in candidates:
             if path.is_file():
                 return path
@@ -201,7 +196,7 @@ class VocDataSet:
 
 
 def _image_id(path: Path, line: str) -> str:
-    """The id of a list's line: `<id>`, or the paths `/JPEGImages/<id>.jpg /SegmentationClassAug/<id>.png`."""
+    """Return the id in a list's line: `<id>`, or the paths `/JPEGImages/<id>.jpg /SegmentationClassAug/<id>.png`."""
     first = line.split()[0]
     image_id = Path(first).stem if "/" in first else first
     if not is_path_below(f"{image_id}.jpeg"):

@@ -1,4 +1,4 @@
-"""Weakly supervised semantic maps as other methods leave them: palette PNG or NPY, one file an image."""
+"""Weakly supervised semantic maps as other methods write them: palette PNG or NPY, one file per image."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ WSSS_SUFFIXES = (".png", ".npy")
 
 
 def find_wsss(folder: Path, image_id: str) -> Path:
-    """The map of one image, `<image_id>.png` or `<image_id>.npy`. InputError when there is none."""
+    """Return the path of an image's map, `<image_id>.png` or `<image_id>.npy`. Raises InputError if there is none."""
     for suffix in WSSS_SUFFIXES:
         path = folder / f"{image_id}{suffix}"
         if path.is_file():
@@ -25,16 +25,16 @@ def find_wsss(folder: Path, image_id: str) -> Path:
 
 
 def read_wsss(path: Path, *, height: int, width: int, n_categories: int) -> UInt8[np.ndarray, "h w"]:
-    """One map: 0 = background, c = category_id, 255 = void.
+    """Read a map: 0 for background, a category_id, or 255 for void.
 
     Args:
-        path: a palette or 8-bit grey PNG, or an NPY of integers (floats if all are whole numbers).
-        height: of the image.
-        width: of the image.
-        n_categories: classes above it, except 255, are refused.
+        path: a palette or 8-bit gray PNG, or an NPY file of integers (or of floats that are all whole numbers).
+        height: height of the image in px.
+        width: width of the image in px.
+        n_categories: classes above this, except 255, are refused.
 
     Raises:
-        InputError: the file is missing, damaged, no label map, of another size, or has an unknown class.
+        InputError: the file is missing, damaged or not a label map, has another size, or has an unknown class.
     """
     if path.suffix == ".npy":
         labels = _read_npy(path, height=height, width=width)
@@ -45,12 +45,12 @@ def read_wsss(path: Path, *, height: int, width: int, n_categories: int) -> UInt
 
 
 def _read_npy(path: Path, *, height: int, width: int) -> np.ndarray:
-    """The array of a file, which is mapped into memory before it is read: its header may promise any size."""
+    """Read the array of a file after mapping it into memory to check its size, because the header may state any."""
     try:
         mapped = open_memmap(path, mode="r")
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist. Add the map or correct the folder.") from error
-    except Exception as error:  # the header is Python's syntax, and its parser has many ways to fail
+    except Exception as error:  # the header is Python syntax, and its parser can fail in many ways
         raise InputError(f"{path} is no readable NPY file ({error}). Write the map again.") from error
     if mapped.dtype.kind not in "iuf":
         raise InputError(f"{path} holds no array of numbers. Save the class of each pixel as an integer.")

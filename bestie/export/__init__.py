@@ -1,1 +1,1 @@
-"""Instance tables in the formats of other tools: COCO's JSON, VOC's PNG, YOLO's polygons."""
+"""Export of instance tables to the formats of other tools, one file per format."""

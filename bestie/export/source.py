@@ -1,4 +1,4 @@
-"""What is exported: the instances of a table, image by image."""
+"""The source of an export: the instances of a table, image by image."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import numpy as np
 
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_images, read_categories, read_images
-from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
+from bestie.records import Category, ImageRecord
 
 COLUMNS = ("image_id", "category_id", "score", "is_crowd", "rle")
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance; `rle` is COCO's compressed counts for the image's (height, width)."""
+    """One instance; `rle` are COCO's compressed counts for the image's (height, width)."""
 
     category_id: int
     score: float
@@ -26,13 +26,13 @@ class Instance:
 
 @dataclass(frozen=True)
 class Source:
-    """An instance table, the images that it is about, and what is left out.
+    """An instance table, the images to export, and the lowest score to export.
 
     Attributes:
         table: the instance table.
-        images: the images to export, in ascending order of row; those without instances too.
+        images: the images to export, in ascending order of row, including those without instances.
         categories: all categories.
-        min_score: instances below it are left out.
+        min_score: instances with a lower score are left out.
     """
 
     table: Path
@@ -41,7 +41,11 @@ class Source:
     min_score: float
 
     def __iter__(self) -> Iterator[tuple[ImageRecord, list[Instance]]]:
-        """Each image with its instances, the best score first. InputError where table and index disagree."""
+        """Yield each image with its instances, the best score first.
+
+        Raises:
+            InputError: the table and the index come from different runs.
+        """
         num_classes = len(self.categories)
         wanted = {record.row: record for record in self.images}
         waiting = iter(self.images)
@@ -66,14 +70,14 @@ class Source:
 
 
 def open_source(table: Path, index: Path, *, split: str | None = None, min_score: float = 0.0) -> Source:
-    """Everything that an export needs to know.
+    """Read the index of an instance table and choose the images to export.
 
     Args:
         table: the instance table.
         index: the folder with `images.parquet` and `categories.parquet`.
-        split: the images to export; None takes the splits that the table has instances of, since labels of training
-            images say nothing about validation images, and all images where it has none.
-        min_score: instances below it are left out.
+        split: the split to export. None exports the splits in which the table has instances, since labels of training
+            images say nothing about validation images; if it has no instances at all, all images.
+        min_score: instances with a lower score are left out.
 
     Raises:
         InputError: a file cannot be read, or there is no image of that split.

@@ -1,4 +1,4 @@
-"""Tables of masks, and how far the masks of two tables overlap."""
+"""Tables of masks, and how much the masks of two tables overlap."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,14 @@ Rle = dict[str, Any]
 
 @dataclass(frozen=True)
 class MaskTable:
-    """Masks of many images, one element of each column a mask.
+    """Masks of many images, one per element of each column.
 
-    `row` is the image; `category_id` counts from 1; `rle` is COCO's compressed code,
-    {"size": [height, width], "counts": bytes or str}. The score of a true mask and the `is_crowd` of a
-    predicted one are not looked at.
+    `row` is the row of the mask's image; `category_id` counts from 1; `rle` is COCO's compressed code,
+    {"size": [height, width], "counts": bytes or str}. The score of a true mask and the `is_crowd` of a predicted mask
+    are not used.
 
-    Raises ValueError where the columns differ in length.
+    Raises:
+        ValueError: the columns differ in length.
     """
 
     row: Integer[np.ndarray, " n"]
@@ -38,18 +39,18 @@ class MaskTable:
 
     @property
     def area_px(self) -> Int64[np.ndarray, " n"]:
-        """Number of pixels of each mask."""
+        """The number of pixels of each mask."""
         # One at a time: pycocotools refuses a list of more than 255 masks.
         return np.array([coco_mask.area(rle) for rle in self.rle], np.int64)
 
 
 @dataclass(frozen=True)
 class Overlaps:
-    """For each predicted mask the true one of its image and class that it fits best.
+    """For each predicted mask, the true mask of its image and class that it fits best.
 
-    `best_iou` is the intersection over union with `best_truth`, an index into the true table (the first of
-    equals; 0 and -1 where there is none). `crowd_share` is the largest share of the predicted mask that lies
-    in one crowd region of its class.
+    `best_truth` is the index of that mask in the true table, the first if several fit equally well, and `best_iou` the
+    intersection over union with it; if a predicted mask overlaps none, they are -1 and 0. `crowd_share` is the largest
+    share of the predicted mask that lies in one crowd region of its class.
     """
 
     best_iou: Float64[np.ndarray, " p"]
@@ -58,7 +59,7 @@ class Overlaps:
 
 
 def measure_overlaps(truth: MaskTable, predictions: MaskTable) -> Overlaps:
-    """Compare each predicted mask with the true masks of its image and class, on the run-length codes."""
+    """Compare each predicted mask with the true masks of its image and class, without unpacking them."""
     best_iou = np.zeros(len(predictions))
     best_truth = np.full(len(predictions), -1)
     crowd_share = np.zeros(len(predictions))
@@ -79,7 +80,7 @@ def measure_overlaps(truth: MaskTable, predictions: MaskTable) -> Overlaps:
 def _shared_groups(
     first: MaskTable, second: MaskTable
 ) -> Iterator[tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " t"]]]:
-    """Indices into both tables, for each image and class that both have."""
+    """Yield indices into both tables for each image and class that both have."""
     groups = _by_image_and_class(second)
     for key, members in _by_image_and_class(first).items():
         if key in groups:

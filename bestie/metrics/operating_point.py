@@ -1,4 +1,4 @@
-"""From which score on detections are worth showing: where F1 is largest."""
+"""The score from which on detections are worth showing: the one with the largest F1."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -7,9 +7,9 @@ BINS = 1000
 
 
 class ScoreHistogram:
-    """Right and wrong predictions by score, added up image by image; its memory does not grow.
+    """Counts of right and wrong predictions by score, added up image by image in constant memory.
 
-    Scores are limited to 0..1 and told apart in steps of 1 / `BINS`.
+    Scores are limited to 0..1 and counted in steps of 1 / `BINS`.
     """
 
     def __init__(self) -> None:
@@ -23,9 +23,9 @@ class ScoreHistogram:
         self._wrong += np.bincount(step[~is_right], minlength=BINS + 1)
 
     def best_score(self, num_truth: int) -> float:
-        """The score above which F1 against `num_truth` true objects is largest; the higher of equals.
+        """Return the score from which on F1 against `num_truth` true objects is largest.
 
-        0 where no prediction is right.
+        If several scores have the same F1, the highest of them is returned; if no prediction is right, 0.
         """
         right = self._right[::-1].cumsum()[::-1]
         predicted = right + self._wrong[::-1].cumsum()[::-1]

@@ -1,15 +1,15 @@
-"""What people look at: layers that draw maps and instances on a picture, and sheets of many pictures.
+"""Pictures to look at: layers that draw maps and instances on a picture, and sheets of many pictures.
 
-Plain arrays in, uint8 RGB arrays out. For crisp lines and letters bring picture and maps to the size at which
-they will be seen (`fit_image`, `fit_map`, `fit_points`), then draw.
+Plain arrays go in, uint8 RGB arrays come out. For crisp lines and letters, first scale the picture and its maps to the
+size at which they will be seen (`fit_image`, `fit_map`, `fit_points`), then draw.
 """
 
 from bestie.pictures.color import category_colors, instance_colors, offset_colors, offset_wheel
-from bestie.pictures.instances import draw_instances, draw_regions
+from bestie.pictures.instance_layers import draw_instances, draw_regions
 from bestie.pictures.layers import draw_activation, draw_centers_offsets, draw_cues, draw_semantic
 from bestie.pictures.panels import panel_sheet
 from bestie.pictures.scaling import fit_image, fit_map, fit_points
-from bestie.pictures.sheet import category_swatches, contact_sheet, save_png, swatches
+from bestie.pictures.sheet_layout import category_swatches, contact_sheet, save_png, swatches
 
 __all__ = [
     "category_colors",

@@ -1,4 +1,4 @@
-"""Colors that mean the same in every picture: of categories, of instances, of offsets."""
+"""Colors of categories, instances and offsets, the same in every picture."""
 
 from functools import lru_cache
 
@@ -6,16 +6,17 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Integer, UInt8
 
-# Instances above this many take the colors of the first ones again.
+# After this many instances colors repeat.
 MAX_DISTINCT = 128
 
 
 def category_colors(n: int) -> UInt8[np.ndarray, "m 3"]:
-    """The color map of Pascal VOC for category ids 0..n, m = n + 1 <= 256; row 0, the background, is black.
+    """Return PASCAL VOC's color map for category ids 0..n, m = n + 1 <= 256; row 0, the background, is black.
 
     The bits of an id, three at a time, become the highest bits of red, green and blue.
 
-    Raises ValueError for n outside 0..255.
+    Raises:
+        ValueError: n is outside 0..255.
     """
     if not 0 <= n <= 255:
         raise ValueError(f"the color map has category ids 0..255, not {n}")
@@ -28,10 +29,10 @@ def category_colors(n: int) -> UInt8[np.ndarray, "m 3"]:
 
 
 def instance_colors(n: int) -> UInt8[np.ndarray, "m 3"]:
-    """Colors of instance ids 0..n, m = n + 1; row 0, no instance, is black.
+    """Return the colors of instance ids 0..n, m = n + 1; row 0, no instance, is black.
 
-    Each is the one farthest in CIELAB from those before it, of all colors neither dull nor glaring: the first
-    few differ most, and an id has the same color whatever n is. They repeat after `MAX_DISTINCT`.
+    Of all colors that are neither dull nor glaring, each is the one farthest in CIELAB from those before it, so the
+    first few differ most, and an id has the same color whatever n is. Colors repeat after `MAX_DISTINCT`.
     """
     colors = np.zeros((n + 1, 3), dtype=np.uint8)
     colors[1:] = _distinct_colors()[np.arange(n) % MAX_DISTINCT]
@@ -55,19 +56,19 @@ def _distinct_colors() -> UInt8[np.ndarray, "k 3"]:
 
 
 def to_lab(rgb: UInt8[np.ndarray, "n 3"]) -> Float32[np.ndarray, "n 3"]:
-    """Colors in CIELAB, where distance is close to what people see: lightness 0..100, then a and b."""
+    """Convert colors to CIELAB, where distances are close to perceived ones: lightness 0..100, then a and b."""
     return cv2.cvtColor(rgb.astype(np.float32)[None] / 255, cv2.COLOR_RGB2LAB)[0]
 
 
 def offset_colors(offset: Float[np.ndarray, "2 h w"], *, reach_px: float) -> UInt8[np.ndarray, "h w 3"]:
-    """The color of each offset (dy, dx) in px: its direction is the hue, its length the saturation.
+    """Return the color of each offset (dy, dx) in px: its direction gives the hue, its length the saturation.
 
-    An offset of 0 is white, one of `reach_px` or longer is fully saturated. To the right is red, down is
-    yellow-green, left is cyan, up is violet.
+    An offset of 0 is white; one of `reach_px` or more is fully saturated. Right is red, down is yellow-green, left is
+    cyan, up is violet.
     """
     dy, dx = offset.astype(np.float32)
     length = np.hypot(dy, dx) / max(reach_px, np.finfo(np.float32).tiny)
-    # The eye tells pale colors apart badly: the root spends more of the scale on short offsets.
+    # Pale colors are hard to tell apart: the root gives short offsets more of the scale.
     saturation = np.sqrt(np.minimum(length, 1))
     hue = np.degrees(np.arctan2(dy, dx)) % 360
     hsv = np.stack([hue, saturation, np.ones_like(hue)], axis=-1).astype(np.float32)
@@ -75,7 +76,7 @@ def offset_colors(offset: Float[np.ndarray, "2 h w"], *, reach_px: float) -> UIn
 
 
 def offset_wheel(size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """The legend of `offset_colors`: a disk on white, where each point has the color of the offset to it."""
+    """Draw the legend of `offset_colors`: a disk on white, in which each point has the color of the offset to it."""
     radius = size / 2
     steps = np.arange(size, dtype=np.float32) + 0.5 - radius
     offset = np.stack(np.meshgrid(steps, steps, indexing="ij"))
@@ -89,7 +90,7 @@ def blend(
     color: UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, " 3"],
     alpha: Float[np.ndarray, "h w"] | Bool[np.ndarray, "h w"] | float,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """`color` laid over `image`, of which nothing is seen where `alpha` is 1 and everything where it is 0."""
+    """Lay `color` over `image`, with an opacity `alpha` from 0 (only the image is seen) to 1 (only the color)."""
     weight = np.asarray(alpha, dtype=np.float32)[..., None]
     return to_uint8(image * (1 - weight) + color * weight)
 
@@ -97,5 +98,5 @@ def blend(
 def to_uint8(
     values: Float[np.ndarray, "h w 3"] | Integer[np.ndarray, "h w 3"],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Rounded to whole numbers and limited to 0..255."""
+    """Round values to whole numbers and limit them to 0..255."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

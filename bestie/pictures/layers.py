@@ -1,6 +1,6 @@
-"""Layers that show what the stages pass on: semantic maps, activations, cues, center and offset maps.
+"""Layers that show what the stages hand on: semantic maps, activations, cues, center and offset maps.
 
-Each takes a picture and returns a new one of the same size.
+Each function takes an RGB picture and returns a new one of the same size.
 """
 
 import math
@@ -10,31 +10,31 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
 from bestie.pictures.color import blend, category_colors, offset_colors, to_uint8
+from bestie.records import VOID
 
-VOID = 255
 WHITE = np.full(3, 255, dtype=np.uint8)
 BLACK = np.zeros(3, dtype=np.uint8)
 SEMANTIC_ALPHA = 0.6
 ACTIVATION_ALPHA = 0.65
-UNLABELLED_BRIGHTNESS = 0.4
-LABELLED_ALPHA = 0.9
-# cv2 takes coordinates with this many binary digits after the point.
+UNLABELED_BRIGHTNESS = 0.4
+LABELED_ALPHA = 0.9
+# cv2 takes fixed-point coordinates with this many fractional bits.
 SHIFT = 4
 
 
 def line_width(image: UInt8[np.ndarray, "h w 3"]) -> int:
-    """The width of lines in px that suits the picture's size."""
+    """Return the line width in px that suits the size of a picture."""
     return max(1, round(max(image.shape[:2]) / 300))
 
 
 def draw_semantic(image: UInt8[np.ndarray, "h w 3"], semantic: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """The classes of a semantic map in their `category_colors`, edged in white.
+    """Draw the classes of a semantic map in their `category_colors`, with white edges.
 
     Void (255) is hatched in white; background (0) stays as it is.
     """
-    labelled = (semantic > 0) & (semantic != VOID)
-    drawn = blend(image, category_colors(VOID)[semantic], labelled * SEMANTIC_ALPHA)
-    drawn = blend(drawn, WHITE, _edges(semantic) & labelled)
+    labeled = (semantic > 0) & (semantic != VOID)
+    drawn = blend(image, category_colors(VOID)[semantic], labeled * SEMANTIC_ALPHA)
+    drawn = blend(drawn, WHITE, _edges(semantic) & labeled)
     y, x = np.indices(semantic.shape)
     period = 5 * line_width(image) + 1
     hatch = np.where((y + x) % period < line_width(image) + 1, 0.9, 0.3)
@@ -44,13 +44,13 @@ def draw_semantic(image: UInt8[np.ndarray, "h w 3"], semantic: UInt8[np.ndarray,
 def draw_activation(
     image: UInt8[np.ndarray, "h w 3"], activation: Float[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """An activation map in 0..1 as heat over the darkened picture; values beyond are limited to it.
+    """Draw an activation map as heat over the darkened picture; values are limited to 0..1.
 
-    The colors (inferno) get lighter with every step, so that their order is seen in grey as well.
+    The colors (inferno) get lighter from step to step, so their order is visible in gray as well.
     """
     steps = np.rint(np.clip(activation, 0, 1) * 255).astype(np.uint8)
     heat = cv2.cvtColor(cv2.applyColorMap(steps, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    return blend(_grey(image), heat, ACTIVATION_ALPHA)
+    return blend(_gray(image), heat, ACTIVATION_ALPHA)
 
 
 def draw_cues(
@@ -59,9 +59,9 @@ def draw_cues(
     category_id: Integer[np.ndarray, " n"],
     score: Float[np.ndarray, " n"],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Cues as dots in their `category_colors` with a white and a dark halo, at `yx` in px.
+    """Draw cues as dots in their `category_colors` with a white and a dark halo, at (y, x) in px.
 
-    The area of a dot grows with its score in 0..1; the strongest lies on top.
+    The area of a dot grows with its score in 0..1; higher scores lie on top.
     """
     drawn = image.copy()
     largest_px = max(image.shape[:2]) / 40
@@ -83,19 +83,19 @@ def draw_centers_offsets(
     *,
     reach_px: float | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The center map (0..1) and the offset map (dy, dx) of an image in one picture.
+    """Draw the center map (0..1) and the offset map (dy, dx in px) of an image in one picture.
 
-    Pixels of an instance (id above 0) have the color of their offset, see `offset_wheel`; `reach_px`, by default
-    the longest length shown, is the one that saturates. The rest of the picture is grey and dark. A center is a
-    white glow around a dark dot wherever the center map peaks, inside an instance or not.
+    Pixels of an instance (id above 0) have the color of their offset, see `offset_wheel`; offsets of `reach_px`, by
+    default the longest one shown, are fully saturated. The rest of the picture is gray and dark. Wherever the center
+    map peaks, inside an instance or not, there is a white glow around a dark dot.
     """
-    labelled = instance > 0
+    labeled = instance > 0
     if reach_px is None:
-        reach_px = float(np.hypot(*offset)[labelled].max(initial=0))
+        reach_px = float(np.hypot(*offset)[labeled].max(initial=0))
     colors = offset_colors(offset, reach_px=reach_px)
-    dark = to_uint8(_grey(image) * np.float32(UNLABELLED_BRIGHTNESS))
-    drawn = blend(dark, colors, labelled * LABELLED_ALPHA)
-    drawn = blend(drawn, BLACK, (_edges(instance) & labelled) * 0.6)
+    dark = to_uint8(_gray(image) * np.float32(UNLABELED_BRIGHTNESS))
+    drawn = blend(dark, colors, labeled * LABELED_ALPHA)
+    drawn = blend(drawn, BLACK, (_edges(instance) & labeled) * 0.6)
     drawn = blend(drawn, WHITE, np.clip(center, 0, 1))
     radius_px = max(image.shape[:2]) / 90
     for peak_yx in _peaks_yx(center):
@@ -106,7 +106,7 @@ def draw_centers_offsets(
 def _peaks_yx(
     center: Float[np.ndarray, "h w"], *, threshold: float = 0.3, window_px: int = 7
 ) -> Float[np.ndarray, "n 2"]:
-    """The local maxima of a center map; one point in the middle of each plateau."""
+    """Return the local maxima of a center map, with one point in the middle of each plateau."""
     values = center.astype(np.float32)
     is_peak = (values == cv2.dilate(values, np.ones((window_px, window_px)))) & (values >= threshold)
     _, _, _, centroid_xy = cv2.connectedComponentsWithStats(is_peak.astype(np.uint8), connectivity=8)
@@ -114,13 +114,13 @@ def _peaks_yx(
 
 
 def _disk(image: UInt8[np.ndarray, "h w 3"], yx: np.ndarray, radius_px: float, color: UInt8[np.ndarray, " 3"]) -> None:
-    """Fill a disk in place; its middle may lie between pixels."""
+    """Fill a disk in place; its center may lie between pixels."""
     y, x, radius = (round(float(value) * 2**SHIFT) for value in (*yx, radius_px))
     cv2.circle(image, (x, y), radius, color.tolist(), cv2.FILLED, cv2.LINE_AA, SHIFT)
 
 
 def _edges(labels: Integer[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Pixels whose right or lower, upper or left neighbor has another label."""
+    """Return which pixels have a 4-neighbor with another label."""
     edges = np.zeros(labels.shape, dtype=bool)
     across_y, across_x = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
     edges[1:] |= across_y
@@ -130,5 +130,5 @@ def _edges(labels: Integer[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     return edges
 
 
-def _grey(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def _gray(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

@@ -1,4 +1,4 @@
-"""Masks as polygons: exactly, along the edges of pixels, or smoothly, for people to look at."""
+"""Masks as polygons: exact, along the edges of pixels, or smooth, for display."""
 
 from collections.abc import Sequence
 
@@ -9,27 +9,27 @@ from scipy.spatial import cKDTree
 
 from bestie.pictures.scaling import fitted_size
 
-#: How far a smooth outline may lie beside the mask's own, in px of the picture.
+#: How far a smooth outline may be from the mask's own outline, in px of the picture.
 TOLERANCE_PX = 0.7
 
 Polygon = Integer[np.ndarray, "_k 2"]
 
 
 def exact_outlines(mask: Bool[np.ndarray, "h w"]) -> list[Polygon]:
-    """Closed polygons of corners (x, y) along the edges of pixels; holes are polygons of their own.
+    """Return closed polygons of corners (x, y) along the edges of pixels; holes are polygons of their own.
 
-    Filled by the even-odd rule they are the mask: pixel (y, x) is the square from (x, y) to (x + 1, y + 1).
+    Filled by the even-odd rule, they are the mask: pixel (y, x) is the square from (x, y) to (x + 1, y + 1).
     """
-    # In a picture of twice the size every pixel is four, and each of them touches one corner of the pixel.
+    # At twice the size every pixel becomes four, each of which touches one corner of the pixel.
     doubled = mask.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     contours, _ = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     return [_without_needless_corners((contour[:, 0] + 1) // 2) for contour in contours]
 
 
 def smooth_outlines(mask: Bool[np.ndarray, "h w"], size_px: int) -> list[Polygon]:
-    """Polygons (x, y) of a mask in a picture whose longer side is `size_px`, rounded to its pixels.
+    """Return polygons (x, y) of a mask in a picture whose longer side is `size_px`, rounded to whole px.
 
-    Enlarged masks have no steps. Parts that are thinner than a pixel of the picture are left out.
+    Enlarged masks have no steps. Parts thinner than a pixel of the picture are left out.
     """
     height, width = fitted_size(*mask.shape, size_px=size_px)
     how = cv2.INTER_LINEAR if size_px > max(mask.shape) else cv2.INTER_AREA
@@ -40,10 +40,13 @@ def smooth_outlines(mask: Bool[np.ndarray, "h w"], size_px: int) -> list[Polygon
 
 
 def joined_outline(polygons: Sequence[Polygon]) -> Polygon:
-    """One closed polygon in place of several, for formats that have one an instance.
+    """Join polygons into one closed polygon, for formats that allow one per instance.
 
-    Each is joined to those before it where they are nearest, by a bridge that is walked in both directions: it has
-    no width, so filled by the even-odd rule the whole stays what it was. ValueError when there is none.
+    Each polygon is joined to the ones before it where they are nearest, by a bridge that is followed in both
+    directions. The bridge has no width, so filling by the even-odd rule gives the same mask as before.
+
+    Raises:
+        ValueError: there is no polygon.
     """
     if not polygons:
         raise ValueError("an outline of no polygon")
@@ -58,7 +61,7 @@ def joined_outline(polygons: Sequence[Polygon]) -> Polygon:
 
 
 def _without_needless_corners(points: Polygon) -> Polygon:
-    """Without repeated points and without those in the middle of a straight line."""
+    """Remove repeated points and points in the middle of a straight line."""
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     arriving, leaving = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     turns = arriving[:, 0] * leaving[:, 1] != arriving[:, 1] * leaving[:, 0]

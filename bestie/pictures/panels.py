@@ -1,4 +1,4 @@
-"""Panels: pictures of one thing side by side, each under its own title."""
+"""Panels: pictures side by side, each under its own title."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from bestie.pictures.sheet import CAPTION_PX, INK, MARGIN_PX, PAPER, Picture, contact_sheet
+from bestie.pictures.sheet_layout import CAPTION_PX, INK, MARGIN_PX, PAPER, Picture, contact_sheet
 from bestie.pictures.text import shorten, write
 
-#: From one line of the notes to the next.
+#: The distance from one line of the notes to the next.
 NOTE_PX = 18
 
 
@@ -22,10 +22,10 @@ def panel_sheet(
     title: str | None = None,
     notes: Sequence[str] = (),
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Lay out (title, picture) in rows of `columns` on white paper, as `contact_sheet` does with one row each.
+    """Lay out (title, picture) pairs on white paper in rows of `columns`, each row a `contact_sheet` of its own.
 
-    A title that is wider than its picture ends in dots, a note that is wider than the paper too. Notes stand at the
-    bottom, one a line.
+    Pictures are scaled until their longer side is `cell_px`. A title wider than its picture, or a note wider than the
+    paper, is cut and ends in dots. The `legend` is at the bottom, and below it the `notes`, one per line.
     """
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)] or [[]]
     sheets: list[np.ndarray] = []

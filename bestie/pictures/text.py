@@ -1,4 +1,4 @@
-"""Letters: one typeface at any size, measured and drawn."""
+"""Text in one typeface at any size, measured and drawn."""
 
 import math
 from bisect import bisect_right
@@ -9,9 +9,10 @@ from PIL import ImageDraw, ImageFont
 
 @lru_cache
 def font(size_px: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own scalable typeface.
+    """Return Pillow's own scalable typeface.
 
-    Raises RuntimeError for a Pillow built without FreeType, which has no letters that scale.
+    Raises:
+        RuntimeError: Pillow was built without FreeType, so it has no scalable typeface.
     """
     loaded = ImageFont.load_default(size=size_px)
     if not isinstance(loaded, ImageFont.FreeTypeFont):
@@ -20,12 +21,12 @@ def font(size_px: int) -> ImageFont.FreeTypeFont:
 
 
 def text_width(text: str, size_px: int) -> int:
-    """The width of one line in px, rounded up."""
+    """Return the width of one line in px, rounded up."""
     return math.ceil(font(size_px).getlength(text))
 
 
 def shorten(text: str, size_px: int, *, width_px: int) -> str:
-    """`text`, or as much of its beginning and three dots as fits into `width_px`."""
+    """Return `text` or, if it does not fit into `width_px`, as much of its beginning as fits with three dots."""
     if text_width(text, size_px) <= width_px:
         return text
     cuts = [text[:length].rstrip() + "..." for length in range(len(text))]

@@ -1,6 +1,6 @@
-"""The report of a run: one HTML file to look at, to keep, and to send to somebody."""
+"""The report of a run: one HTML file to look at, to keep, and to send to others."""
 
 from pathlib import Path
 
-#: Where `bestie report` writes it unless told otherwise.
+#: The default path of `bestie report`.
 REPORT = Path("report.html")

@@ -1,26 +1,26 @@
-"""What is wrong in each instance table of a run, over all images, and which images are worth showing."""
+"""Errors of each instance table of a run, over all images, and the images that are worth showing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bestie.artifacts.maps import MapReader
-from bestie.datasets.base import VOID, ImageRecord
-from bestie.error_analysis import ErrorCounts, JudgedImage, best_min_score, judge_images
-from bestie.evaluation import rows_with_truth
-from bestie.metrics.errors import Verdict
+from bestie.evaluation.error_analysis import ErrorCounts, JudgedImage, best_min_score, judge_images
+from bestie.evaluation.scores import rows_with_truth
+from bestie.metrics.detection_errors import Verdict
+from bestie.records import VOID, ImageRecord
+from bestie.report.instance_tables import TABLES, TRUE_MAPS, TRUTH, InstanceTable
 from bestie.report.sampling import BucketSample
-from bestie.report.tables import TABLES, TRUE_MAPS, TRUTH, InstanceTable
 
-#: So many images of each kind are kept to choose from: of each table, class and verdict.
+#: The number of images to choose from, for each combination of table, class and verdict.
 PER_BUCKET = 12
 
 
 @dataclass(frozen=True)
 class AnalysedTable:
-    """One table, the score from which on its instances count, and how often each verdict occurs.
+    """One instance table, the lowest score that counts, and how often each verdict occurs.
 
-    `counts` is None where no image of its split has a truth.
+    `counts` is None if no image of the table's split has a truth.
     """
 
     table: InstanceTable
@@ -29,7 +29,7 @@ class AnalysedTable:
 
 
 def known_rows(data: Path, records: Sequence[ImageRecord]) -> set[int]:
-    """The rows of the images whose true instances are known, those without any object included.
+    """Return the rows of the images whose true instances are known, including images without any object.
 
     Raises:
         InputError: a table or map cannot be read.
@@ -48,14 +48,14 @@ def known_rows(data: Path, records: Sequence[ImageRecord]) -> set[int]:
 def analyse_tables(
     data: Path, records: Sequence[ImageRecord], known: set[int], *, num_classes: int, sample: BucketSample
 ) -> list[AnalysedTable]:
-    """Judge every table of a run that is there, on the images with truth, and offer these to `sample`.
+    """Judge every instance table that exists, on the images with a truth, and offer these images to `sample`.
 
     Args:
         data: the folder of artifacts.
         records: all images, in ascending order of row.
-        known: see `known_rows`.
-        num_classes: C.
-        sample: what images are offered to.
+        known: the rows of the images with a truth, see `known_rows`.
+        num_classes: C, without background.
+        sample: the sample of images for the gallery.
 
     Raises:
         InputError: a table cannot be read.
@@ -79,7 +79,7 @@ def analyse_tables(
 
 
 def _offer(sample: BucketSample, table: InstanceTable, image: JudgedImage) -> None:
-    """An image belongs to the bucket of each of its verdicts, by class."""
+    """Offer an image to one bucket for each class and verdict on it; `correct` does not count."""
     record = image.record
     kinds = set(zip(image.errors.verdict, image.found.category_id.tolist(), strict=True))
     kinds |= {(Verdict.MISSED, category_id) for category_id in image.truth.category_id[image.errors.missed].tolist()}

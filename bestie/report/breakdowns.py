@@ -1,4 +1,4 @@
-"""Scores by class, by size of object, and errors by table: rows of numbers with a bar each."""
+"""Scores by class and by object size, and errors by table: rows of numbers, each with a bar."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ from typing import Any
 
 from bestie.artifacts.metrics_json import read_json
 from bestie.errors import InputError
-from bestie.metrics.errors import ERRORS, Verdict
+from bestie.metrics.detection_errors import ERRORS, Verdict
 from bestie.report.analysis import AnalysedTable
-from bestie.report.scores import MODELS
+from bestie.report.score_tables import MODELS
 
 VERDICT_NAMES = {
     Verdict.CORRECT: "correct",
@@ -25,7 +25,7 @@ VERDICT_NAMES = {
 
 @dataclass(frozen=True)
 class BarRow:
-    """One row: its label, the number of true objects, and a value in per cent a column (None: not defined)."""
+    """One row: its label, the number of true objects, and a percentage for each column (None: not defined)."""
 
     label: str
     count: int
@@ -34,7 +34,7 @@ class BarRow:
 
 @dataclass(frozen=True)
 class BarTable:
-    """A table of per cents: `columns` are (key of the model, its name)."""
+    """A table of percentages; `columns` are (key of the model, name of the model)."""
 
     title: str
     label: str
@@ -44,7 +44,7 @@ class BarTable:
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """How often each verdict occurs in one table: `counts` are (verdict, its name, how often)."""
+    """How often each verdict occurs in one table; `counts` are (verdict, its name, number of times)."""
 
     table: AnalysedTable
     images: int
@@ -52,12 +52,12 @@ class ErrorRow:
 
     @property
     def instances(self) -> int:
-        """All predictions that were judged."""
+        """The number of predictions that were judged."""
         return sum(count for verdict, _, count in self.counts if verdict != Verdict.MISSED)
 
 
 def class_tables(data: Path) -> list[BarTable]:
-    """AP by class, one table a threshold; the one at IoU 0.5 comes first."""
+    """Return AP by class, one table per threshold, the one at IoU 0.5 first. Raises InputError for a damaged file."""
     path = data / "evaluate" / "per_class.csv"
     if not path.is_file():
         return []
@@ -74,7 +74,7 @@ def class_tables(data: Path) -> list[BarTable]:
 
 
 def size_table(data: Path) -> BarTable | None:
-    """mAP50 by size of object; None where the run has no such numbers."""
+    """Return mAP50 by object size; None if the run has no such scores."""
     path = data / "evaluate" / "ap_by_size.json"
     rows = read_json(path) if path.is_file() else []
     if not rows:
@@ -97,7 +97,7 @@ def size_table(data: Path) -> BarTable | None:
 
 
 def error_rows(tables: Sequence[AnalysedTable]) -> list[ErrorRow]:
-    """The verdicts of every table that could be judged."""
+    """Return how often each verdict occurs, for every table that could be judged."""
     return [
         ErrorRow(
             each,

@@ -1,6 +1,6 @@
-"""Line charts as geometry: from values to ticks, paths, and the numbers that a reader can step through.
+"""The geometry of line charts: ticks, paths, and the values that a reader can step through.
 
-The template `charts.html` turns a `Drawing` into SVG; colours and fonts are the style sheet's.
+The template `charts.html` turns a `Drawing` into SVG; colors and fonts come from the style sheet.
 """
 
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 40
-#: Lines with so few points show each of them.
+#: A line with at most this many points shows a dot for each of them.
 MAX_DOTS = 30
 
 Tick = tuple[float, str]
@@ -17,7 +17,7 @@ Tick = tuple[float, str]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: (x, y) in ascending x; None or nan is a gap. `color` is a class of the style sheet."""
+    """One line of a chart: (x, y) by ascending x; a y of None or nan is a gap. `color` is a class of the styles."""
 
     name: str
     color: str
@@ -27,10 +27,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a line chart shows.
+    """The content of a line chart.
 
-    `y_range` fixes the vertical axis, which otherwise begins at 0 and ends above the largest value; a
-    logarithmic one leaves out what is not above 0.
+    `y_range` fixes the ends of the vertical axis, which otherwise begins at 0 and ends above the largest value. A
+    logarithmic axis leaves out values that are not above 0.
     """
 
     key: str
@@ -45,7 +45,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class DrawnLine:
-    """A line in the drawing's own units: an SVG path, and a dot a point where there are few."""
+    """A line in the units of the drawing: an SVG path, and a dot for each point if there are few."""
 
     name: str
     color: str
@@ -56,10 +56,10 @@ class DrawnLine:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A chart ready to be written as SVG.
+    """A chart in the units of its SVG.
 
-    `numbers` is what the page's script steps through: `x` and `at`, the values and places of all points along
-    the horizontal axis, and for each line its name, colour and values (None: a gap).
+    The script of the page steps through `numbers`: `x` and `at` are the values and positions of all points along the
+    horizontal axis, and `lines` are the name, color and values of each line (None: a gap).
     """
 
     chart: Chart
@@ -73,7 +73,7 @@ class Drawing:
 
 
 def draw(chart: Chart) -> Drawing | None:
-    """Lay a chart out; None where it has no value to show."""
+    """Lay out a chart; return None if it has no value to show."""
     lines = [Line(each.name, each.color, _finite(each, chart.logarithmic), each.dashed) for each in chart.lines]
     lines = [each for each in lines if any(y is not None for _, y in each.points)]
     if not lines:
@@ -101,7 +101,7 @@ def draw(chart: Chart) -> Drawing | None:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Values `first` to `last` along the places `ends`; logarithmic ones by their logarithm."""
+    """An axis with the values `first` to `last` at the positions `ends`; a logarithmic one is even in the logarithm."""
 
     first: float
     last: float
@@ -111,7 +111,7 @@ class _Axis:
 
     @classmethod
     def over(cls, values: Sequence[float], *, ends: tuple[int, int], whole: bool) -> "_Axis":
-        """From the first to the last value."""
+        """Return an axis from the first to the last value."""
         first, last = values[0], values[-1]
         if first == last:
             first, last = first - 1, last + 1
@@ -121,7 +121,7 @@ class _Axis:
 
     @classmethod
     def above(cls, values: Sequence[float], ends: tuple[int, int], limits: tuple[float, float] | None) -> "_Axis":
-        """From 0, or the lowest value below it, to a tick that no value exceeds."""
+        """Return an axis from 0, or a lower tick if a value is negative, to a tick that no value exceeds."""
         low, high = limits or (min(0.0, *values), max(0.0, *values))
         if low == high:
             high = low + 1
@@ -131,7 +131,7 @@ class _Axis:
         return cls(low, high, ends, _multiples(step, low, high))
 
     def place(self, value: float) -> float:
-        """Where a value lies, to a tenth of a unit."""
+        """Return the position of a value, to a tenth of a unit."""
         first, last = self.first, self.last
         if self.logarithmic:
             first, last, value = math.log10(first), math.log10(last), math.log10(value)
@@ -140,7 +140,7 @@ class _Axis:
 
 
 def _log_axis(values: Sequence[float], ends: tuple[int, int]) -> _Axis:
-    """Between powers of ten; at most five of them have a tick."""
+    """Return a logarithmic axis between powers of ten, with a tick at about five of them."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     high = max(high, low + 1)
     every = max(1, math.ceil((high - low) / 5))
@@ -149,7 +149,7 @@ def _log_axis(values: Sequence[float], ends: tuple[int, int]) -> _Axis:
 
 
 def _step(span: float, *, count: int = 5) -> float:
-    """The distance of about `count` ticks: 1, 2 or 5 times a power of ten."""
+    """Return the distance between about `count` ticks: 1, 2 or 5 times a power of ten."""
     raw = span / count
     power = 10.0 ** math.floor(math.log10(raw))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
@@ -173,7 +173,7 @@ def _draw_line(line: Line, x_axis: _Axis, y_axis: _Axis) -> DrawnLine:
 
 
 def _path(places: Iterable[tuple[float, float] | None]) -> str:
-    """SVG path data; a gap starts a new stroke."""
+    """Return SVG path data, in which a gap starts a new stroke."""
     parts, pen_is_down = [], False
     for place in places:
         if place is not None:

@@ -1,4 +1,4 @@
-"""The version that the page compares with: the last committed run with other outputs, or one that a person names."""
+"""The version that the page compares with: the last committed run with other outputs, or one that the user names."""
 
 import json
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ from bestie.audit.objects import Objects
 from bestie.audit.versions import History, Run
 from bestie.errors import InputError
 
-#: The file name of what is read of the other version in full.
+#: Name of the files that are read from the other version.
 METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
 class OtherRun:
-    """What is compared with.
+    """The version to compare with.
 
     Attributes:
         run: its `dvc.lock` and commit.
-        is_chosen: a person named it.
+        is_chosen: whether the user named it.
         metrics: path -> metrics.
-        problem: why metrics are not here, None where all are.
+        problem: why some metrics are missing; None if none are.
     """
 
     run: Run
@@ -32,24 +32,24 @@ class OtherRun:
 
     @property
     def revision(self) -> str:
-        """Its name for people."""
+        """The version's name as users read it."""
         return self.run.revision
 
     @property
     def date(self) -> str:
-        """The day of its commit."""
+        """The date of its commit, as YYYY-MM-DD; empty without a commit."""
         return "" if self.run.commit is None else self.run.commit.date[:10]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The run among versions.
+    """The place of the run in the history of the project.
 
     Attributes:
-        history: of the project, None outside of git.
-        revision: the commit that is checked out, None before the first.
+        history: the project's history; None outside of git.
+        revision: the commit that is checked out; None before the first commit.
         is_committed: whether that commit records the run.
-        other: what is compared with, None where there is nothing.
+        other: the version to compare with; None if there is none.
     """
 
     history: History | None = None
@@ -59,15 +59,15 @@ class Setting:
 
 
 def find_setting(root: Path, against: str | None = None) -> Setting:
-    """Look the run up in history.
+    """Find the place of the run in the history of the project.
 
     Args:
         root: the folder with `dvc.lock`.
-        against: what `History.resolve` takes; None takes the last committed run with other outputs.
+        against: a version as `History.resolve` takes it; None: the last committed run with other outputs.
 
     Raises:
-        InputError: there is no such version, or a `dvc.lock` cannot be read. Without `against` a folder outside of
-            git is no error.
+        InputError: there is no such version, or a `dvc.lock` cannot be read. A folder outside of git is an error only
+            if `against` is given.
     """
     try:
         history = History(root)
@@ -96,7 +96,7 @@ def _chosen(history: History, against: str) -> Run:
 
 
 def _other_run(root: Path, run: Run, *, is_chosen: bool) -> OtherRun:
-    """With the metrics that the cache or a remote holds; the first reason why one is missing ends the search."""
+    """Return a run with its metrics, as far as the cache or a remote has them; stop at the first that is missing."""
     objects, metrics = Objects(root), {}
     for path, md5 in run.lock.outs.items():
         if Path(path).name != METRICS:

@@ -1,4 +1,4 @@
-"""Everything that the page shows, collected from a folder of artifacts."""
+"""Everything that the page shows, collected from the artifacts of a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,11 @@ import numpy as np
 from PIL import Image
 
 from bestie.artifacts.metrics_json import read_json
+from bestie.artifacts.paths import DATA, PARAMS
 from bestie.artifacts.tables import read_categories, read_images
-from bestie.datasets.base import Category, ImageRecord
-from bestie.folders import DATA, PARAMS
-from bestie.health import HealthWarning, read_warnings
-from bestie.params import Dataset
-from bestie.params_file import parse, read_yaml
+from bestie.params.dataset import Dataset
+from bestie.params.reading import parse, read_yaml
+from bestie.records import Category, ImageRecord
 from bestie.report.analysis import PER_BUCKET, AnalysedTable, analyse_tables, known_rows
 from bestie.report.breakdowns import BarTable, ErrorRow, class_tables, error_rows, size_table
 from bestie.report.charts import Drawing
@@ -22,11 +21,12 @@ from bestie.report.comparison import Setting, find_setting
 from bestie.report.curves import evolution_curves, precision_recall_curves, training_curves
 from bestie.report.gallery import Gallery, build_gallery
 from bestie.report.images import data_uri
-from bestie.report.label_changes import LabelChanges, class_names, compare_labels, largest_rows
-from bestie.report.pipeline import Pipeline, read_pipeline
+from bestie.report.instance_tables import CATEGORIES, IMAGES
+from bestie.report.label_changes import LabelChanges, changed_class_names, compare_labels, largest_rows
+from bestie.report.pipeline_state import Pipeline, read_pipeline
 from bestie.report.sampling import BucketSample
-from bestie.report.scores import ScoreTable, Tile, score_table, score_tiles
-from bestie.report.tables import CATEGORIES, IMAGES
+from bestie.report.score_tables import ScoreTable, Tile, score_table, score_tiles
+from bestie.runtime.health import HealthWarning, read_warnings
 
 METRICS = Path("evaluate/metrics.json")
 CLASSIFIER_METRICS = Path("train_pam/metrics.json")
@@ -36,7 +36,7 @@ SHEET_SIDE_PX = 2000
 
 @dataclass(frozen=True)
 class Content:
-    """The page in plain values. What a run does not have is None or empty."""
+    """The content of the page. What a run does not have is None or empty."""
 
     dataset: Dataset
     split_sizes: dict[str, int]
@@ -62,9 +62,9 @@ def collect(repository: Path, *, state: Path, max_images: int, against: str | No
     """Read the run in a repository's `data/` folder.
 
     Args:
-        repository: the folder with `params.yaml`, `data/` and, where DVC ran the stages, `dvc.yaml` and `dvc.lock`.
-        state: the folder of the stages' durations, `Settings.state`.
-        max_images: how many images the gallery shows at most.
+        repository: the folder with `params.yaml`, `data/` and, if DVC ran the stages, `dvc.yaml` and `dvc.lock`.
+        state: the folder with the durations of the stages, `Settings.state`.
+        max_images: the largest number of images in the gallery.
         against: the version to compare with, see `find_setting`.
 
     Raises:
@@ -100,14 +100,14 @@ def collect(repository: Path, *, state: Path, max_images: int, against: str | No
             known=looked.known,
             tables=looked.tables,
             labels=looked.labels,
-            categories=class_names(looked.labels, [category.name for category in categories]),
+            categories=changed_class_names(looked.labels, [category.name for category in categories]),
         ),
         sheet=_sheet(data / SHEET),
     )
 
 
 def _scores(data: Path, setting: Setting) -> dict[str, Any]:
-    """The fields of `Content` that come from metrics: tiles, scores and evolution."""
+    """Return the fields of `Content` that come from metrics: tiles, scores and evolution."""
     metrics, classifier = _json(data / METRICS), _json(data / CLASSIFIER_METRICS)
     old = {} if setting.other is None else setting.other.metrics
     old_metrics, old_classifier = (old.get(f"data/{path}", {}) for path in (METRICS, CLASSIFIER_METRICS))
@@ -120,7 +120,7 @@ def _scores(data: Path, setting: Setting) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Looked:
-    """What is wrong and what changed over all images: `chosen` are the rows to show, `known` have a truth."""
+    """Errors and changes over all images: `known` are the rows with a truth, `chosen` those to show."""
 
     known: set[int]
     tables: list[AnalysedTable]
@@ -131,7 +131,7 @@ class _Looked:
 def _look_at_images(
     data: Path, records: list[ImageRecord], setting: Setting, *, num_classes: int, max_images: int
 ) -> _Looked:
-    """Judge every image, compare its labels, and choose those to show."""
+    """Judge all images, compare their labels, and choose the images to show."""
     sample, changed = _sample(records, max_images), BucketSample(PER_BUCKET)
     labels = (
         compare_labels(setting.history, setting.other.run, records, changed)
@@ -145,7 +145,7 @@ def _look_at_images(
 
 
 def _sample(records: list[ImageRecord], max_images: int) -> BucketSample:
-    """A sample that knows every image, so that those without a fault are shown too."""
+    """Return a sample that was offered every image, so that images without an error are shown too."""
     sample = BucketSample(PER_BUCKET)
     for record in records:
         sample.offer(record.split, record.row, record.image_id, limit=max_images)
@@ -155,7 +155,7 @@ def _sample(records: list[ImageRecord], max_images: int) -> BucketSample:
 def _changed_first(
     labels: list[LabelChanges], records: list[ImageRecord], changed: BucketSample, max_images: int
 ) -> list[int]:
-    """Images whose labels changed, half of what is shown at most: the largest changes, then some of each kind."""
+    """Choose images with changed labels, at most half of the gallery: the largest changes, then some of each kind."""
     half = (max_images + 1) // 2
     return changed.choose(half, largest_rows(labels, records)[:half])
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from bestie.artifacts.metrics_json import read_json
 from bestie.report.charts import Chart, Drawing, Line, draw
-from bestie.report.scores import MODELS
+from bestie.report.score_tables import MODELS
 
 Rows = Sequence[Mapping[str, Any]]
 
 LOSSES = {
     "semantic": "semantic",
-    "center_pseudo": "centre, pseudo labels",
-    "center_refined": "centre, refined labels",
+    "center_pseudo": "center, pseudo labels",
+    "center_refined": "center, refined labels",
     "offset_pseudo": "offset, pseudo labels",
     "offset_refined": "offset, refined labels",
 }
@@ -27,7 +27,7 @@ DETECTOR_LOSSES = {
 
 
 def training_curves(data: Path) -> list[Drawing]:
-    """Losses of the three trainings, and what says early whether the network learns."""
+    """Draw the losses of the three trainings, and two values that show early whether the network learns."""
     classifier = _rows(data / "train_pam" / "history.json")
     network = _rows(data / "train_bestie" / "history.json")
     detector = _rows(data / "train_mrcnn" / "history.json")
@@ -44,25 +44,25 @@ def training_curves(data: Path) -> list[Drawing]:
             ),
             Chart(
                 "center-maxima",
-                "Network: centre maxima",
-                "90th percentile of the centre maxima of the classes present. Near 0 the centre head has collapsed, "
+                "Network: center maxima",
+                "90th percentile of the center maxima of the classes present. Near 0 the center head has collapsed, "
                 "near 1 it has learned.",
                 "epoch",
-                "centre value",
+                "center value",
                 [_line(network, "center_max_p90", "90th percentile", "tone-1")],
             ),
             Chart(
                 "refined-labels",
                 "Network: refined instances",
-                "How many refined instances an image of the batch had.",
+                "Refined instances per image of the batch.",
                 "epoch",
-                "instances an image",
+                "instances per image",
                 [_line(network, "refined_per_image", "refined instances", "tone-2")],
             ),
             Chart(
                 "loss-classifier",
                 "Classifier: loss",
-                "Multi-label loss. It rises where the peak attention module joins in.",
+                "Multi-label loss. It rises when the peak attention module joins in.",
                 "epoch",
                 "loss",
                 [_line(classifier, "total", "loss", "tone-1")],
@@ -80,7 +80,7 @@ def training_curves(data: Path) -> list[Drawing]:
 
 
 def evolution_curves(data: Path, metrics: Mapping[str, Any]) -> list[Drawing]:
-    """Figures 6 and 7: refined labels and detections of the snapshots while the network trains."""
+    """Draw the refined labels and the detections of the snapshots over the training (Figures 6 and 7)."""
     refined = _rows(data / "evaluate" / "true_positives.json")
     detected = _rows(data / "evaluate" / "map50_by_epoch.json")
     pseudo = metrics.get("pseudo_labels", {})
@@ -116,7 +116,7 @@ def evolution_curves(data: Path, metrics: Mapping[str, Any]) -> list[Drawing]:
 
 
 def precision_recall_curves(data: Path) -> list[Drawing]:
-    """Precision and recall of every model, and its mAP by threshold."""
+    """Draw precision over recall, and mAP by threshold, of every model."""
     points = _rows(data / "evaluate" / "precision_recall.json")
     by_iou = _rows(data / "evaluate" / "ap_by_iou.json")
     return _drawn(
@@ -133,7 +133,7 @@ def precision_recall_curves(data: Path) -> list[Drawing]:
             Chart(
                 "map-by-iou",
                 "mAP by IoU threshold",
-                "How fast a model loses when masks must fit better.",
+                "How mAP falls when masks must fit better.",
                 "IoU threshold",
                 "mAP, %",
                 _by_model(by_iou, "iou", "map"),
@@ -162,13 +162,13 @@ def _line(rows: Rows, key: str, name: str, color: str, *, factor: float = 1) -> 
 
 
 def _level(rows: Rows, value: float | None, name: str, color: str) -> Line:
-    """A horizontal line over the epochs of `rows`; without points where there is no value."""
+    """Return a horizontal line over the epochs of `rows`; without points if there is no value."""
     points = [] if value is None else [(row["epoch"], 100 * value) for row in rows]
     return Line(name, color, points, dashed=True)
 
 
 def _rows(path: Path) -> Rows:
-    """The rows of a history; none where the stage has not run."""
+    """Return the rows of a history; none if the stage has not run."""
     return read_json(path) if path.is_file() else []
 
 

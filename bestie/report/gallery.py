@@ -1,4 +1,4 @@
-"""The images of the gallery: pixels, outlines of the truth and of every table, and what is wrong with these."""
+"""The images of the gallery: pixels, outlines of the true and of every table's instances, errors and changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from bestie.artifacts.instances import decode_mask
-from bestie.datasets.base import ImageRecord, read_image
-from bestie.error_analysis import read_images_of
-from bestie.metrics.errors import ImageErrors, Verdict, find_errors
+from bestie.datasets.image_reading import read_image
+from bestie.evaluation.error_analysis import read_images_of
+from bestie.metrics.detection_errors import ImageErrors, Verdict, find_errors
 from bestie.metrics.masks import MaskTable
 from bestie.pictures.scaling import fitted_size
-from bestie.progress import track
+from bestie.records import ImageRecord
 from bestie.report.analysis import AnalysedTable
 from bestie.report.images import SIDE_PX, data_uri, path_data
+from bestie.report.instance_tables import TRUTH
 from bestie.report.label_changes import CHANGE_NAMES, ImageChanges, LabelChanges, read_changes
-from bestie.report.tables import TRUTH
+from bestie.runtime.progress import track
 
 Entry = dict[str, Any]
 
@@ -24,11 +25,14 @@ SPLITS = ("train", "val")
 
 @dataclass(frozen=True)
 class Gallery:
-    """What the page's script builds the gallery from.
+    """The data from which the page's script builds the gallery.
 
-    `content` is plain JSON: `categories`, the names; `tables`; `images`, each with its picture, its true instances
-    and, by table, what was found and what changed. `shown` of `total` images are in it; `changed` of these have
-    changed labels, by table.
+    Attributes:
+        content: JSON values: the names of the `categories`; the `tables`; the names of the `changes`; and the `images`,
+            each with its picture, its true instances and, by table, what was found and what changed.
+        shown: the number of images in the gallery.
+        total: the number of all images.
+        changed: table -> the number of shown images with changed labels.
     """
 
     content: Entry
@@ -52,16 +56,16 @@ def build_gallery(
 
     Args:
         data: the folder of artifacts.
-        root: the folder that the images' paths start from.
+        root: the folder that the images' paths are relative to.
         records: all images, in order of row.
         chosen: the rows to show.
         known: the rows of the images whose truth is known.
-        tables: the tables to show.
-        labels: what changed in them.
-        categories: the names of the classes; those of the run's categories come first.
+        tables: the instance tables to show.
+        labels: the changes of the labels since the other version.
+        categories: the names of the classes, those of the run first.
 
     Raises:
-        InputError: an image is missing or is not the one indexed.
+        InputError: an image is missing or is not the one that was indexed.
     """
     shown = [records[row] for row in chosen]
     masks = _read_masks(data, shown, known, tables, labels, categories)
@@ -77,7 +81,7 @@ def build_gallery(
 
 @dataclass(frozen=True)
 class _Masks:
-    """What lies on the images shown, by row: the truth where it is known, and by table what was found and changed."""
+    """The masks on the images shown, by row: the known truth, and by table the instances found and the changes."""
 
     truth: dict[int, MaskTable]
     found: dict[str, dict[int, MaskTable]]
@@ -108,7 +112,7 @@ def _read_masks(
 
 
 def _image_entry(root: Path, record: ImageRecord, masks: _Masks) -> Entry:
-    """One image: its picture, its true instances, and what each table has on it."""
+    """Return one image with its picture, its true instances, and its instances in each table."""
     truth = masks.truth.get(record.row)
     return {
         **_picture(root, record),
@@ -149,7 +153,7 @@ def _true_entries(masks: MaskTable) -> list[Entry]:
 
 
 def _table_entry(masks: MaskTable, truth: MaskTable | None, changes: ImageChanges | None) -> Entry:
-    """One image in one table; where it was compared, with what became of each instance and what vanished."""
+    """Return the instances of one image in one table, with their changes if the table was compared."""
     entry = _found(masks, truth)
     if changes is not None:
         for each, change in zip(entry["found"], changes.found, strict=True):
@@ -159,7 +163,7 @@ def _table_entry(masks: MaskTable, truth: MaskTable | None, changes: ImageChange
 
 
 def _found(masks: MaskTable, truth: MaskTable | None) -> Entry:
-    """The instances of one image in one table; with a truth also their verdicts and the true objects missed."""
+    """Return the instances of one image in one table; with a truth, also their verdicts and the missed objects."""
     entries = [
         {"category": int(category_id), "score": round(float(score), 3), "path": _outline(rle)}
         for category_id, score, rle in zip(masks.category_id, masks.score, masks.rle, strict=True)
@@ -173,7 +177,7 @@ def _found(masks: MaskTable, truth: MaskTable | None) -> Entry:
 
 
 def _verdicts(errors: ImageErrors, truth: MaskTable) -> list[Entry]:
-    """What each instance is, its IoU with the true object that this is about, and the class of that one if another."""
+    """Return each instance's verdict, the IoU with its true object, and that object's class if it is another one."""
     return [
         {
             "verdict": verdict.value,

@@ -1,4 +1,4 @@
-"""Pictures inside the page: pixels as data URIs, masks as path data over them."""
+"""Pictures inside the page: pixels as data URIs, and masks as SVG path data over them."""
 
 import base64
 import io
@@ -10,13 +10,13 @@ from PIL import Image
 from bestie.pictures.outlines import smooth_outlines
 from bestie.pictures.scaling import fit_image
 
-#: The longer side of a picture; smaller images keep their size, outlines are drawn at this one in any case.
+#: The longer side of a picture. Smaller images keep their size, but outlines are always drawn at this size.
 SIDE_PX = 384
 QUALITY = 72
 
 
 def data_uri(pixels: UInt8[np.ndarray, "h w 3"], *, side_px: int = SIDE_PX, quality: int = QUALITY) -> str:
-    """A picture as WebP in a `data:` address; its longer side is at most `side_px`."""
+    """Return a picture (RGB, 0..255) as a `data:` URI with a WebP file whose longer side is at most `side_px`."""
     if max(pixels.shape[:2]) > side_px:
         pixels = fit_image(pixels, side_px)
     file = io.BytesIO()
@@ -25,11 +25,11 @@ def data_uri(pixels: UInt8[np.ndarray, "h w 3"], *, side_px: int = SIDE_PX, qual
 
 
 def path_data(mask: Bool[np.ndarray, "h w"], *, side_px: int = SIDE_PX) -> str:
-    """The outlines of a mask as SVG path data, in a picture whose longer side is `side_px`; fill by even-odd."""
+    """Return the outlines of a mask as SVG path data for the even-odd rule, in a picture of longer side `side_px`."""
     return "".join(_closed(polygon) for polygon in smooth_outlines(mask, side_px))
 
 
 def _closed(polygon: np.ndarray) -> str:
-    """Steps from corner to corner, which are short numbers."""
+    """Return a closed path of relative steps, which are shorter to write than positions."""
     steps = np.diff(polygon, axis=0).ravel().tolist()
     return f"M{polygon[0, 0]} {polygon[0, 1]}l" + " ".join(map(str, steps)).replace(" -", "-") + "z"

@@ -1,4 +1,4 @@
-"""How the labels of a run differ from those of another version: the numbers of the page, and what it draws of them."""
+"""Differences between the labels of a run and those of another version: counts, and the outlines to draw."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ from bestie.audit.diff import Difference, ImageDiff, InstanceDiff, diff_images, 
 from bestie.audit.matching import Change, sizes
 from bestie.audit.sources import Artifacts, instances_of
 from bestie.audit.versions import History, Run
-from bestie.datasets.base import ImageRecord
 from bestie.errors import InputError
+from bestie.records import ImageRecord
 from bestie.report.images import path_data
+from bestie.report.instance_tables import TABLES, InstanceTable
 from bestie.report.sampling import BucketSample
-from bestie.report.tables import TABLES, InstanceTable
 
 Entry = dict[str, Any]
 
@@ -26,15 +26,15 @@ CHANGE_NAMES = {
     Change.CLASS_CHANGED: "class changed",
     Change.UNCHANGED: "unchanged",
 }
-#: So many images with the largest change are shown for certain, of each stage.
+#: The number of images with the largest changes that are chosen first, for each stage.
 LARGEST = 12
 
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """Labels of one class: how many there were and are, and (change, its name, how many).
+    """The labels of one class: their number before and after, and (change, its name, number of labels).
 
-    `category` counts from 1 among `Gallery`'s categories; 0 for all classes.
+    `category` is the number of the class among the categories of `Gallery`, from 1; 0 is all classes together.
     """
 
     label: str
@@ -46,14 +46,14 @@ class ChangeRow:
 
 @dataclass(frozen=True)
 class LabelChanges:
-    """The labels of one stage against those of the other version.
+    """The labels of one stage, compared with those of the other version.
 
     Attributes:
-        table: of these labels.
-        versions: the other version and the run's, by their short hashes; None where one has no such labels.
-        difference: None where the labels are equal, or could not be compared.
-        problem: why they could not.
-        artifacts: of both versions, where there is a difference.
+        table: the instance table with the labels.
+        versions: the short hashes of the other version's labels and of the run's; None if one of them has no labels.
+        difference: None if the labels are equal or could not be compared.
+        problem: why they could not be compared.
+        artifacts: the artifacts of both versions, if there is a difference.
     """
 
     table: InstanceTable
@@ -63,7 +63,7 @@ class LabelChanges:
     artifacts: tuple[Artifacts, Artifacts] | None = None
 
     def rows(self, categories: Sequence[str]) -> list[ChangeRow]:
-        """All classes together, then each in which something changed; none without a difference."""
+        """Return a row for all classes, then one for each class with a change; none without a difference."""
         if self.difference is None:
             return []
         changed = {
@@ -79,13 +79,13 @@ class LabelChanges:
 
 @dataclass(frozen=True)
 class ImageChanges:
-    """One image, as plain values for the page.
+    """The changes of one image, as JSON values for the page.
 
     Attributes:
-        is_changed: whether a label is not as it was.
-        share: the changed pixels, summed over its labels, for each pixel of the image.
-        found: what became of each label, in the order of the table.
-        vanished: the labels that the other version alone has.
+        is_changed: whether any label changed.
+        share: the number of changed pixels, summed over the labels, divided by the number of pixels of the image.
+        found: the change of each label of the run, in the order of the table.
+        vanished: the labels that only the other version has.
     """
 
     is_changed: bool
@@ -97,15 +97,15 @@ class ImageChanges:
 def compare_labels(
     history: History, other: Run, records: Sequence[ImageRecord], sample: BucketSample
 ) -> list[LabelChanges]:
-    """Compare the labels in the workspace with those of another run, and offer images that changed to `sample`.
+    """Compare the labels in the workspace with those of another run, and offer the images that changed to `sample`.
 
-    What cannot be compared is a `problem`, not an error: the rest of the page does not depend on it.
+    Labels that cannot be compared have a `problem` and raise no error: the rest of the page does not depend on them.
 
     Args:
-        history: of the project.
+        history: the project's history.
         other: the run to compare with.
         records: all images of the workspace.
-        sample: what images are offered to, by stage, change and class.
+        sample: the sample of images; its buckets are (stage's table, change, class).
     """
     rows = {record.image_id: record.row for record in records}
     current = history.current()
@@ -115,14 +115,14 @@ def compare_labels(
 
 
 def largest_rows(changes: Sequence[LabelChanges], records: Sequence[ImageRecord]) -> list[int]:
-    """The rows of the images with the largest changes that the workspace has."""
+    """Return the rows of the images with the largest changes, as far as the workspace has these images."""
     rows = {record.image_id: record.row for record in records}
     found = [image for each in changes if each.difference is not None for image in each.difference.largest]
     return [rows[image.image_id] for image in found if image.image_id in rows]
 
 
-def class_names(changes: Sequence[LabelChanges], names: Sequence[str]) -> list[str]:
-    """The names of the run's classes, then those that only the other version has."""
+def changed_class_names(changes: Sequence[LabelChanges], names: Sequence[str]) -> list[str]:
+    """Return the names of the run's classes, followed by those that only the other version has."""
     others = [name for each in changes if each.difference is not None for name in each.difference.by_class]
     return list(dict.fromkeys([*names, *others]))
 
@@ -130,7 +130,11 @@ def class_names(changes: Sequence[LabelChanges], names: Sequence[str]) -> list[s
 def read_changes(
     changes: LabelChanges, shown: Sequence[ImageRecord], categories: Sequence[str]
 ) -> dict[int, ImageChanges]:
-    """Row -> what changed, for some images of the workspace. InputError where a table cannot be read."""
+    """Return the changes of some images of the workspace by row.
+
+    Raises:
+        InputError: a table cannot be read.
+    """
     if changes.artifacts is None:
         return {}
     before, after = changes.artifacts
@@ -176,7 +180,7 @@ def _compare(
 
 
 def _offer(sample: BucketSample, key: str, image: ImageDiff, rows: Mapping[str, int]) -> None:
-    """An image belongs to the bucket of each of its changes, by class."""
+    """Offer an image to one bucket for each class and change on it."""
     if image.image_id not in rows:
         return
     for change, name in {(each.change, each.before_class or each.after_class) for each in image.instances}:
@@ -190,7 +194,7 @@ def _row(label: str, category: int, counts: dict[Change, int]) -> ChangeRow:
 
 
 def _labels_of(artifacts: Artifacts, records: Sequence[ImageRecord]) -> dict[int, dict[int, str]]:
-    """Row -> instance_id -> mask in the order of the table, of some images of a version."""
+    """Return row -> instance_id -> mask (RLE), in the order of the table, for some images of a version."""
     found: dict[int, dict[int, str]] = {record.row: {} for record in records}
     path = artifacts.file(instances_of(artifacts.version.stage))
     columns: Columns = read_table(path, INSTANCES, ["row", "instance_id", "rle"], where={"row": list(found)})
@@ -200,7 +204,7 @@ def _labels_of(artifacts: Artifacts, records: Sequence[ImageRecord]) -> dict[int
 
 
 def _outline_before(each: InstanceDiff, labels: Mapping[int, str], record: ImageRecord) -> Entry:
-    """Where a label was: of one that vanished its outline, of one that is no longer as it was the earlier one."""
+    """Return the outline that a label had in the other version, if it vanished (`path`) or changed (`earlier`)."""
     if each.before_id is None or each.change is Change.UNCHANGED:
         return {}
     outline = path_data(decode_mask(labels[each.before_id], record.height, record.width))

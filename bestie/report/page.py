@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else and asks nobody for anything."""
+"""The page: one HTML file that needs no other file and sends no request."""
 
 import base64
 import hashlib
@@ -10,15 +10,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bestie.report.content import Content
-from bestie.report.graph import BOX_HEIGHT, BOX_WIDTH, GraphDrawing, draw_graph
-from bestie.report.pipeline import Pipeline
+from bestie.report.graph_drawing import BOX_HEIGHT, BOX_WIDTH, GraphDrawing, draw_graph
+from bestie.report.pipeline_state import Pipeline
 
 STYLES = ("base.css", "charts.css", "gallery.css")
 SCRIPTS = ("theme.js", "charts.js", "tables.js", "pictures.js", "viewer.js", "gallery.js")
 
 
 def render(content: Content) -> str:
-    """The page as text. Every name in it is escaped; its policy lets nothing run but the scripts written here."""
+    """Return the page as HTML. All names in it are escaped, and its policy allows only the scripts of this package."""
     graphs = [] if content.pipeline is None else _graphs(content.pipeline)
     return render_template(
         "report.html", styles=STYLES, scripts=SCRIPTS, content=content, graphs=graphs, box=(BOX_WIDTH, BOX_HEIGHT)
@@ -26,14 +26,21 @@ def render(content: Content) -> str:
 
 
 def render_template(name: str, *, styles: tuple[str, ...], scripts: tuple[str, ...], **values: object) -> str:
-    """A page of `templates/` with its style sheets and scripts of `assets/` inside, and a policy for these alone."""
+    """Return a page made from a template, with style sheets and scripts inside and a policy that allows only these.
+
+    Args:
+        name: a file in `templates/`.
+        styles: style sheets in `assets/`.
+        scripts: scripts in `assets/`.
+        values: the variables of the template.
+    """
     sheet, script = _assets(styles), _assets(scripts)
     template = _environment().get_template(name)
     return template.render(styles=Markup(sheet), scripts=Markup(script), policy=_policy(sheet, script), **values)
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration in the two units that say enough: 0.4 s, 3 min 12 s, 2 h 5 min."""
+    """Return a duration in at most two units: 0.4 s, 3 min 12 s, 2 h 5 min."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
@@ -45,7 +52,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(count: int | None) -> str:
-    """A size with three digits: 812 B, 1.24 MB; nothing where it is not known."""
+    """Return a size with three digits: 812 B, 1.24 MB; empty if it is not known."""
     if count is None:
         return ""
     size, unit = float(count), "B"
@@ -57,7 +64,7 @@ def format_bytes(count: int | None) -> str:
 
 
 def format_time(seconds: float) -> str:
-    """A time, given in seconds of the epoch, in UTC."""
+    """Return a time, given in seconds since the epoch, as text in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
@@ -80,7 +87,7 @@ def _assets(names: tuple[str, ...]) -> str:
 
 
 def _policy(styles: str, scripts: str) -> str:
-    """A content security policy that allows the page's own style sheet and script by their hashes, and no request."""
+    """Return a content security policy that allows the page's own styles and scripts by hash, and no request."""
     return (
         f"default-src 'none'; img-src data:; style-src '{_hash(styles)}'; script-src '{_hash(scripts)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -92,7 +99,7 @@ def _hash(text: str) -> str:
 
 
 def _graphs(pipeline: Pipeline) -> list[tuple[str, GraphDrawing]]:
-    """The graph twice: `wide` from left to right, `tall` from top to bottom for narrow screens."""
+    """Return the graph twice: `wide` from left to right, and `tall` from top to bottom for narrow screens."""
     names = [stage.name for stage in pipeline.stages]
     return [
         ("wide", draw_graph(names, pipeline.edges)),

@@ -1,7 +1,7 @@
-"""Which images a page shows: a fixed number, so chosen that no kind of image is left out.
+"""The choice of a fixed number of images to show, such that every kind of image is represented.
 
-Every image is offered to the buckets that it belongs to; a bucket keeps the few with the lowest hash of their name.
-That is a random choice which comes out the same each time, and its memory does not grow with the number of images.
+Every image is offered to the buckets that it belongs to, and a bucket keeps the images with the lowest hashes of
+their names. This random choice is the same each time, and its memory does not grow with the number of images.
 """
 
 import hashlib
@@ -10,14 +10,21 @@ from collections.abc import Collection, Hashable
 
 
 class BucketSample:
-    """Images by bucket, `per_bucket` of each at most."""
+    """A sample of images: at most `per_bucket` in each bucket."""
 
     def __init__(self, per_bucket: int) -> None:
         self._per_bucket = per_bucket
         self._buckets: dict[Hashable, list[tuple[int, int]]] = {}
 
     def offer(self, bucket: Hashable, row: int, name: str, *, limit: int | None = None) -> None:
-        """An image of a bucket, once; `limit` lets this bucket keep another number."""
+        """Offer an image to a bucket; offer it only once.
+
+        Args:
+            bucket: the kind of image.
+            row: the row of the image.
+            name: the image_id, whose hash decides whether the bucket keeps the image.
+            limit: the size of this bucket; None: `per_bucket`.
+        """
         heap = self._buckets.setdefault(bucket, [])
         entry = (-_hash(name), row)
         if len(heap) < (limit or self._per_bucket):
@@ -26,7 +33,7 @@ class BucketSample:
             heapq.heappushpop(heap, entry)
 
     def choose(self, budget: int, taken: Collection[int] = ()) -> list[int]:
-        """At most `budget` rows in ascending order: those already taken, then one of each bucket in turn."""
+        """Return at most `budget` rows in ascending order: those already `taken`, then one of each bucket in turn."""
         queues = [
             sorted(self._buckets[key], reverse=True) for key in sorted(self._buckets, key=lambda k: _hash(repr(k)))
         ]

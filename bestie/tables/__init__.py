@@ -1,4 +1,4 @@
-"""The tables of the paper, rerun: rows as parameters, runs that share what DVC has cached, one page of numbers.
+"""The tables of the paper, rerun: rows as parameters, runs that share DVC's cache, and one page of numbers.
 
-`tables.yaml` is the list of rows, with the paper's numbers beside them.
+`tables.yaml` lists the rows, with the paper's numbers beside them.
 """

@@ -1,4 +1,4 @@
-"""What `tables.yaml` holds: rows as parameters, the paper's numbers beside them."""
+"""The content of `tables.yaml`: rows as parameters, with the paper's numbers beside them."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from bestie.errors import InputError
-from bestie.params import Section
-from bestie.params_file import parse, read_yaml
+from bestie.params.reading import parse, read_yaml
+from bestie.params.section import Section
 
 DEFINITION = Path(__file__).with_name("tables.yaml")
 WSSS_TABLE = "table4"
 
-#: Scores that a table can show, and their names; all of them in %.
+#: The scores that a table can show, and their names; all are in per cent.
 SCORES = {
     "map25": "mAP25",
     "map50": "mAP50",
@@ -38,7 +38,13 @@ Score = Annotated[str, AfterValidator(_known)]
 
 
 class Variant(Section):
-    """How one run differs from the whole method; keys of `set` are those of `bestie profile --set`."""
+    """The differences of one run from the complete method.
+
+    Attributes:
+        set: parameters, with the keys of `bestie profile --set`.
+        wsss: `true_maps` trains with the true semantic maps instead of the WSSS maps.
+        iterations: how often the network is trained again on its own instances.
+    """
 
     set: dict[str, Any] = Field(default_factory=dict)
     wsss: Literal["true_maps"] | None = None
@@ -46,7 +52,14 @@ class Variant(Section):
 
 
 class Row(Variant):
-    """One row of a table. One that `needs` shapes is run where the data set draws its own WSSS maps."""
+    """One row of a table.
+
+    Attributes:
+        cells: the first columns of the row.
+        paper: the paper's scores, in per cent.
+        x: the position of the row on the chart's axis.
+        needs: `shapes` runs the row only with a data set that draws its own WSSS maps.
+    """
 
     cells: tuple[str, ...]
     paper: dict[Score, float] = Field(default_factory=dict)
@@ -55,7 +68,7 @@ class Row(Variant):
 
 
 class Table(Section):
-    """One table. In an `ascending` one each row has one more ✓, and should be at least as good as the one before."""
+    """One table. If it is `ascending`, each row has one more ✓ and should score at least as well as the row before."""
 
     title: str
     note: str = ""
@@ -73,14 +86,14 @@ class Table(Section):
 
 
 class CurveLine(Variant):
-    """One line of a figure; a `constant` one has the value of the pseudo labels, which do not change."""
+    """One line of a figure; a `constant` one has the score of the pseudo labels, which do not change."""
 
     name: str
     constant: bool = False
 
 
 class Figure(Section):
-    """Curves over the epochs of the training."""
+    """Curves over the epochs of a training."""
 
     title: str
     note: str = ""
@@ -89,7 +102,7 @@ class Figure(Section):
 
 
 class Definition(Section):
-    """The whole file. `base` is set under every row, whatever the profile says."""
+    """The whole file. `base` holds parameters that every row sets, whatever the profile says."""
 
     base: dict[str, Any] = Field(default_factory=dict)
     tables: dict[str, Table]
@@ -97,15 +110,19 @@ class Definition(Section):
 
     @property
     def parts(self) -> dict[str, Table | Figure]:
-        """Tables and figures by their keys, in the order of the file."""
+        """Tables and figures by key, in the order of the file."""
         return {**self.tables, **self.figures}
 
 
 def read_definition(path: Path = DEFINITION, *, keys: Iterable[str] = ()) -> Definition:
-    """The tables of a file; of those with `keys` alone where there are any.
+    """Return the tables and figures of a file.
+
+    Args:
+        path: the file.
+        keys: the tables and figures to return; all if empty.
 
     Raises:
-        InputError: the file is missing or wrong, or has no table or figure of that name.
+        InputError: the file is missing or wrong, or has no table or figure with one of the keys.
     """
     definition = parse(Definition, read_yaml(path), source=str(path))
     wanted = set(keys)
@@ -122,9 +139,11 @@ def read_definition(path: Path = DEFINITION, *, keys: Iterable[str] = ()) -> Def
 
 
 def with_wsss(definition: Definition, folders: Mapping[str, str]) -> Definition:
-    """The definition with WSSS maps by name: a row of Table 4 that begins with the name reads that folder.
+    """Return a definition in which rows of Table 4 read their WSSS maps from given folders.
 
-    A name that is in no row gets a row of its own. Nothing happens where Table 4 was not asked for.
+    Args:
+        definition: tables and figures; without Table 4, nothing changes.
+        folders: name -> folder. The name is the first cell of a row; a name that no row has gets its own row.
     """
     table = definition.tables.get(WSSS_TABLE)
     if table is None or not folders:

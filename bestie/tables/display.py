@@ -1,4 +1,4 @@
-"""What a person sees while tables run: a line a run, and in a terminal bars with an estimate."""
+"""The display while tables run: one line per run and, in a terminal, progress bars with an estimate."""
 
 import statistics
 from types import TracebackType
@@ -6,19 +6,19 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bestie.progress import parse_progress
 from bestie.report.page import format_seconds
-from bestie.tables.plan import Run
-from bestie.tables.runner import Outcome
-from bestie.tables.summary import flat_scores
+from bestie.runtime.progress import parse_progress
+from bestie.tables.plan import PlannedRun
+from bestie.tables.results import flat_scores
+from bestie.tables.runner import RunOutcome
 
 
 class Display:
-    """Counts runs, and shows the stage that is at work.
+    """A display that counts runs, and shows the stage that is running.
 
     Args:
-        total: number of runs.
-        console: where to; where it is no terminal there are no bars.
+        total: the number of runs.
+        console: where to print; there are no bars if it is not a terminal.
     """
 
     def __init__(self, total: int, console: Console) -> None:
@@ -47,12 +47,12 @@ class Display:
     ) -> None:
         self._bars.stop()
 
-    def start(self, run: Run) -> None:
-        """A run begins."""
+    def start(self, run: PlannedRun) -> None:
+        """Show that a run begins."""
         self._bars.update(self._runs, description=f"{run.name}, seed {run.seed}".replace("[", r"\["), left=self._left())
 
     def line(self, text: str) -> None:
-        """A line of a stage: its progress goes to the bar, anything else is not shown."""
+        """Show a stage's line in the bar if it is progress; any other line is not shown."""
         values = parse_progress(text)
         if values is not None:
             self._bars.update(
@@ -63,8 +63,8 @@ class Display:
                 visible=True,
             )
 
-    def end(self, outcome: Outcome) -> None:
-        """A run has ended, now or at an earlier time."""
+    def end(self, outcome: RunOutcome) -> None:
+        """Show that a run has ended, now or earlier."""
         self._done += 1
         if outcome.scores is not None:
             self._seconds.append(outcome.seconds)
@@ -79,14 +79,14 @@ class Display:
         )
 
     def _left(self) -> str:
-        """The time that the runs to come would take if each took as long as those before, on average."""
+        """Return the time left, if each remaining run takes the mean time of those before."""
         left = self._total - self._done
         if not left or not self._seconds:
             return ""
         return f"about {format_seconds(left * statistics.fmean(self._seconds))} left"
 
 
-def _result(outcome: Outcome) -> str:
+def _result(outcome: RunOutcome) -> str:
     if outcome.scores is None:
         return "failed\n" + "\n".join(f"    {line}" for line in outcome.error.splitlines())
     map50 = flat_scores(outcome.scores).get("map50")

@@ -1,4 +1,4 @@
-"""What a run puts in the place of an output: true maps for WSSS maps, the network's instances for pseudo labels."""
+"""Replacements of inputs for single rows: true maps for WSSS maps, the network's instances for pseudo labels."""
 
 import sys
 from pathlib import Path
@@ -6,18 +6,16 @@ from pathlib import Path
 from PIL import Image
 
 from bestie.artifacts.instances import instance_map
-from bestie.artifacts.maps import MapReader
+from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.paths import folder
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_categories, read_images
-from bestie.detections import fill_void
+from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_images
 from bestie.errors import InputError
-from bestie.folders import folder
-from bestie.label_maps import LabelMapWriter
-from bestie.params_file import load_params
+from bestie.evaluation.true_maps import fill_void
 
 
 def write_true_maps(target: Path) -> None:
-    """Write the true semantic map of every training image as `<image_id>.png`, void filled by the nearest label.
+    """Write the true semantic map of every training image as `<image_id>.png`; void has the nearest label.
 
     Raises:
         InputError: a training image has no truth.
@@ -32,30 +30,27 @@ def write_true_maps(target: Path) -> None:
         Image.fromarray(semantic).save(path)
 
 
-def labels_from_export(*, sigma_px: float) -> None:
-    """Replace the pseudo labels by the network's instances on the training images (Table 5), in the same form."""
+def labels_from_export() -> None:
+    """Replace the pseudo labels with the network's instances on the training images (Table 5)."""
     index, labels = folder("prepare") / "images.parquet", folder("make_pseudo_labels")
     source = folder("export_mrcnn") / "instances.parquet"
     every = read_images(index)
-    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
     canvas_hw = MapReader(folder("import_wsss") / "maps.zarr").canvas_hw
-    with LabelMapWriter(
-        labels / "maps.zarr", len(every), canvas_hw, num_classes=num_classes, sigma_px=sigma_px
-    ) as maps:
-        for row, columns in iter_images(source, INSTANCES, ["instance_id", "category_id", "rle"]):
+    with MapWriter(labels / "maps.zarr", {"instance": ("uint16", 0)}, len(every), canvas_hw) as maps:
+        for row, columns in iter_images(source, INSTANCES, ["instance_id", "rle"]):
             instance = instance_map(every[row], columns["instance_id"], columns["rle"], source=source)
-            maps.write_labels(row, instance, columns["category_id"])
+            maps.write(row, "instance", instance)
     with TableWriter(labels / "instances.parquet", INSTANCES) as table:
         table.append_rows(iter_rows(source, INSTANCES))
 
 
 def main() -> None:
-    """`python -m bestie.tables.inputs true-maps FOLDER` or `labels-from-export`, in a workspace."""
+    """Run `python -m bestie.tables.inputs true-maps FOLDER` or `labels-from-export` in a workspace."""
     try:
         if sys.argv[1] == "true-maps":
             write_true_maps(Path(sys.argv[2]))
         else:
-            labels_from_export(sigma_px=load_params().make_pseudo_labels.sigma_px)
+            labels_from_export()
     except InputError as error:
         print(f"tables: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -1,25 +1,28 @@
-"""What the runs of a plan read and is not there, said before the first of them starts."""
+"""A check for missing inputs of a plan, before its first run starts."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bestie.errors import InputError
-from bestie.profiles import INPUT_FOLDERS, missing_folders
+from bestie.project.profiles import INPUT_FOLDERS, missing_folders
 from bestie.tables.plan import Plan
 from bestie.training.weight_files import is_file_name, weight_path
 
 
 def check_inputs(plan: Plan, *, with_mrcnn: bool) -> None:
-    """InputError, naming the keys of all folders and weight files of the runs that are not there.
+    """Check that all folders and weight files that the runs read exist.
 
     Args:
         plan: the runs.
-        with_mrcnn: Mask R-CNN is trained, too, and reads its first weights.
+        with_mrcnn: whether Mask R-CNN is trained too, from its initial weights.
+
+    Raises:
+        InputError: some are missing; the message names the keys of all of them.
     """
     trained = ("train_pam", "train_bestie", *(["train_mrcnn"] if with_mrcnn else []))
     found: dict[str, None] = {}
     for run in plan.runs:
-        written = "import_wsss.source" if run.true_maps else None  # by the run itself
+        written = "import_wsss.source" if run.true_maps else None  # the run writes it itself
         found |= dict.fromkeys(missing_folders(run.params, [key for key in INPUT_FOLDERS if key != written]))
         found |= dict.fromkeys(remark for stage in trained for remark in _missing_weights(stage, run.params[stage]))
     if found:
@@ -27,7 +30,7 @@ def check_inputs(plan: Plan, *, with_mrcnn: bool) -> None:
 
 
 def _missing_weights(stage: str, section: Mapping[str, Any]) -> Iterator[str]:
-    """A remark where a finished model, or else the backbone's first weights, is a file that is not there."""
+    """Yield a remark if the file of a finished model, or otherwise of the backbone's initial weights, is missing."""
     finished = section.get("trained")
     key, name = ("trained", finished) if finished else ("backbone.weights", section["backbone"]["weights"])
     if is_file_name(name) and not weight_path(name).exists():

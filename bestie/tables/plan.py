@@ -1,4 +1,4 @@
-"""From tables and seeds to runs: rows with the same parameters are one run."""
+"""The runs that tables and seeds need: rows with the same parameters share one run."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bestie.errors import InputError
-from bestie.profiles import assignment, compose
+from bestie.project.profiles import assignment, compose
 from bestie.tables.definition import Definition, Row, Variant
 
 TRUE_MAPS = "data/raw/true_maps"
@@ -16,14 +16,14 @@ SEEDED = ("train_pam", "train_bestie", "train_mrcnn")
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training with its scores.
+class PlannedRun:
+    """One run of the trainings and their scores.
 
     Attributes:
-        name: the first row that it belongs to, for people.
+        name: the first row that uses the run, as users read it.
         seed: the seed of all its trainings.
-        params: the whole of `params.yaml`.
-        true_maps: the true semantic maps are written first, and are the WSSS maps.
+        params: the complete content of `params.yaml`.
+        true_maps: whether the true semantic maps are written first, and used as WSSS maps.
         iterations: how often the network is trained again on its own instances.
     """
 
@@ -35,52 +35,52 @@ class Run:
 
     @property
     def identity(self) -> str:
-        """A hash of everything but the name."""
+        """A hash of everything except the name."""
         return digest([self.params, self.true_maps, self.iterations])
 
 
 def digest(values: Any) -> str:
-    """A short hash of JSON values."""
+    """Return a short hash of JSON values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of some tables, and which rows and lines each of them serves.
+    """All runs of some tables and figures, and the rows and lines that use them.
 
-    `runs_of` maps (key of the table or figure, number of the row or line) to one run a seed, in the order of the
-    seeds; a row that cannot be run here has no entry.
+    `runs_of` maps (key of the table or figure, number of the row or line) to one run per seed, in the order of the
+    seeds. A row that cannot be run with this data set has no entry.
     """
 
     definition: Definition
     profile: str
     seeds: tuple[int, ...]
-    runs: tuple[Run, ...]
-    runs_of: dict[tuple[str, int], tuple[Run, ...]]
+    runs: tuple[PlannedRun, ...]
+    runs_of: dict[tuple[str, int], tuple[PlannedRun, ...]]
 
 
 def make_plan(
     definition: Definition, profile: str, *, folder: Path, seeds: Sequence[int], overrides: Iterable[str] = ()
 ) -> Plan:
-    """The runs of a definition on a profile.
+    """Return the runs that a definition needs on a profile.
 
     Args:
         definition: tables and figures.
-        profile: name of a file in `folder`.
-        folder: the profiles.
-        seeds: of the trainings.
-        overrides: `section.key=value` texts under every row, over the profile.
+        profile: the name of a profile in `folder`.
+        folder: the folder of the profiles.
+        seeds: the seeds of the trainings.
+        overrides: `section.key=value` texts for all rows; they change the profile, and a row can change them again.
 
     Raises:
-        InputError: as `compose`; a wrong key of a row is named with the row; an override or the definition sets a seed
-            of a training.
+        InputError: a key or value is wrong, see `compose` (the message names its row); or an override or the definition
+            sets the seed of a training.
     """
     overrides = list(overrides)
     _check_seedless(overrides, "--set ")
     _check_seedless(_texts(definition.base), "base: ")
     data_format = compose(profile, folder=folder, overrides=overrides)["dataset"]["format"]
-    runs: dict[str, Run] = {}
-    runs_of: dict[tuple[str, int], tuple[Run, ...]] = {}
+    runs: dict[str, PlannedRun] = {}
+    runs_of: dict[tuple[str, int], tuple[PlannedRun, ...]] = {}
     for key, number, name, variant in _variants(definition):
         if isinstance(variant, Row) and variant.needs not in (None, data_format):
             continue
@@ -88,7 +88,7 @@ def make_plan(
         found = []
         for seed in dict.fromkeys(seeds):
             params = _params(profile, folder, [*overrides, *_texts(definition.base)], variant, seed, name)
-            run = Run(name, seed, params, variant.wsss == "true_maps", variant.iterations)
+            run = PlannedRun(name, seed, params, variant.wsss == "true_maps", variant.iterations)
             found.append(runs.setdefault(run.identity, run))
         runs_of[key, number] = tuple(found)
     by_seed = sorted(runs.values(), key=lambda run: seeds.index(run.seed))
@@ -96,7 +96,7 @@ def make_plan(
 
 
 def _check_seedless(texts: Iterable[str], where: str) -> None:
-    """InputError for an assignment of what the seeds set; the message begins with `where` it stands."""
+    """Raise InputError if an assignment sets the seed of a training; the message begins with `where` it stands."""
     for text in texts:
         for section, values in assignment(text).items():
             if section in SEEDED and isinstance(values, Mapping) and "seed" in values:
@@ -104,7 +104,7 @@ def _check_seedless(texts: Iterable[str], where: str) -> None:
 
 
 def _variants(definition: Definition) -> Iterable[tuple[str, int, str, Variant]]:
-    """(key, number, name, variant) of every row and line."""
+    """Yield (key, number, name, variant) of every row and line."""
     for key, table in definition.tables.items():
         for number, row in enumerate(table.rows):
             yield key, number, f"{key} [{', '.join(row.cells)}]", row
@@ -126,5 +126,5 @@ def _params(
 
 
 def _texts(values: Mapping[str, Any]) -> list[str]:
-    """Assignments as `compose` reads them; JSON is YAML."""
+    """Return assignments as `compose` reads them; JSON values are valid YAML."""
     return [f"{key}={json.dumps(value)}" for key, value in values.items()]

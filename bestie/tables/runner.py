@@ -1,4 +1,4 @@
-"""Runs of a plan, one after the other, through DVC. Each leaves its numbers in a file: an interruption costs little."""
+"""The runs of a plan, one after another, through DVC. Each writes its scores, so an interruption costs little."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -8,19 +8,27 @@ from typing import Any
 
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.errors import InputError
-from bestie.params_file import read_yaml
-from bestie.tables.plan import TRUE_MAPS, Plan, Run, digest
-from bestie.tables.workspace import Workspace
+from bestie.runtime.fingerprint import declared_code
+from bestie.tables.plan import TRUE_MAPS, Plan, PlannedRun, digest
+from bestie.tables.sandbox import Workspace
 
 RESULTS = Path("runs")
 OWN_CODE = ("bestie/tables/inputs.py", "bestie/tables/score.py")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a run: its scores, or why it failed. `is_new` where it was not found from an earlier time."""
+class RunOutcome:
+    """The outcome of a run: its scores, or why it failed.
 
-    run: Run
+    Attributes:
+        run: the run.
+        scores: the scores; None if the run failed.
+        error: why it failed.
+        seconds: how long it took.
+        is_new: whether it ran now; otherwise its scores were there already.
+    """
+
+    run: PlannedRun
     scores: dict[str, Any] | None
     error: str = ""
     seconds: float = 0.0
@@ -28,9 +36,9 @@ class Outcome:
 
 
 class Runner:
-    """Runs what has no result yet.
+    """Runs everything that has no result yet.
 
-    A result counts as long as parameters, code and data are the same; the trainings behind it are DVC's.
+    A result is valid as long as parameters, code and data stay the same. DVC runs the trainings, and caches them.
 
     Args:
         workspace: the folder in which the stages run.
@@ -45,29 +53,33 @@ class Runner:
         self._code = code_version(workspace.folder)
         self._data: dict[str, str] = {}
 
-    def outcomes(self, plan: Plan, *, starts: Callable[[Run], None]) -> Iterable[Outcome]:
-        """The outcome of each run, those with a result first; `starts` is called before one that has none yet.
+    def outcomes(self, plan: Plan, *, starts: Callable[[PlannedRun], None]) -> Iterable[RunOutcome]:
+        """Yield the outcome of each run, starting with the runs that have a result.
 
-        What is left to do, and how long it takes, is known from the start this way.
+        So it is known early how much is left to do, and how long a run takes.
+
+        Args:
+            plan: the runs.
+            starts: called before each run that has no result yet.
         """
-        missing: list[tuple[Run, Path]] = []
+        missing: list[tuple[PlannedRun, Path]] = []
         for run in plan.runs:
             try:
                 path = self._path(plan, run)
             except InputError as error:
-                yield Outcome(run, None, str(error), is_new=True)
+                yield RunOutcome(run, None, str(error), is_new=True)
                 continue
             if path.is_file():
                 kept = read_json(path)
-                yield Outcome(run, kept["scores"], seconds=kept["seconds"])
+                yield RunOutcome(run, kept["scores"], seconds=kept["seconds"])
             else:
                 missing.append((run, path))
         for run, path in missing:
             starts(run)
             yield self._run(plan, run, path)
 
-    def _path(self, plan: Plan, run: Run) -> Path:
-        """The file of a run's result, named by all that it depends on."""
+    def _path(self, plan: Plan, run: PlannedRun) -> Path:
+        """Return the file of a run's result, named by a hash of everything that it depends on."""
         parts = [run.params[section] for section in ("dataset", "prepare", "import_wsss")]
         key = digest([*parts, run.true_maps])
         if key not in self._data:
@@ -77,7 +89,7 @@ class Runner:
             self._data[key] = digest([self._workspace.lock_entry(stage)["outs"] for stage in stages])
         return self._results / f"{digest([run.identity, self._with_mrcnn, self._code, self._data[key]])}.json"
 
-    def _run(self, plan: Plan, run: Run, path: Path) -> Outcome:
+    def _run(self, plan: Plan, run: PlannedRun, path: Path) -> RunOutcome:
         started = time.monotonic()
         try:
             self._workspace.set_params(plan.profile, run.params)
@@ -86,13 +98,13 @@ class Runner:
             options = ["--evaluated"] if self._with_mrcnn else []
             self._workspace.run("-m", "bestie.tables.score", str(scored), *options)
         except InputError as error:
-            return Outcome(run, None, str(error), time.monotonic() - started, is_new=True)
+            return RunOutcome(run, None, str(error), time.monotonic() - started, is_new=True)
         seconds = time.monotonic() - started
         scores = read_json(scored)
         write_json(path, {"run": run.name, "seed": run.seed, "seconds": seconds, "scores": scores})
-        return Outcome(run, scores, seconds=seconds, is_new=True)
+        return RunOutcome(run, scores, seconds=seconds, is_new=True)
 
-    def _train(self, run: Run) -> None:
+    def _train(self, run: PlannedRun) -> None:
         workspace = self._workspace
         if run.true_maps:
             workspace.repro("prepare")
@@ -111,7 +123,6 @@ class Runner:
 
 
 def code_version(folder: Path) -> str:
-    """A hash of all code that a result depends on: what the stages declare, and what scores them."""
-    stages = read_yaml(folder / "dvc.yaml")["stages"].values()
-    names = {name for stage in stages for name in stage["deps"] if name.endswith(".py")} | set(OWN_CODE)
-    return digest([[name, (folder / name).read_text(encoding="utf-8")] for name in sorted(names)])
+    """Return a hash of all code that a result depends on: what the stages declare, and what scores them."""
+    files = {*declared_code(folder), *(folder / name for name in OWN_CODE)}
+    return digest([[str(file.relative_to(folder)), file.read_text(encoding="utf-8")] for file in sorted(files)])

@@ -1,6 +1,6 @@
 """Scores of the network in a workspace, without Mask R-CNN: `python -m bestie.tables.score OUT`.
 
-The numbers are those of the stage `evaluate`, which also needs a detector.
+The scores are the same as those of the stage `evaluate`, which also needs a detector.
 """
 
 import sys
@@ -9,10 +9,10 @@ from typing import Any
 
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import read_json, write_json
+from bestie.artifacts.paths import folder
 from bestie.artifacts.tables import read_categories, read_images
-from bestie.detections import fill_void, predict_as, read_instances, table_rows
 from bestie.errors import InputError
-from bestie.evaluation import (
+from bestie.evaluation.scores import (
     mask_table,
     read_mask_table,
     rows_with_truth,
@@ -20,23 +20,23 @@ from bestie.evaluation import (
     score_label_tables,
     score_snapshots,
 )
-from bestie.folders import folder
-from bestie.metrics import SemanticScore
-from bestie.params import Params
-from bestie.params_file import load_params
-from bestie.progress import track
-from bestie.settings import Settings, load_settings
-from bestie.training.device import pick_device, prepare_process
-from bestie.training.models import load_network
+from bestie.evaluation.true_maps import fill_void
+from bestie.metrics.class_scores import SemanticScore
+from bestie.params.params_yaml import Params, load_params
+from bestie.prediction.network_predictor import NetworkPredictor, table_rows
+from bestie.runtime.device import pick_device, prepare_process
+from bestie.runtime.progress import track
+from bestie.runtime.settings import Settings, load_settings
+from bestie.training.network_model import load_network
 
 TRUTH = folder("prepare") / "ground_truth.parquet"
 
 
-def score(params: Params, settings: Settings) -> dict[str, Any]:
-    """Everything that a table or a figure shows of one run.
+def score_run(params: Params, settings: Settings) -> dict[str, Any]:
+    """Compute all scores of one run that a table or a figure shows.
 
     Raises:
-        InputError: the validation images have no truth.
+        InputError: no validation image has a truth.
     """
     every = read_images(folder("prepare") / "images.parquet")
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
@@ -59,10 +59,13 @@ def score(params: Params, settings: Settings) -> dict[str, Any]:
 
 
 def score_network(params: Params, settings: Settings, num_classes: int) -> dict[str, Any]:
-    """mAP of the network's instances on the validation images, and the mIoU of its semantic map.
+    """Compute mAP (in per cent) of the network's instances on the validation images, and mIoU (0 to 1) of its maps.
 
-    With the true semantic map in place of its own the same centres and offsets are scored again, without what the
-    semantic head gains or loses.
+    The same centers and offsets are also scored with the true semantic map instead of the network's own, which leaves
+    out the influence of the semantic head.
+
+    Raises:
+        InputError: no validation image has a truth.
     """
     prepare_process(0)
     device, evaluate = pick_device(settings.device), params.evaluate
@@ -72,13 +75,16 @@ def score_network(params: Params, settings: Settings, num_classes: int) -> dict[
         raise InputError(f"{TRUTH} has no true masks of validation images, so there is nothing to compare")
     network = load_network(folder("train_bestie") / "network.zarr").to(device)
     maps, semantic_score = MapReader(folder("prepare") / "ground_truth.zarr"), SemanticScore(num_classes)
-    predicted = predict_as(evaluate, network, records, params.dataset.image_root, device=device)
+    predictor = NetworkPredictor(
+        network, evaluate, num_classes=num_classes, device=device, confidence=evaluate.confidence
+    )
+    predicted = predictor.maps(records, params.dataset.image_root)
     rows: dict[str, list[dict[str, Any]]] = {"bestie": [], "bestie_true_semantic": []}
     images = zip(track(records, "score", as_json=settings.json_progress), predicted, strict=True)
     for record, (_, outputs) in images:
         truth = maps.read(record.row, "semantic", record.height, record.width)
-        found = read_instances(outputs, record, evaluate, num_classes=num_classes)
-        divided = read_instances(outputs, record, evaluate, num_classes=num_classes, semantic=fill_void(truth))
+        found = predictor.instances(outputs, record)
+        divided = predictor.instances(outputs, record, semantic=fill_void(truth))
         semantic_score.update(found.semantic, truth)
         rows["bestie"] += table_rows(record, found)
         rows["bestie_true_semantic"] += table_rows(record, divided)
@@ -97,7 +103,7 @@ def score_network(params: Params, settings: Settings, num_classes: int) -> dict[
 
 
 def wsss_miou(num_classes: int) -> float:
-    """mIoU of the maps that the network learned from, on the training images that have a truth; nan without any."""
+    """Compute mIoU (0 to 1) of the WSSS maps on the training images that have a truth; nan if none has."""
     maps, truth = MapReader(folder("import_wsss") / "maps.zarr"), MapReader(folder("prepare") / "ground_truth.zarr")
     measured = SemanticScore(num_classes)
     for record in read_images(folder("prepare") / "images.parquet", "train"):
@@ -107,7 +113,7 @@ def wsss_miou(num_classes: int) -> float:
 
 
 def evaluated() -> dict[str, Any]:
-    """What the stage `evaluate` wrote, in the form of `score`."""
+    """Return the scores that the stage `evaluate` wrote, in the form of `score_run`."""
     out = folder("evaluate")
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
     return {
@@ -119,10 +125,10 @@ def evaluated() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Score the workspace and write the numbers; `--evaluated` takes those of the stage `evaluate`."""
+    """Score the workspace and write the scores; `--evaluated` takes those of the stage `evaluate`."""
     target, *options = sys.argv[1:]
     try:
-        found = evaluated() if options == ["--evaluated"] else score(load_params(), load_settings())
+        found = evaluated() if options == ["--evaluated"] else score_run(load_params(), load_settings())
         write_json(Path(target), found)
     except InputError as error:
         print(f"score: {error}", file=sys.stderr)

@@ -1,1 +1,1 @@
-"""What the three training stages share: samples, optimizer, loop, checkpoints."""
+"""Training: samples and their augmentation, the training loop, checkpoints, and one file per model."""

@@ -1,4 +1,4 @@
-"""Random scale, crop, flip and colour jitter of an image together with its maps."""
+"""Random scale, crop, flip and color jitter of an image together with its maps."""
 
 from collections.abc import Mapping
 
@@ -20,17 +20,20 @@ def crop_and_flip(
     flip: bool,
     rng: np.random.Generator,
 ) -> tuple[UInt8[Tensor, "3 crop_px crop_px"], dict[str, Tensor]]:
-    """Cut a random square that is `crop_px` wide after scaling by a factor drawn from `scale`.
+    """Cut the same random square out of an image and its maps, and scale it to `crop_px`.
 
-    The image is resized bilinearly with antialiasing, maps by the nearest pixel.
+    The image is resized bilinearly with antialiasing, the maps by nearest neighbor.
 
     Args:
-        image: RGB, 0..255; what lies outside of it is the ImageNet mean colour.
-        maps: name -> (map `h w`, value outside of the image).
-        crop_px: side of the result.
-        scale: smallest and largest factor.
-        flip: mirror every other sample.
+        image: RGB, 0..255. Pixels of the square outside of it get ImageNet's mean color.
+        maps: name -> (map `h w`, value for pixels outside of it).
+        crop_px: side of the result in pixels.
+        scale: smallest and largest scaling factor; one is drawn uniformly from this range.
+        flip: mirror half of the samples, chosen at random.
         rng: source of all random choices.
+
+    Returns:
+        The cut image, and the cut maps by their names, each `crop_px crop_px`.
     """
     side = max(1, round(crop_px / rng.uniform(*scale)))
     top, left = (_origin(length, side, rng) for length in image.shape[-2:])
@@ -44,7 +47,7 @@ def crop_and_flip(
 
 
 def jitter_colors(image: UInt8[Tensor, "3 h w"], *, strength: float, rng: np.random.Generator) -> Tensor:
-    """Brightness, contrast and saturation, each times a factor from 1 - strength to 1 + strength."""
+    """Scale brightness, contrast and saturation, each by a random factor from 1 - strength to 1 + strength."""
     if strength == 0:
         return image
     brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, size=3)
@@ -54,7 +57,7 @@ def jitter_colors(image: UInt8[Tensor, "3 h w"], *, strength: float, rng: np.ran
 
 
 def _origin(length: int, side: int, rng: np.random.Generator) -> int:
-    """Anywhere inside a larger image; a smaller one lies anywhere inside the window."""
+    """Draw where the window starts: inside a larger image, or so that a smaller image lies inside the window."""
     low, high = min(0, length - side), max(0, length - side)
     return int(rng.integers(low, high + 1))
 
@@ -75,7 +78,7 @@ def _cut_map(each: Tensor, outside: int, window: tuple[int, int, int], crop_px: 
     steps = (np.arange(crop_px) * 2 + 1) * side // (2 * crop_px)
     ys, xs = top + steps, left + steps
     height, width = each.shape
-    # NumPy's take is five times as fast as indexing a tensor.
+    # NumPy's take() is five times as fast as indexing a tensor.
     result = each.numpy().take(ys.clip(0, height - 1), axis=0).take(xs.clip(0, width - 1), axis=1)
     result[(ys < 0) | (ys >= height)] = outside
     result[:, (xs < 0) | (xs >= width)] = outside

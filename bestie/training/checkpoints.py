@@ -1,7 +1,8 @@
-"""Checkpoints outside of DVC's outputs: an interrupted training continues where it was.
+"""Checkpoints outside of DVC's outputs, from which an interrupted training continues.
 
-A checkpoint belongs to one training: its folder is named by the fingerprint of parameters, inputs and code
-(`bestie.fingerprint`), so one of another training is never used. It is removed when the training has ended.
+A checkpoint belongs to one training: its folder is named after the fingerprint of parameters, inputs and code
+(`bestie.runtime.fingerprint`), so a training never continues from the checkpoint of another one. It is removed when
+the training has ended.
 """
 
 import shutil
@@ -14,15 +15,15 @@ from typing import Any
 import torch
 
 from bestie.artifacts.atomic import atomic_output
-from bestie.processes import rank
+from bestie.runtime.ranks import rank
 
 
 class Checkpoints:
-    """The last state of one training, written at most every `minutes`, by the first of several processes.
+    """The last state of one training. If several processes train, the first one writes it.
 
     Args:
-        folder: the parent of all checkpoints of a stage.
-        name: the training's fingerprint; checkpoints by other names are removed, they cannot be used.
+        folder: the parent folder of all checkpoints of a stage.
+        name: the training's fingerprint. Checkpoints with other names can no longer be used, and are removed.
         minutes: shortest time between two checkpoints.
     """
 
@@ -39,22 +40,22 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def due(self) -> bool:
-        """Whether it is time for the next one."""
+        """Return whether it is time for the next checkpoint."""
         return time.monotonic() - self._last >= self._minutes * 60
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write tensors and plain values; the file before is replaced only when all is written."""
+        """Write tensors and plain values. The previous checkpoint is replaced only when everything is written."""
         if rank() == 0:
-            # Through a file of Python's, which tells of a full disk; torch's own writer only says that it failed.
+            # Python's own file object reports a full disk; torch's writer only says that it failed.
             with atomic_output(self.folder / "state.pt") as partial, partial.open("wb") as file:
                 torch.save(dict(state), file)
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The last state, or None where there is none or it is damaged. Nothing in it can run code.
+        """Return the last state, or None if there is none or it is damaged. Loading it cannot run code.
 
         Raises:
-            UnpicklingError: it holds more than tensors and plain values.
+            UnpicklingError: the file holds more than tensors and plain values.
         """
         path = self.folder / "state.pt"
         if not path.is_file():
@@ -66,5 +67,5 @@ class Checkpoints:
             return None
 
     def remove(self) -> None:
-        """The training has ended and its artifact is written."""
+        """Remove the checkpoint; call this when the training's artifact is written."""
         shutil.rmtree(self.folder, ignore_errors=True)

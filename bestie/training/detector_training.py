@@ -1,26 +1,24 @@
-"""Training of Mask R-CNN on an instance table, and its detections on image lists."""
+"""Training of Mask R-CNN on the masks of an instance table."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
-from bestie.artifacts.instances import decode_mask, instance_rows
+from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_images
-from bestie.datasets.base import ImageRecord
-from bestie.detector import detect, detector_targets
-from bestie.distributed import replicate
-from bestie.params import TrainMrcnn
-from bestie.settings import Settings
+from bestie.method.detector import detector_targets
+from bestie.params.train_mrcnn import TrainMrcnn
+from bestie.records import ImageRecord
+from bestie.runtime.device import autocast
+from bestie.runtime.distributed import replicate
+from bestie.runtime.settings import Settings
 from bestie.training.augment import jitter_colors
 from bestie.training.checkpoints import Checkpoints
-from bestie.training.device import autocast
 from bestie.training.loop import Clock, train
 from bestie.training.samples import image_tensor
 
@@ -29,12 +27,14 @@ Sample = tuple[Tensor, dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class DetectorImages:
-    """Training images that have instances, with their masks, flipped and jittered.
+    """Training images that have instances, with their masks; half of the samples are mirrored, colors are jittered.
 
     Args:
-        instances: row -> (RLE, category_id) of each instance.
-        jitter: strength of the colour jitter, 0 to 1.
-        table: where the instances come from, for messages.
+        records: the images.
+        root: the folder that the images' paths are relative to.
+        instances: row -> (RLE, category_id) of each instance of that image.
+        jitter: strength of the color jitter, 0 to 1.
+        table: the file that the instances come from, for error messages.
     """
 
     records: list[ImageRecord]
@@ -44,7 +44,7 @@ class DetectorImages:
     table: Path | None = None
 
     def __call__(self, index: int, rng: np.random.Generator) -> Sample:
-        """Image in [0, 1] and its targets."""
+        """Return an image (3 h w, in [0, 1]) and its targets, see `detector_targets`."""
         record = self.records[index]
         entries = self.instances[record.row]
         size = (record.height, record.width)
@@ -59,14 +59,14 @@ class DetectorImages:
 
     @staticmethod
     def collate(samples: list[Sample]) -> list[Sample]:
-        """Images of a batch keep their sizes."""
+        """Return the samples as they are: the images of a batch keep their sizes."""
         return samples
 
 
 def read_detector_images(
     path: Path, records: list[ImageRecord], root: Path, *, jitter: float, skip_crowds: bool = True
 ) -> DetectorImages:
-    """The images of `records` that have instances in the table at `path`."""
+    """Return those of `records` that have instances in the table at `path`. Raises InputError like `iter_images`."""
     instances: dict[int, list[tuple[str, int]]] = {}
     for row, columns in iter_images(path, INSTANCES, ["rle", "category_id", "is_crowd"]):
         kept = [
@@ -89,7 +89,12 @@ def train_detector(
     checkpoints: Checkpoints | None = None,
     description: str = "train_mrcnn",
 ) -> list[dict[str, float]]:
-    """Train to the end and return the history, one row an epoch. InputError as `Loop.run`."""
+    """Train to the end and return the history, one row per epoch.
+
+    Raises:
+        InputError: see `Loop.run`.
+        StoppedError: see `Loop.run`.
+    """
 
     replica = replicate(detector)
 
@@ -102,17 +107,3 @@ def train_detector(
         return {"total": torch.stack(list(losses.values())).sum(), **losses}
 
     return train(detector, samples, step, params, settings, description=description, checkpoints=checkpoints)
-
-
-def detect_images(
-    detector: MaskRCNN, records: list[ImageRecord], root: Path, *, device: torch.device, precision: str
-) -> Iterator[tuple[ImageRecord, list[dict[str, Any]]]]:
-    """(record, rows of the instance table) of each image, in order."""
-    for record in records:
-        image = image_tensor(root, record).to(device).float() / 255
-        with autocast(device, precision):
-            found = detect(detector, [image])[0]
-        yield (
-            record,
-            instance_rows(record, found["masks"], found["category_id"], scores=found["score"]),
-        )

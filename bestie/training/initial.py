@@ -1,4 +1,4 @@
-"""First weights of a backbone: the library's download, a local file, or the stage before."""
+"""Initial weights of a backbone: downloaded by its library, from a local file, or from the previous stage."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from bestie.artifacts.weights import StateDict, load_any_weights, load_weights, match_weights, weights_sha256
-from bestie.backbones import FeatureExtractor, create_backbone
 from bestie.errors import InputError
-from bestie.params import Backbone
+from bestie.method.backbones import FeatureExtractor, create_backbone
+from bestie.params.training import Backbone
 from bestie.training.weight_files import DOWNLOAD, PREVIOUS, RANDOM, download_weights, find_weights
 
-#: Parts of classifiers that feature extractors leave out, by the names that other tools give them.
+#: Parts of a classifier that a feature extractor does without, by the names that other tools give them.
 HEADS = (
     "fc.*",
     "classifier.*",
@@ -26,17 +26,17 @@ HEADS = (
     "downsamp_modules.*",
     "final_layer.*",
 )
-#: Counters of batches seen; files of other tools leave them out.
+#: Counters of the batches seen in training; files of other tools leave them out.
 COUNTERS = ("*num_batches_tracked",)
 
-#: What the names of a backbone's tensors begin with in a model of this pipeline.
+#: Prefix of the names of a backbone's tensors in a model of this pipeline.
 BACKBONE = "backbone.model."
 
 Origin = dict[str, Any]
 
 
 class FirstWeights(NamedTuple):
-    """Tensors by the names of the whole model, where they came from (for the artifact), and from which path."""
+    """Tensors, named as in the complete model; their origin, for the artifact's attributes; and their path."""
 
     tensors: StateDict
     origin: Origin
@@ -44,14 +44,14 @@ class FirstWeights(NamedTuple):
 
 
 def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[FeatureExtractor, Origin]:
-    """A backbone with its first weights, and where these came from, for the artifact's attributes.
+    """Return a backbone with its initial weights, and their origin for the artifact's attributes.
 
     Args:
-        params: name, weights and stride.
-        previous: weights of the stage before, for `weights: previous`.
+        params: name, weights and stride of the backbone.
+        previous: weights of the previous stage, for `weights: previous`.
 
     Raises:
-        InputError: unknown backbone, or what `first_weights` and `load_backbone` find.
+        InputError: the backbone is unknown; see also `first_weights` and `load_backbone`.
     """
     backbone = bare_backbone(params)
     first = first_weights(params, previous=previous)
@@ -66,18 +66,18 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
 
 
 def bare_backbone(params: Backbone) -> FeatureExtractor:
-    """The backbone with random weights."""
+    """Return the backbone with random weights."""
     return create_backbone(
         params.name, output_stride=params.output_stride, stages=params.stages, width_factor=params.width_factor
     )
 
 
 def first_weights(params: Backbone, *, previous: Path | None = None) -> FirstWeights | None:
-    """The weights that `backbone.weights` asks for; None for random ones.
+    """Return the weights that `backbone.weights` asks for; None for random ones.
 
     Raises:
-        InputError: a file that is missing, cannot be fetched or has another hash than `backbone.sha256`; there is
-            no stage before.
+        InputError: the file is missing, cannot be fetched, or does not have the hash `backbone.sha256`; or there is no
+            previous stage.
     """
     if params.weights == RANDOM:
         return None
@@ -93,7 +93,11 @@ def first_weights(params: Backbone, *, previous: Path | None = None) -> FirstWei
 
 
 def read_weight_file(path: Path, sha256: str | None = None) -> FirstWeights:
-    """The tensors of a file with its name and hash. InputError for another hash, and as `load_any_weights`."""
+    """Return the tensors of a file with its name and hash.
+
+    Raises:
+        InputError: the file does not have the hash `sha256`; see also `load_any_weights`.
+    """
     found = weights_sha256(path)
     if sha256 is not None and found != sha256:
         raise InputError(
@@ -105,15 +109,15 @@ def read_weight_file(path: Path, sha256: str | None = None) -> FirstWeights:
 
 
 def load_backbone(model: nn.Module, first: FirstWeights, name: str) -> None:
-    """Load weights into a feature extractor of `timm`, every tensor of it.
+    """Load weights into a feature extractor of `timm`; every tensor of it has to be among them.
 
     Args:
-        model: the extractor of the model `name`.
-        first: weights by the names of the whole model.
-        name: the whole model.
+        model: the feature extractor.
+        first: the weights, named as in the complete model.
+        name: the name of the complete model that the extractor was made from.
 
     Raises:
-        InputError: a tensor is missing, has another shape, or belongs to no such model.
+        InputError: a tensor is missing, has another shape, or does not belong to the model.
     """
     state = model.state_dict()
     own_name = {_full_name(key): key for key in state}
@@ -124,18 +128,18 @@ def load_backbone(model: nn.Module, first: FirstWeights, name: str) -> None:
 
 
 def _full_name(key: str) -> str:
-    """The name in the whole model: `timm` writes the first dot of VGG's nested layers as an underscore."""
+    """Return the name in the complete model: in an extractor, the first dot of VGG's nested layers is an underscore."""
     return key.replace("features_", "features.", 1) if key.startswith("features_") else key
 
 
 def _left_out(name: str, kept: dict[str, str]) -> list[str]:
-    """Names of the whole model's tensors that its extractor does without."""
+    """Return the names of the complete model's tensors that its extractor does without."""
     with torch.device("meta"):
         whole = timm.create_model(name.partition(".")[0])
     return [key for key in whole.state_dict() if key not in kept]
 
 
 def _of_backbone(tensors: StateDict) -> StateDict:
-    """The backbone's part of a model of this pipeline, by the backbone's own names; anything else as it is."""
+    """Return the backbone's tensors of a model of this pipeline, by their names in the backbone; others as they are."""
     own = {key: value for key, value in tensors.items() if key.startswith(BACKBONE)}
     return {_full_name(key.removeprefix(BACKBONE)): value for key, value in (own or tensors).items()}

@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches, checkpoints, history. What a step computes is the caller's."""
+"""The training loop: epochs of batches, checkpoints, history. The caller says what a step computes."""
 
 import math
 import signal
@@ -14,20 +14,20 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
-from bestie import distributed, processes
-from bestie.datasets.base import ImageRecord
 from bestie.errors import InputError
-from bestie.params import Training
-from bestie.progress import Progress
-from bestie.settings import Settings
-from bestie.stopping import Request, StoppedError, deferred
+from bestie.params.training import Training
+from bestie.records import ImageRecord
+from bestie.runtime import distributed, ranks
+from bestie.runtime.progress import Progress
+from bestie.runtime.settings import Settings
+from bestie.runtime.signals import StoppedError, StopRequest, deferred
 from bestie.training.checkpoints import Checkpoints
 from bestie.training.optimizer import create_optimizer, create_schedule
 
 
 @dataclass
 class Clock:
-    """Where a training is: `fraction` runs from 0 to 1 over the whole of it."""
+    """The progress of a training: completed epochs, completed steps, and all its steps."""
 
     epoch: int = 0
     step: int = 0
@@ -35,7 +35,7 @@ class Clock:
 
     @property
     def fraction(self) -> float:
-        """Part of the training that is done."""
+        """The completed part of the training, from 0 to 1."""
         return self.step / self.steps
 
 
@@ -45,17 +45,17 @@ EpochEnd = Callable[[int], Mapping[str, float]]
 
 @runtime_checkable
 class Samples(Protocol):
-    """The training images of one model, one sample an image."""
+    """The training images of one model, one sample per image."""
 
     @property
     def records(self) -> Sequence[ImageRecord]:
-        """The images."""
+        """The images, in the order of the samples."""
 
     def __call__(self, index: int, rng: np.random.Generator) -> Any:
-        """The sample of one image, augmented as `rng` decides."""
+        """Return the sample of one image, augmented by random choices from `rng`."""
 
     def collate(self, samples: list) -> Any:
-        """A batch of samples."""
+        """Return a batch made of samples."""
 
 
 def train(
@@ -70,16 +70,22 @@ def train(
     checkpoints: Checkpoints | None = None,
     epoch_end: EpochEnd | None = None,
 ) -> list[dict[str, float]]:
-    """Train `module` with `step` as a section of the parameters says; the history, one row an epoch.
+    """Train a model as its section of the parameters says, and return the history, one row per epoch.
 
     Args:
+        module: the model; its weights are changed in place.
+        samples: the training images.
+        step: (batch, clock) -> losses, see `Loop`.
+        params: the section of the parameters.
+        settings: number of workers, and the form of the progress.
         description: what is trained, for progress and messages.
-        pin_memory: batches go to a GPU from pinned memory; only for batches that `torch` can pin.
-        checkpoints: where the training goes on and what it leaves; None: an interruption loses it.
+        pin_memory: copy batches to a GPU from pinned memory; only for batches that `torch` can pin.
+        checkpoints: where the state is kept, so that an interrupted training continues; None keeps no state.
         epoch_end: see `Loop`.
 
     Raises:
-        InputError, StoppedError: as `Loop.run`.
+        InputError: see `Loop.run`.
+        StoppedError: see `Loop.run`.
     """
     optimizer = create_optimizer(module, params.optimizer)
     steps = params.epochs * count_steps(len(samples.records), params.batch_size)
@@ -104,19 +110,19 @@ def train(
 
 
 def count_steps(count: int, batch_size: int) -> int:
-    """Full batches in one epoch of `count` samples, at least one."""
+    """Return the number of full batches in an epoch of `count` samples, at least 1."""
     return max(1, count // batch_size)
 
 
 def epoch_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """The order of one epoch: a permutation of 0..count-1 cut into full batches (at least one batch)."""
+    """Return the batches of one epoch: a random permutation of 0..count - 1, cut into full batches (at least one)."""
     order = np.random.default_rng((seed, epoch)).permutation(count).tolist()
     steps = count_steps(count, batch_size)
     return [order[i * batch_size : (i + 1) * batch_size] for i in range(steps)]
 
 
 class EpochSamples(Dataset):
-    """Samples of one epoch: every random choice follows from (seed, epoch, index) alone."""
+    """Samples of one epoch; every random choice depends only on (seed, epoch, index)."""
 
     def __init__(self, samples: Callable[[int, np.random.Generator], Any], *, seed: int, epoch: int) -> None:
         self._samples, self._seed, self._epoch = samples, seed, epoch
@@ -127,14 +133,17 @@ class EpochSamples(Dataset):
 
 @dataclass(kw_only=True)
 class Loop:
-    """Train `module` on `count` samples; each of several processes takes its share of every batch.
+    """The training of `module` on `count` samples. If several processes train, each takes its share of every batch.
 
     Args:
         samples: (index, generator) -> one augmented sample.
         collate: list of samples -> batch.
-        step: (batch, clock) -> losses; `total` is what is minimised, all are averaged into the history.
-        epoch_end: epoch -> further values for the history.
-        remedy: what to try when the loss is not finite.
+        step: (batch, clock) -> losses. `total` is minimized; the history has the mean of each over the epoch.
+        count: the number of samples.
+        workers: processes that load data; 0 loads it in this process.
+        clip_norm: the largest norm of all gradients; None does not clip them.
+        epoch_end: epoch (from 1) -> further values for the history.
+        remedy: what to try if the loss is not finite, for the message.
     """
 
     module: nn.Module
@@ -163,13 +172,13 @@ class Loop:
         return count_steps(self.count, self.batch_size)
 
     def run(self) -> list[dict[str, float]]:
-        """Train to the end, from the last checkpoint if there is one; one history row an epoch.
+        """Train to the end, from the last checkpoint if there is one, and return the history, one row per epoch.
 
-        SIGTERM and Ctrl-C let the step come to its end and write a checkpoint.
+        On SIGTERM and Ctrl-C the current step is completed and a checkpoint is written.
 
         Raises:
-            InputError: there are no samples, or a loss is not finite.
-            StoppedError: a signal ended the training.
+            InputError: there are no samples, the processes cannot share a batch equally, or a loss is not finite.
+            StoppedError: a signal stopped the training.
         """
         if self.count == 0:
             raise InputError(f"{self.description}: there are no training images; check the image list")
@@ -183,7 +192,7 @@ class Loop:
         progress.close()
         return self.history
 
-    def _run_epoch(self, clock: Clock, sums: dict[str, float], progress: Progress, request: Request) -> None:
+    def _run_epoch(self, clock: Clock, sums: dict[str, float], progress: Progress, request: StopRequest) -> None:
         done = clock.step - clock.epoch * self.steps_per_epoch
         self.module.train()
         for batch in self._batches(clock.epoch, done):
@@ -196,7 +205,7 @@ class Loop:
             request.check()
         clock.epoch += 1
         row = {"epoch": clock.epoch, **{name: value / self.steps_per_epoch for name, value in sums.items()}}
-        if self.epoch_end and processes.rank() == 0:
+        if self.epoch_end and ranks.rank() == 0:
             row |= self._end_epoch(self.epoch_end, clock, sums)
         self.history.append(row)
         sums.clear()
@@ -205,7 +214,7 @@ class Loop:
             request.check()
 
     def _end_epoch(self, end: EpochEnd, clock: Clock, sums: Mapping[str, float]) -> Mapping[str, float]:
-        """What `end` adds to the history. A signal in it leaves a checkpoint at the end of the epoch's last step."""
+        """Return what `end` adds to the history. If a signal stops it, the epoch's last step leaves a checkpoint."""
         self.module.eval()
         try:
             return end(clock.epoch)
@@ -218,26 +227,26 @@ class Loop:
         batches = epoch_batches(self.count, batch_size=self.batch_size, seed=self.seed, epoch=epoch)
         return DataLoader(
             EpochSamples(self.samples, seed=self.seed, epoch=epoch),
-            batch_sampler=[batch[processes.rank() :: processes.count()] for batch in batches[done:]],
+            batch_sampler=[batch[ranks.rank() :: ranks.count()] for batch in batches[done:]],
             collate_fn=self.collate,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
             worker_init_fn=_ignore_interrupts,
-            # Without a generator of its own a loader draws from the global one, and a resumed run would differ.
+            # Without its own generator, the loader would draw from the global one and a resumed run would differ.
             generator=torch.Generator().manual_seed(self.seed),
         )
 
     def _check_shares(self) -> None:
         images = min(self.count, self.batch_size)
-        if images % processes.count():
+        if images % ranks.count():
             raise InputError(
-                f"{self.description}: {processes.count()} processes cannot share a batch of {images} images; "
+                f"{self.description}: {ranks.count()} processes cannot share a batch of {images} images; "
                 "set BESTIE_PROCESSES to a number that divides it"
             )
 
     def _optimize(self, batch: Any, clock: Clock) -> dict[str, float]:
-        if processes.launched():  # random choices on the device: others in each process, the same after a resumption
-            own = np.random.default_rng((self.seed, clock.step, processes.rank()))
+        if ranks.launched():  # random choices on the device: different in each process, the same in a resumed run
+            own = np.random.default_rng((self.seed, clock.step, ranks.rank()))
             torch.manual_seed(int(own.integers(2**63)))
         losses = self.step(batch, clock)
         means = distributed.mean(torch.stack([value.detach() for value in losses.values()]))
@@ -256,7 +265,7 @@ class Loop:
         return values
 
     def _save_if(self, wanted: bool, clock: Clock, sums: Mapping[str, float]) -> None:
-        """Write a checkpoint if one is wanted or due."""
+        """Write a checkpoint if one is `wanted` or due."""
         if self.checkpoints is None or not (wanted or self.checkpoints.due()):
             return
         self.checkpoints.save(
@@ -280,7 +289,7 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         clock.epoch, clock.step = state["clock"]
-        if processes.rank() == 0:
+        if ranks.rank() == 0:
             print(f"{self.description}: continues at step {clock.step} of {clock.steps}", file=sys.stderr)
         self.history.extend(state["history"])
         on_cpu, *on_gpus = state["random"]
@@ -291,5 +300,5 @@ class Loop:
 
 
 def _ignore_interrupts(_worker: int) -> None:
-    """Ctrl-C reaches the processes that load data, too; the training ends them when it has written its checkpoint."""
+    """Ignore Ctrl-C in a process that loads data: the training ends it after writing its checkpoint."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from bestie.params import Optimizer
+from bestie.params.training import Optimizer
 
 
 def create_optimizer(module: nn.Module, params: Optimizer) -> torch.optim.Optimizer:
-    """The optimizer of `params` over two groups: the backbone, with its own factor, and the rest."""
+    """Return the optimizer with two groups of weights: the backbone, with its own factor on the rate, and the rest."""
     backbone = [p for n, p in module.named_parameters() if n.startswith("backbone.") and p.requires_grad]
     rest = [p for n, p in module.named_parameters() if not n.startswith("backbone.") and p.requires_grad]
     rate = params.learning_rate
@@ -21,12 +21,12 @@ def create_optimizer(module: nn.Module, params: Optimizer) -> torch.optim.Optimi
     if params.name == "sgd":
         return torch.optim.SGD(groups, momentum=params.momentum, weight_decay=params.weight_decay)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    # One pass over all weights: in a small network the step is a tenth of the work otherwise.
+    # One pass over all weights: in a small network, the step would otherwise be a tenth of the work.
     return kinds[params.name](groups, weight_decay=params.weight_decay, fused=True)
 
 
 def create_schedule(optimizer: torch.optim.Optimizer, params: Optimizer, *, steps: int) -> LambdaLR:
-    """The factor on the learning rate over a training of `steps` optimizer steps."""
+    """Return the schedule of a training of `steps` optimizer steps, as a factor (0 to 1) on the learning rate."""
     warmup = round(params.warmup_fraction * steps)
 
     def factor(step: int) -> float:

@@ -1,4 +1,4 @@
-"""Training samples: images with what the earlier stages know of them, augmented together."""
+"""Training samples: images together with the maps and labels of the earlier stages, augmented alike."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,27 +10,28 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from bestie.artifacts.maps import MapReader
-from bestie.datasets.base import VOID, ImageRecord, read_image
-from bestie.params import Augmentation
-from bestie.regions import label_components
+from bestie.datasets.image_reading import read_image
+from bestie.method.regions import label_components
+from bestie.params.training import Augmentation
+from bestie.records import VOID, ImageRecord
 from bestie.training.augment import crop_and_flip, jitter_colors
 
 
 def image_tensor(root: Path, record: ImageRecord) -> UInt8[Tensor, "3 h w"]:
-    """The pixels of an image, RGB, 0..255. InputError as `read_image`."""
+    """Return the pixels of an image, RGB, 0..255. Raises InputError like `read_image`."""
     return torch.from_numpy(read_image(root, record)).permute(2, 0, 1)
 
 
-class LabelledBatch(NamedTuple):
-    """Images and their image-level labels."""
+class LabeledBatch(NamedTuple):
+    """Images (RGB, 0..255) and their image-level labels (0 or 1 for each class)."""
 
     images: UInt8[Tensor, "b 3 h w"]
     labels: Float[Tensor, "b c"]
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """Samples for the classifier."""
+class LabeledImages:
+    """Samples for the classifier: augmented images and their image-level labels."""
 
     records: list[ImageRecord]
     root: Path
@@ -46,18 +47,18 @@ class LabelledImages:
         return image, torch.from_numpy(record.label_vector(self.num_classes))
 
     @staticmethod
-    def collate(samples: list[tuple[Tensor, Tensor]]) -> LabelledBatch:
+    def collate(samples: list[tuple[Tensor, Tensor]]) -> LabeledBatch:
         """Stack samples."""
         images, labels = zip(*samples, strict=True)
-        return LabelledBatch(torch.stack(images), torch.stack(labels))
+        return LabeledBatch(torch.stack(images), torch.stack(labels))
 
 
 class InstanceBatch(NamedTuple):
-    """Images with a semantic map and instances.
+    """Images (RGB, 0..255) with semantic maps and instances.
 
-    `instance` holds ids 1..n per image, `category` the category_id of id i at column i - 1 (0: unused),
-    `components` the connected components of the semantic map, numbered within the image. With point
-    supervision `points_yx` are the labelled points (-1: unused), each of `points_category`.
+    `instance` holds the ids 1..n of each image (0: none), and column i - 1 of `category` the category_id of id i
+    (0: unused). `components` are the connected components of the semantic map, numbered within the image. With point
+    supervision, `points_yx` are the labeled points in pixels (-1: unused) and `points_category` their classes.
     """
 
     images: UInt8[Tensor, "b 3 h w"]
@@ -70,20 +71,25 @@ class InstanceBatch(NamedTuple):
     points_category: Int[Tensor, "b m"] | None
 
     def to(self, device: torch.device) -> "InstanceBatch":
-        """The batch on `device`."""
+        """Return the batch on `device`."""
         moved: list[Any] = [None if each is None else each.to(device, non_blocking=True) for each in self]
         return InstanceBatch(*moved)
 
 
 @dataclass(frozen=True)
 class InstanceImages:
-    """Samples for the network: image, semantic map and instances under one crop and flip.
+    """Samples for the network: image, semantic map and instances with the same crop and flip.
 
     Args:
-        semantic: reader of `semantic` maps (WSSS, or true maps for an upper bound).
+        records: the images.
+        root: the folder that the images' paths are relative to.
+        num_classes: C, without background.
+        augmentation: crop, scale, flip and color jitter.
+        semantic: reader of `semantic` maps: WSSS maps, or true maps for an upper bound.
         instance: reader of `instance` maps.
         categories: row -> category_id of each instance id of that image, in order.
-        points: row -> (x, y, category_id) of labelled points; None without point supervision.
+        points: row -> (x, y, category_id) of the labeled points in pixels; None without point supervision.
+        with_components: label the connected components of the semantic map, which only refinement reads.
     """
 
     records: list[ImageRecord]
@@ -129,7 +135,7 @@ class InstanceImages:
         return torch.from_numpy(label_components(semantic.numpy()).astype(np.int32))
 
     def _point_map(self, record: ImageRecord) -> Int[Tensor, "h w"]:
-        """Point i as a 3 x 3 square of value i + 1, which survives scaling by the nearest pixel."""
+        """Draw point i as a 3 x 3 square of value i + 1, which survives scaling by nearest neighbor."""
         canvas = torch.zeros((record.height, record.width), dtype=torch.int32)
         for number, (x, y, _) in enumerate(self.points.get(record.row, ()) if self.points else (), start=1):
             top, left = max(round(y) - 1, 0), max(round(x) - 1, 0)
@@ -138,7 +144,7 @@ class InstanceImages:
 
     @staticmethod
     def collate(samples: list[dict[str, Tensor]]) -> InstanceBatch:
-        """Stack samples; tables of instances and points are filled up to the longest."""
+        """Stack samples; their lists of instances and points are padded to the longest."""
         stacked = {
             name: torch.stack([sample[name] for sample in samples])
             for name in ("images", "labels", "semantic", "instance", "components")
@@ -153,7 +159,7 @@ class InstanceImages:
 
 
 def _points_in(point_map: Int[Tensor, "h w"], points: np.ndarray | None) -> dict[str, Tensor]:
-    """Where the points of an image lie after augmentation; those outside of the crop are dropped."""
+    """Find the points of an image after augmentation; those outside of the crop are dropped."""
     found, categories = [], []
     for number in torch.unique(point_map).tolist():
         if number == 0 or points is None:

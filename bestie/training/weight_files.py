@@ -1,4 +1,4 @@
-"""Files of first weights: where they are looked for, and how the library's own are fetched."""
+"""Files of initial weights: where they are looked for, and how those of `timm` are downloaded."""
 
 import os
 from pathlib import Path
@@ -10,12 +10,12 @@ HUB_FILE = "model.safetensors"
 
 
 def is_file_name(weights: str) -> bool:
-    """Whether the parameter `weights` names a file, and not another source."""
+    """Return whether the parameter `weights` names a file rather than another source."""
     return weights not in (RANDOM, DOWNLOAD, PREVIOUS)
 
 
 def weight_path(name: str) -> Path:
-    """The file of that name in the folder BESTIE_WEIGHTS where there is one, else `name` as a path."""
+    """Return the file of that name in the folder BESTIE_WEIGHTS if there is one, otherwise `name` as a path."""
     path = Path(name)
     folder = os.environ.get("BESTIE_WEIGHTS")
     if folder and (Path(folder) / path.name).exists():
@@ -24,7 +24,7 @@ def weight_path(name: str) -> Path:
 
 
 def find_weights(name: str) -> Path:
-    """`weight_path`. InputError when nothing is there."""
+    """Return `weight_path(name)`. Raises InputError if that path does not exist."""
     path = weight_path(name)
     if not path.exists():
         raise InputError(
@@ -34,22 +34,22 @@ def find_weights(name: str) -> Path:
 
 
 def download_weights(backbone: str) -> tuple[str, Path]:
-    """The weight file that `timm` offers for a backbone, fetched from the Hugging Face Hub or from its cache.
+    """Fetch the weight file that `timm` offers for a backbone, from the Hugging Face Hub or from its cache.
 
     Args:
         backbone: a model of `timm`, with or without the tag of a weight file, as in `resnet50.tv_in1k`.
 
     Returns:
-        The name of its repository there, and the file.
+        The name of the repository on the Hub, and the file.
 
     Raises:
-        InputError: there is no such file, it was trained on images normalised in another way, or it cannot be
-            fetched.
+        InputError: there is no such file, it was trained on images that were not normalized as ImageNet's are, or it
+            cannot be downloaded.
     """
     import timm
     from huggingface_hub import hf_hub_download
 
-    from bestie.backbones import IMAGENET_MEAN
+    from bestie.method.backbones import IMAGENET_MEAN
 
     try:
         config = timm.get_pretrained_cfg(backbone)
@@ -64,7 +64,7 @@ def download_weights(backbone: str) -> tuple[str, Path]:
         )
     if tuple(config.mean) != IMAGENET_MEAN:
         raise InputError(
-            f"backbone.weights: {config.hf_hub_id} wants images normalised by a mean of {config.mean}, not ImageNet's; "
+            f"backbone.weights: {config.hf_hub_id} wants images normalized by a mean of {config.mean}, not ImageNet's; "
             "choose another backbone or a file"
         )
     try:

@@ -1,4 +1,4 @@
-"""The base job template of a Kubernetes work pool: Prefect's own, with a volume, secrets and GPUs.
+"""Print the base job template of a Kubernetes work pool: Prefect's own, with volumes, secrets and GPUs.
 
 `python deploy/kubernetes/job_template.py gpu bestie:latest > gpu.json`, and then
 `prefect work-pool create gpu --type kubernetes --base-job-template gpu.json`.
@@ -12,7 +12,7 @@ from typing import Any
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
 NAMESPACE = "bestie"
-#: How much a pod may take, and with `shm` how much its processes share: loaders of images pass batches there.
+#: What a pod may take. `SHARED_MEMORY` is the size of /dev/shm, through which loaders of images pass batches.
 RESOURCES = {
     "cpu": {"cpu": "2", "memory": "8Gi"},
     "gpu": {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "1"},
@@ -27,11 +27,11 @@ ENVIRONMENT = {
 
 
 def job_template(pool: str, image: str) -> dict[str, Any]:
-    """The base job template of a pool.
+    """Return the base job template of a pool.
 
     Args:
         pool: `cpu` or `gpu`.
-        image: what its pods run, built from `deploy/Containerfile`.
+        image: the image that its pods run, built from `deploy/Containerfile`.
     """
     template = asyncio.run(get_default_base_job_template_for_infrastructure_type("kubernetes"))
     assert template is not None
@@ -40,7 +40,7 @@ def job_template(pool: str, image: str) -> dict[str, Any]:
     variables["namespace"]["default"] = NAMESPACE
     variables["env"]["default"] = ENVIRONMENT
     variables["finished_job_ttl"]["default"] = 86_400
-    # A new node has to be started and an image of gigabytes to be fetched: Prefect's minute is too short.
+    # A new node may have to start and fetch an image of gigabytes, for which Prefect's one minute is too short.
     variables["pod_watch_timeout_seconds"]["default"] = 1800
     pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
     pod["securityContext"] = {"runAsUser": 1000, "fsGroup": 1000}
@@ -61,7 +61,7 @@ def job_template(pool: str, image: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the template."""
+    """Print the template for the pool and the image that the command line names."""
     if len(sys.argv) != 3 or sys.argv[1] not in RESOURCES:
         raise SystemExit(f"usage: {sys.argv[0]} {'|'.join(RESOURCES)} IMAGE")
     print(json.dumps(job_template(sys.argv[1], sys.argv[2]), indent=2))

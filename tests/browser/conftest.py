@@ -15,9 +15,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium: BESTIE_BROWSER, or what is on the path; tests that need it skip where there is none.
+    """Chromium: BESTIE_BROWSER, or the one on the path; tests that need it are skipped if there is none.
 
-    It ends with its module: while Playwright runs, its event loop keeps every other test from starting one.
+    It ends with its module: while Playwright runs, its event loop keeps other tests from starting one.
     """
     path = os.environ.get("BESTIE_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
@@ -31,9 +31,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a small run: 30 validation images with every fault in turn, 5 training images.
+    """The report of a small run: 30 validation images with each kind of fault in turn, and 5 training images.
 
-    It is compared with a commit in which the labels of the first 4 of these were others.
+    It is compared with a commit in which the first 4 training images had other labels.
     """
     from contextlib import chdir
 

@@ -300,9 +300,9 @@ def test_it_follows_the_system_into_the_dark_and_back_by_its_button(open_page):
         return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
     assert paper() == "rgb(15, 19, 24)"
-    page.get_by_role("button", name="Switch to light colours").click()
+    page.get_by_role("button", name="Switch to light colors").click()
     assert paper() == "rgb(255, 255, 255)"
-    page.get_by_role("button", name="Switch to dark colours").click()
+    page.get_by_role("button", name="Switch to dark colors").click()
     assert paper() == "rgb(15, 19, 24)"
 
 

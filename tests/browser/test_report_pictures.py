@@ -1,4 +1,4 @@
-"""The pictures of the report in the README: drawn where BESTIE_SCREENSHOTS names a folder, of the run in this clone.
+"""The pictures of the report in the README: drawn from the run in this clone if BESTIE_SCREENSHOTS is set.
 
 `BESTIE_SCREENSHOTS=docs/pictures python -m pytest tests/browser/test_report_pictures.py`, after `make demo`. The labels
 of the run are compared with others: from the points of the generated data set, and with every third WSSS map grown.

@@ -1,4 +1,4 @@
-"""A finished run of the smoke profile through DVC, which several modules look at."""
+"""A finished run of the smoke profile through DVC, which several modules share."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Kill `dvc repro` at random moments, start it again, and compare what comes of it with an undisturbed run."""
+"""Kill `dvc repro` at random moments, repair, start it again, and compare the result with an undisturbed run."""
 
 import math
 import os
@@ -42,6 +42,7 @@ class Harness:
         rng: draws the moments.
         killed_in: the stages that were running when they were killed; "dvc" where none was.
         rounds: how often the run came to its end.
+        repairs: what `bestie repair` said that it did, before each start at which it had anything to do.
     """
 
     clone: Clone
@@ -50,6 +51,7 @@ class Harness:
     rng: random.Random
     killed_in: list[str] = field(default_factory=list)
     rounds: int = 0
+    repairs: list[list[str]] = field(default_factory=list)
 
     def kill(self, times: int) -> None:
         """Kill `times` runs, each at a moment of its own; one that ends before is checked, and begins anew.
@@ -100,6 +102,9 @@ class Harness:
         self.rounds += 1
 
     def _start(self) -> subprocess.Popen:
+        if done := self.clone.repair():
+            self.repairs.append(done)
+            print(f"repair after kill {len(self.killed_in)}: {' '.join(done)}", flush=True)
         with (self.clone.folder / "repro.log").open("w", encoding="utf-8") as log:
             return subprocess.Popen(
                 ["dvc", "repro", self.target],

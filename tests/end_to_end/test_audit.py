@@ -1,6 +1,6 @@
 """A walk through versions: a parameter, the WSSS maps, one image's label and the code of a stage change in turn.
 
-The stages run by `dvc repro`; what the audit says of each version is compared with what was done.
+The stages run by `dvc repro`; what the audit says about each version is compared with the change that was made.
 """
 
 import json
@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from bestie import cli
 from bestie.artifacts.tables import read_categories, read_images
+from bestie.cli import app as cli
 from tests import workspace as ws
 from tests.audit_project import LABELS, Project, read_yaml
 from tests.clones import Clone, make_clone
@@ -35,7 +35,7 @@ class Walk:
         with chdir(clone.folder):
             records = read_images(Path("data/prepare/images.parquet"), "train")
             names = [category.name for category in read_categories(Path("data/prepare/categories.parquet"))]
-        self.remapped, self.relabelled = records[0].image_id, records[1].image_id
+        self.remapped, self.relabeled = records[0].image_id, records[1].image_id
         self.new_class = next(name for number, name in enumerate(names, start=1) if number not in records[1].labels)
 
     def change(self, name: str) -> None:
@@ -64,7 +64,7 @@ class Walk:
         changed.save(path)
 
     def _change_label(self) -> None:
-        path = self.clone.folder / DATA / "Annotations" / f"{self.relabelled}.xml"
+        path = self.clone.folder / DATA / "Annotations" / f"{self.relabeled}.xml"
         tree = ElementTree.parse(path)
         added = ElementTree.SubElement(tree.getroot(), "object")
         ElementTree.SubElement(added, "name").text = self.new_class
@@ -126,7 +126,7 @@ def test_the_log_has_every_version_with_its_one_cause(walk: Walk):
     assert by_name["larger"]["version"] == by_name["parameter"]["version"]
     assert all(entry["counts"]["true_positives"] is not None for entry in entries)
     assert by_name["maps"]["inputs"]["other_wsss"] == [walk.remapped]
-    assert list(by_name["label"]["inputs"]["relabelled"]) == [walk.relabelled]
+    assert list(by_name["label"]["inputs"]["relabeled"]) == [walk.relabeled]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_diff_finds_what_each_change_did_to_the_labels(walk: Walk):
     maps = walk.audit("diff", "parameter", "maps")
     assert {image["image_id"] for image in maps["largest"]} <= {walk.remapped}
     label = walk.audit("diff", "maps", "label")
-    assert list(label["inputs"]["relabelled"]) == [walk.relabelled]
+    assert list(label["inputs"]["relabeled"]) == [walk.relabeled]
     code = walk.audit("diff", "label", "code")
     assert set(code["total"]) - {"unchanged"} == {name for name, n in code["total"].items() if n == 0}
     assert code["rescored"] == code["total"]["unchanged"] > 0
@@ -166,9 +166,9 @@ def test_diff_finds_what_each_change_did_to_the_labels(walk: Walk):
 def test_every_version_is_sound_and_shows_its_images(walk: Walk):
     for name in ("run", "larger", "code"):
         assert walk.audit("verify", name)["findings"] == []
-    life = walk.audit("show", "label", walk.relabelled)
+    life = walk.audit("show", "label", walk.relabeled)
     assert walk.new_class in life["image"]["labels"]
-    assert walk.new_class not in walk.audit("show", "maps", walk.relabelled)["image"]["labels"]
+    assert walk.new_class not in walk.audit("show", "maps", walk.relabeled)["image"]["labels"]
     assert (walk.clone.folder / life["picture"]).is_file()
 
 

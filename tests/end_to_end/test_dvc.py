@@ -70,10 +70,23 @@ def test_a_parameter_of_pseudo_labels_reruns_what_depends_on_them(clone: Clone):
     }
 
 
-def test_a_change_of_code_reruns_the_stages_that_import_it(clone: Clone):
-    module = clone.folder / "bestie" / "artifacts" / "coco_json.py"
-    module.write_text(module.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    assert clone.changed() == {"export_mrcnn"}
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("method/refinement.py", {"train_bestie"}),
+        ("params/evaluate.py", {"evaluate"}),
+        ("datasets/voc.py", {"prepare", "import_wsss"}),
+        ("artifacts/coco_json.py", set(ws.STAGES)),
+        ("report/page.py", set()),
+    ],
+)
+def test_a_change_of_code_reruns_the_stages_that_depend_on_it(clone: Clone, module: str, stages: set[str]):
+    path = clone.folder / "bestie" / module
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8")
+    changed = clone.changed()
+    path.write_text(text, encoding="utf-8")
+    assert changed == stages
 
 
 def test_the_graph_has_the_edges_of_the_method(clone: Clone):

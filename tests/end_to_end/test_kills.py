@@ -1,4 +1,4 @@
-"""Runs that are killed at any moment come to the same end, without a hand."""
+"""Runs that are killed at any moment reach the same result with `bestie repair && dvc repro`."""
 
 import os
 import random
@@ -39,7 +39,10 @@ def test_two_hundred_kills_lose_nothing(reproduced: Clone, killed: Clone):
     harness = Harness(killed, reproduced, "evaluate", random.Random(SEED))
     harness.kill(times)
     harness.finish()
-    print(f"{times} kills in {dict(Counter(harness.killed_in))}, {harness.rounds} runs came to their end")
+    print(
+        f"{times} kills in {dict(Counter(harness.killed_in))}, {harness.rounds} runs came to their end, "
+        f"repair had something to do {len(harness.repairs)} times: {harness.repairs}"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

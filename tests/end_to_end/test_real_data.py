@@ -1,4 +1,4 @@
-"""Real photographs through the whole pipeline, in two minutes: does it run on what it is made for?"""
+"""Real photographs through the whole pipeline, in two minutes: does it run on the data that it is made for?"""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows, read_categories, read_images
 from bestie.artifacts.weights import load_weights
-from bestie.datasets.base import Category, ImageRecord
+from bestie.records import Category, ImageRecord
 from tests import workspace as ws
 
 N_TRAIN, N_VAL = 32, 12

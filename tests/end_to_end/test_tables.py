@@ -1,4 +1,4 @@
-"""`bestie tables` as its users run it: interrupted, continued, and once more when all is done."""
+"""`bestie tables` as its users run it: interrupted, continued, and run again when everything is done."""
 
 import json
 import re
@@ -43,7 +43,7 @@ SHORT = (
 COMMAND = (
     sys.executable,
     "-c",
-    "from bestie.cli import main; main()",
+    "from bestie.cli.app import main; main()",
     "tables",
     "smoke",
     "--definition",

@@ -17,7 +17,7 @@ from tests.flows.prefect_server import Server
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server; flows of this process and its children report to it."""
+    """A running server, to which the flows of this process and its children report."""
     home = tmp_path_factory.mktemp("prefect")
     running = Server(home)
     with ExitStack() as stack:
@@ -27,13 +27,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             patch.setenv(name, value)
         running.start()
         yield running
-        APILogWorker.drain_all(timeout=30)  # else the end of this process waits for a server that is gone
+        APILogWorker.drain_all(timeout=30)  # otherwise this process waits at its end for a server that is gone
         running.stop()
 
 
 @pytest.fixture(scope="session")
 def recorded(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone that holds the run of `finished`, recorded by DVC and committed. Nobody may change it."""
+    """A clone with the run of `finished`, recorded by DVC and committed. It must not be changed: `clone` is a copy."""
     clone = make_clone(tmp_path_factory.mktemp("recorded") / "clone")
     shutil.copytree(finished / "data", clone.folder / "data", dirs_exist_ok=True)
     with chdir(clone.folder):
@@ -44,7 +44,7 @@ def recorded(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.fixture(scope="session")
 def cached_run(server: Server, recorded: Clone, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, State]:
-    """A run of the pipeline in a copy of `recorded`, where all is up to date: its id and its last state."""
+    """A run of the pipeline in a copy of `recorded`, where everything is up to date: its id and its last state."""
     copied = Clone(tmp_path_factory.mktemp("cached") / "clone")
     shutil.copytree(recorded.folder, copied.folder, symlinks=True)
     with chdir(copied.folder):

@@ -1,4 +1,4 @@
-"""The example of `deploy/`: its files load, and what they name in each other is there."""
+"""The example in `deploy/`: its files load, and what they refer to in each other exists."""
 
 import json
 import re

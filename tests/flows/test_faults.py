@@ -1,4 +1,4 @@
-"""Faults injected during `train_bestie` on a worker: the state says so, nothing is left, the next run resumes."""
+"""Faults injected during `train_bestie` on a worker: the state names them, nothing is left, the next run resumes."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The graph that flows take from DVC."""
+"""The graph of stages that flows take from DVC."""
 
 from pathlib import Path
 

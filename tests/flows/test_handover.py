@@ -1,4 +1,4 @@
-"""Folders that go from clone to clone through the DVC remote."""
+"""Folders that are handed from clone to clone through the DVC remote."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""New data: a changed folder is told to the server, and the server starts the pipeline."""
+"""New data: a change of the folder is reported to the server, which starts the pipeline."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 
 from flows.deploy import create_automation, create_pools, deploy
-from flows.new_data import fingerprint, new_data
+from flows.new_data import files_hash, new_data
 from tests.clones import Clone
 from tests.flows.prefect_server import Server, eventually
 
@@ -47,14 +47,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_fingerprint_follows_from_names_sizes_and_times(folder: Path):
-    first = fingerprint(folder)
-    assert fingerprint(folder) == first
+    first = files_hash(folder)
+    assert files_hash(folder) == first
     os.utime(folder / "a.jpg", (0, 0))
-    second = fingerprint(folder)
+    second = files_hash(folder)
     (folder / "below").mkdir()
-    assert fingerprint(folder) == second != first
+    assert files_hash(folder) == second != first
     (folder / "below" / "b.jpg").write_bytes(b"b")
-    assert fingerprint(folder) not in (first, second)
+    assert files_hash(folder) not in (first, second)
 
 
 @pytest.mark.usefixtures("nobody_listens")

@@ -1,4 +1,4 @@
-"""A stage in parts as Prefect tasks: they are mapped, and each part is a task with attempts of its own."""
+"""A stage in parts as Prefect tasks: each part is a mapped task with attempts of its own."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.faults import InfrastructureError, StageError
 from flows.graph import Graph, Stage
 from flows.stopping import Stop
-from flows.tasks import Spread, run_graph, summarize
+from flows.tasks import Spread, run_graph, summarize_states
 from flows.workers import Workers
 from tests.flows.prefect_server import Server
 
@@ -64,7 +64,7 @@ def run(work: Work) -> tuple[str, dict[str, State]]:
     def parts() -> State:
         spread = {"maps": Spread(PARTS, work.look, work.compute)}
         states.update(run_graph(GRAPH, work.run, Stop(), spread=spread, delays_s=(0.0,)))
-        return summarize(states)
+        return summarize_states(states)
 
     ended = parts(return_state=True)
     return str(ended.state_details.flow_run_id), states
@@ -91,7 +91,7 @@ def test_a_part_whose_worker_was_lost_is_asked_for_again_alone(server: Server):
         "maps": 1,
         "scores": 1,
     }
-    assert summarize(states).is_completed()
+    assert summarize_states(states).is_completed()
 
 
 @pytest.mark.usefixtures("server")
@@ -100,7 +100,7 @@ def test_what_a_part_failed_of_is_what_the_run_failed_of():
     _, states = run(work)
     assert "maps" not in work.calls
     assert "scores" not in work.calls
-    state = summarize(states)
+    state = summarize_states(states)
     assert state.is_failed()
     assert state.message == "part 2 of 3 of maps failed:\nno such image\nNot run: scores."
 
@@ -110,7 +110,9 @@ def test_a_stage_that_is_up_to_date_is_asked_for_once_and_has_no_part(server: Se
 
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=8))  # type: ignore[arg-type]
     def parts() -> State:
-        return summarize(run_graph(GRAPH, workers.run, Stop(), spread={"maps": workers.spread(PARTS)}, delays_s=()))
+        return summarize_states(
+            run_graph(GRAPH, workers.run, Stop(), spread={"maps": workers.spread(PARTS)}, delays_s=())
+        )
 
     ended = parts(return_state=True)
 

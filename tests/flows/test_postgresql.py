@@ -1,4 +1,4 @@
-"""A server with PostgreSQL and a password, as `docs/usage.md` sets it up for several machines, and a worker of it."""
+"""A server with PostgreSQL and a password, as `docs/cluster.md` sets it up for several machines, and its worker."""
 
 import os
 import pwd
@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from flows.versions import format_lock
+from flows.lock_entries import format_lock_entries
 from tests.clones import Clone, make_clone
 from tests.flows.cluster import Cluster
 from tests.flows.prefect_server import Server
@@ -97,7 +97,7 @@ def protected(database: Database, tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def source(tmp_path: Path) -> Clone:
     clone = make_clone(tmp_path / "source")
-    (clone.folder / "dvc.lock").write_text(format_lock({}), encoding="utf-8")
+    (clone.folder / "dvc.lock").write_text(format_lock_entries({}), encoding="utf-8")
     clone.commit("the code; nothing has run")
     return clone
 

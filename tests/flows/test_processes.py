@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bestie import process_group, process_guard
-from bestie.process_group import ProcessGroup
+from bestie.runtime import process_group, process_guard
+from bestie.runtime.process_group import ProcessGroup
 from flows.locks import WorkspaceBusyError, workspace_lock
 from tests.flows.prefect_server import eventually
 
@@ -83,7 +83,7 @@ def run_in_a_process(folder: Path) -> tuple[subprocess.Popen[str], int]:
         import os, sys
         from pathlib import Path
         from flows.locks import workspace_lock
-        from bestie.process_group import ProcessGroup
+        from bestie.runtime.process_group import ProcessGroup
         with workspace_lock(Path(sys.argv[1]), "a run") as lock:
             with ProcessGroup({FAMILY!r}, cwd=Path(), environment=dict(os.environ), keep_open=(lock,)) as group:
                 for line in group.lines():

@@ -1,4 +1,4 @@
-"""What a run is asked for, read from the command line."""
+"""What a run is asked to do, read from the command line."""
 
 import subprocess
 import sys

@@ -1,13 +1,13 @@
-"""How the end of a stage is told apart, and what its output says."""
+"""How a stage ended, what it printed last, and the sentence that tells its progress."""
 
 import json
 
 import pytest
 
-from bestie.progress import parse_progress
+from bestie.runtime.progress import parse_progress
 from flows.faults import InfrastructureError, StageError, describe
-from flows.progress import describe_progress
-from flows.run_stage import Outcome, _outcome, explain
+from flows.progress_artifact import describe_progress
+from flows.repro import StageOutcome, _outcome, explain
 
 LINE = {"progress": "train_bestie", "done": 12, "total": 60, "rate": 10.94, "remaining_s": 75.3, "loss": 8.5}
 
@@ -63,12 +63,12 @@ def test_a_progress_line_becomes_a_sentence_with_rate_and_estimate():
 @pytest.mark.parametrize(
     ("lines", "outcome"),
     [
-        (["Stage 'prepare' didn't change, skipping"], Outcome.UNCHANGED),
-        (["Stage 'prepare' is cached - skipping run, checking out outputs"], Outcome.RESTORED),
-        (["Pulling data for stage: 'prepare'", "5 files fetched"], Outcome.RESTORED),
-        (["Pulling data for stage: 'prepare'", "Unable to pull data for stage: 'prepare'"], Outcome.RAN),
-        (["Running stage 'prepare':", "> python -m stages.prepare"], Outcome.RAN),
+        (["Stage 'prepare' didn't change, skipping"], StageOutcome.UNCHANGED),
+        (["Stage 'prepare' is cached - skipping run, checking out outputs"], StageOutcome.RESTORED),
+        (["Pulling data for stage: 'prepare'", "5 files fetched"], StageOutcome.RESTORED),
+        (["Pulling data for stage: 'prepare'", "Unable to pull data for stage: 'prepare'"], StageOutcome.RAN),
+        (["Running stage 'prepare':", "> python -m stages.prepare"], StageOutcome.RAN),
     ],
 )
-def test_what_has_run_is_told_from_what_was_there(lines: list[str], outcome: Outcome):
+def test_what_has_run_is_told_from_what_was_there(lines: list[str], outcome: StageOutcome):
     assert _outcome(lines) is outcome

@@ -1,4 +1,4 @@
-"""A run of a stage on a worker that ends without a result: what the run of the pipeline makes of it."""
+"""How the run of the pipeline handles the run of a stage on a worker that ends without a result."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.graph import Stage
 from flows.stopping import Stop
-from flows.tasks import FAULT, run_graph, summarize
+from flows.tasks import FAULT, run_graph, summarize_states
 from flows.workers import Workers
 from tests.flows.prefect_server import Server, eventually
 
@@ -49,7 +49,7 @@ def test_a_stage_ends_as_its_run_did(server: Server, deployment: str, state: Sta
         stop = Stop()
         workers = Workers(stop, commit="", params="", lock={}, force=False)
         states.update(run_graph({"maps": STAGE}, workers.run, stop, delays_s=()))
-        return summarize(states)
+        return summarize_states(states)
 
     def end_it() -> None:
         (run,) = eventually(lambda: asked_for(server, deployment))

@@ -1,4 +1,4 @@
-"""Which server the flows talk to, and that they wait for one that is away."""
+"""Which server the flows talk to, and that they wait for one that is unreachable."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer

@@ -1,4 +1,4 @@
-"""Stages in parts over workers with clones of their own, which meet through the DVC remote."""
+"""Stages in parts on workers with clones of their own, which meet through the DVC remote."""
 
 import re
 from collections import Counter
@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
-from flows.versions import format_lock, read_lock
+from flows.lock_entries import format_lock_entries, read_lock_entries
 from tests import workspace as ws
 from tests.clones import Clone, make_clone
 from tests.flows.cluster import SLOW_S, Cluster, Worker, at_work_in, command
@@ -36,8 +36,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone.environment["OMP_NUM_THREADS"] = "1"
     clone.dvc("repro", "make_pseudo_labels")
     lock = clone.folder / "dvc.lock"
-    entries = {name: entry for name, entry in read_lock(lock).items() if name not in SPREAD}
-    lock.write_text(format_lock(entries), encoding="utf-8")
+    entries = {name: entry for name, entry in read_lock_entries(lock).items() if name not in SPREAD}
+    lock.write_text(format_lock_entries(entries), encoding="utf-8")
     clone.commit("what comes before the stages to spread")
     return clone
 
@@ -106,7 +106,9 @@ def test_two_workers_share_a_stage_and_the_next_run_computes_nothing(cluster: Cl
     assert all(parts_computed(worker) for worker in workers)
     assert sum(map(parts_computed, workers)) == SPREAD["make_pseudo_labels"]
     third = cluster.clone("third")
-    lock = next(c.folder / "dvc.lock" for c in (first, second) if set(SPREAD) <= set(read_lock(c.folder / "dvc.lock")))
+    lock = next(
+        c.folder / "dvc.lock" for c in (first, second) if set(SPREAD) <= set(read_lock_entries(c.folder / "dvc.lock"))
+    )
     (third.folder / "dvc.lock").write_bytes(lock.read_bytes())
     third.dvc("pull", "--quiet", *SPREAD)
     for stage in SPREAD:

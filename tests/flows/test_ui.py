@@ -1,4 +1,4 @@
-"""Prefect's UI in headless Chromium: what a person sees of a run. BESTIE_SCREENSHOTS names a folder for pictures."""
+"""Prefect's UI in headless Chromium: what a user sees of a run. BESTIE_SCREENSHOTS names a folder for pictures."""
 
 import io
 import os

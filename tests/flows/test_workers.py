@@ -1,4 +1,4 @@
-"""The pipeline over two workers with clones of their own, which meet through git, a DVC remote and the server."""
+"""The pipeline on two workers with clones of their own, which meet through git, a DVC remote and the server."""
 
 import re
 from collections import Counter

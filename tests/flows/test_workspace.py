@@ -1,4 +1,4 @@
-"""The workspace of a run: revisions, parameters, and the line that records a run."""
+"""The workspace of a run: revisions, parameters, and the command that records a run."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import yaml
 
 from bestie.errors import InputError
 from flows import workspace
-from flows.versions import format_lock, outputs, parse_lock
+from flows.lock_entries import format_lock_entries, outputs, parse_lock_entries
 from tests import workspace as ws
 from tests.clones import Clone
 
@@ -105,5 +105,5 @@ def test_a_profile_replaces_what_params_yaml_holds():
 
 def test_a_lock_survives_a_round_trip_and_its_outputs_are_listed():
     stages = {"prepare": {"cmd": "x", "outs": [{"path": "b", "md5": "2"}, {"path": "a", "md5": "1"}]}}
-    assert parse_lock(format_lock(stages)) == stages
+    assert parse_lock_entries(format_lock_entries(stages)) == stages
     assert outputs(stages, "prepare", "absent") == {"a": "1", "b": "2"}

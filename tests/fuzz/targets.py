@@ -20,17 +20,18 @@ from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import CATEGORIES, IMAGES, INSTANCES
 from bestie.artifacts.tables import iter_images, iter_rows, read_categories, read_images, read_table
 from bestie.artifacts.weights import load_any_weights, load_weights, save_safetensors, save_weights
-from bestie.datasets.base import Category, ImageRecord, hash_file, image_size, read_image
 from bestie.datasets.coco import CocoDataSet
 from bestie.datasets.coco_results import read_results
 from bestie.datasets.folder import FolderDataSet
+from bestie.datasets.image_reading import image_size, read_image
 from bestie.datasets.label_png import read_label_png
 from bestie.datasets.label_table import read_label_table
 from bestie.datasets.point_table import PointTable
-from bestie.datasets.points import read_points
+from bestie.datasets.points import read_point_file
 from bestie.datasets.voc import VocDataSet
 from bestie.datasets.wsss import read_wsss
-from bestie.params_file import load_params
+from bestie.params.params_yaml import load_params
+from bestie.records import Category, ImageRecord, hash_file
 from tests.fuzz.hostile import HOSTILE, damaged, wrong_json, wrong_text
 
 HEIGHT, WIDTH = 6, 8
@@ -217,7 +218,7 @@ def read_folder(folder: Path) -> None:
     read_all(FolderDataSet(folder, labels=folder / "labels.csv"))
 
 
-def read_instances(folder: Path) -> None:
+def read_instance_table(folder: Path) -> None:
     """An instance table in every way in which it is read, its masks too."""
     path = folder / "a.parquet"
     read_table(path, INSTANCES)
@@ -293,7 +294,7 @@ TARGETS = {
     "points": Target(
         "a.txt",
         wrong_text("1 2 0 1.0\n3.5 4.5 1 0.5"),
-        lambda f: read_points(f / "a.txt", n_categories=2, height=HEIGHT, width=WIDTH),
+        lambda f: read_point_file(f / "a.txt", n_categories=2, height=HEIGHT, width=WIDTH),
     ),
     "label table CSV": Target(
         "labels.csv", wrong_text(LABELS), read_folder, lambda f: (f / "a.png").write_bytes(picture("PNG"))
@@ -320,7 +321,7 @@ TARGETS = {
         wrong_json(RESULTS),
         lambda f: list(read_results(f / "a.json", images={7: RECORD}, categories=[CATEGORY])),
     ),
-    "instance table": Target("a.parquet", wrong_parquet([INSTANCE], INSTANCES), read_instances),
+    "instance table": Target("a.parquet", wrong_parquet([INSTANCE], INSTANCES), read_instance_table),
     "image table": Target("a.parquet", wrong_parquet([IMAGE_ROW], IMAGES), lambda f: read_images(f / "a.parquet")),
     "category table": Target(
         "a.parquet",

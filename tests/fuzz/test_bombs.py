@@ -12,9 +12,10 @@ import torch
 from bestie.artifacts.instances import MaskError, decode_mask
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.weights import load_weights, save_weights
-from bestie.datasets.base import check_categories, image_size
+from bestie.datasets.base import check_categories
 from bestie.datasets.coco import CocoDataSet
-from bestie.datasets.points import read_points
+from bestie.datasets.image_reading import image_size
+from bestie.datasets.points import read_point_file
 from bestie.datasets.segmentation import decode_segmentation
 from bestie.datasets.text_files import MAX_BYTES, is_path_below
 from bestie.datasets.wsss import read_wsss
@@ -105,7 +106,7 @@ def test_a_text_file_of_a_terabyte_is_refused_by_its_size(tmp_path: Path):
     with (tmp_path / "a.txt").open("wb") as file:
         file.truncate(2**40)  # takes no room on the disk
     with pytest.raises(InputError, match=rf"a\.txt has more than {MAX_BYTES // 2**20} MiB"):
-        read_points(tmp_path / "a.txt", n_categories=1, height=4, width=4)
+        read_point_file(tmp_path / "a.txt", n_categories=1, height=4, width=4)
 
 
 def test_weights_that_unpack_to_a_terabyte_are_refused(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Whatever a file holds, it is read or refused with a message that names it: soon, and in bounded memory."""
+"""Whatever a file holds, it is read or refused with a message that names it, quickly and in bounded memory."""
 
 import resource
 import tempfile

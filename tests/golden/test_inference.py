@@ -1,17 +1,16 @@
 """Predicted instances against the authors' release."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bestie.inference import predict_instances
+from bestie.method.inference import predict_instances
 
 
-def test_predicted_instances_are_those_of_the_release(golden_dir: Path):
-    files = sorted(golden_dir.glob("inference*.npz"))
-    assert files
-    for path in files:
+def test_predicted_instances_are_those_of_the_release(golden_files: Callable[[str], list[Path]]):
+    for path in golden_files("inference*.npz"):
         recorded = np.load(path)
         maps = (torch.from_numpy(recorded[name]) for name in ("semantic_logits", "center", "offset"))
 
@@ -24,7 +23,7 @@ def test_predicted_instances_are_those_of_the_release(golden_dir: Path):
             confidence="release",
         )
 
-        np.testing.assert_array_equal(predicted.semantic, recorded["out_semantic"], path.name)
-        np.testing.assert_array_equal(predicted.category_id - 1, recorded["out_labels"], path.name)
-        np.testing.assert_array_equal(predicted.masks, recorded["out_masks"], path.name)
-        np.testing.assert_allclose(predicted.score, recorded["out_scores"], atol=1e-5, err_msg=path.name)
+        np.testing.assert_array_equal(predicted.semantic, recorded["out_semantic"], str(path))
+        np.testing.assert_array_equal(predicted.category_id - 1, recorded["out_labels"], str(path))
+        np.testing.assert_array_equal(predicted.masks, recorded["out_masks"], str(path))
+        np.testing.assert_allclose(predicted.score, recorded["out_scores"], atol=1e-5, err_msg=str(path))

@@ -1,5 +1,6 @@
 """The terms of the objective against the authors' release."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from bestie.losses import center_loss, offset_loss, semantic_loss
+from bestie.method.losses import center_loss, offset_loss, semantic_loss
 
 
 @pytest.fixture(scope="module")
-def recorded_cases(golden_dir: Path) -> list[dict[str, Tensor]]:
-    files = sorted(golden_dir.glob("losses*.npz"))
-    assert files
-    return [{name: torch.from_numpy(array) for name, array in np.load(path).items()} for path in files]
+def recorded_cases(golden_files: Callable[[str], list[Path]]) -> list[dict[str, Tensor]]:
+    return [
+        {name: torch.from_numpy(array) for name, array in np.load(path).items()} for path in golden_files("losses*.npz")
+    ]
 
 
 def assert_close(loss: Tensor, recorded: Tensor):

@@ -1,17 +1,16 @@
 """Refined labels against the authors' release."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bestie.refinement import refine
+from bestie.method.refinement import refine
 
 
-def test_refined_labels_are_those_of_the_release(golden_dir: Path):
-    files = sorted(golden_dir.glob("refine*.npz"))
-    assert files
-    for path in files:
+def test_refined_labels_are_those_of_the_release(golden_files: Callable[[str], list[Path]]):
+    for path in golden_files("refine*.npz"):
         recorded = np.load(path)
         maps = {name: torch.from_numpy(recorded[name]) for name in recorded if recorded[name].ndim}
 
@@ -34,4 +33,4 @@ def test_refined_labels_are_those_of_the_release(golden_dir: Path):
             "weight": refined.weight,
         }
         for name, found in targets.items():
-            np.testing.assert_allclose(found, recorded[f"out_{name}"], atol=1e-5, err_msg=f"{path.name}: {name}")
+            np.testing.assert_allclose(found, recorded[f"out_{name}"], atol=1e-5, err_msg=f"{path}: {name}")

@@ -1,28 +1,27 @@
 """The renderer with given centers against the refined labels of the authors' release."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bestie.targets import render_targets
+from bestie.method.targets import render_targets
 
 
 def instances_of(offset: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An instance map and the centers (y, x): pixels that a recorded offset map sends to one place."""
     height, width = weight.shape
-    labelled = weight > 0
-    pointed_yx = np.rint(np.indices((height, width)) + offset).astype(int)[:, labelled].T
+    labeled = weight > 0
+    pointed_yx = np.rint(np.indices((height, width)) + offset).astype(int)[:, labeled].T
     centers_yx, member_of = np.unique(pointed_yx, axis=0, return_inverse=True)
     instance = np.zeros((height, width), dtype=np.int64)
-    instance[labelled] = member_of.ravel() + 1
+    instance[labeled] = member_of.ravel() + 1
     return instance, centers_yx
 
 
-def test_refined_maps_are_those_of_the_release(golden_dir: Path):
-    files = sorted(golden_dir.glob("refine*.npz"))
-    assert files
-    for path in files:
+def test_refined_maps_are_those_of_the_release(golden_files: Callable[[str], list[Path]]):
+    for path in golden_files("refine*.npz"):
         case = np.load(path)
         for image in range(len(case["out_center"])):
             instance, centers_yx = instances_of(case["out_offset"][image], case["out_weight"][image, 0])
@@ -39,6 +38,6 @@ def test_refined_maps_are_those_of_the_release(golden_dir: Path):
             )
 
             center, offset = targets.center[0].numpy(), targets.offset[0].numpy()
-            np.testing.assert_allclose(center, case["out_center"][image], atol=1e-5, err_msg=path.name)
-            np.testing.assert_allclose(offset, case["out_offset"][image], atol=1e-5, err_msg=path.name)
+            np.testing.assert_allclose(center, case["out_center"][image], atol=1e-5, err_msg=str(path))
+            np.testing.assert_allclose(offset, case["out_offset"][image], atol=1e-5, err_msg=str(path))
             assert (center[category - 1, y, x] == 1).all()

@@ -1,20 +1,19 @@
 """Semantic knowledge transfer and its rendering against the authors' release."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from bestie.targets import center_map_from_points, render_targets_numpy
-from bestie.transfer import Transfer, transfer
+from bestie.method.targets import center_map_from_points, render_targets_numpy
+from bestie.method.transfer import Transfer, transfer
 
 
 @pytest.fixture(scope="module")
-def recorded_cases(golden_dir: Path) -> dict[str, np.lib.npyio.NpzFile]:
-    cases = {path.name: np.load(path) for path in sorted(golden_dir.glob("transfer*.npz"))}
-    assert cases
-    return cases
+def recorded_cases(golden_files: Callable[[str], list[Path]]) -> dict[str, np.lib.npyio.NpzFile]:
+    return {str(path): np.load(path) for path in golden_files("transfer*.npz")}
 
 
 def run_transfer(case: np.lib.npyio.NpzFile) -> tuple[Transfer, np.ndarray, np.ndarray]:
@@ -27,7 +26,7 @@ def run_transfer(case: np.lib.npyio.NpzFile) -> tuple[Transfer, np.ndarray, np.n
 
 
 @pytest.mark.parametrize("supervision", ["cls", "point"])
-def test_offsets_and_labelled_region_are_those_of_the_release(recorded_cases, supervision: str):
+def test_offsets_and_labeled_region_are_those_of_the_release(recorded_cases, supervision: str):
     for name, case in recorded_cases.items():
         result, _, _ = run_transfer(case)
         targets = render_targets_numpy(

@@ -1,12 +1,14 @@
 """VOC instance average precision against the numbers of the authors' release."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from bestie.metrics import MaskTable, voc_ap
+from bestie.metrics.masks import MaskTable
+from bestie.metrics.voc_scores import voc_ap
 
 
 def read_table(recorded: np.lib.npyio.NpzFile, kind: str) -> MaskTable:
@@ -27,10 +29,8 @@ def read_table(recorded: np.lib.npyio.NpzFile, kind: str) -> MaskTable:
     )
 
 
-def test_average_precision_is_that_of_the_release(golden_dir: Path):
-    files = sorted(golden_dir.glob("voc_ap*.npz"))
-    assert files
-    for path in files:
+def test_average_precision_is_that_of_the_release(golden_files: Callable[[str], list[Path]]):
+    for path in golden_files("voc_ap*.npz"):
         recorded = np.load(path)
         thresholds = sorted(float(name.removeprefix("ap_")) for name in recorded if name.startswith("ap_"))
         truth, predictions = read_table(recorded, "gt"), read_table(recorded, "pred")
@@ -39,5 +39,5 @@ def test_average_precision_is_that_of_the_release(golden_dir: Path):
         result = voc_ap(truth, predictions, num_classes=num_classes, iou_thresholds=thresholds)
 
         for ap, mean, threshold in zip(result.ap, result.mean, thresholds, strict=True):
-            np.testing.assert_allclose(ap, recorded[f"ap_{threshold}"], atol=1e-9, err_msg=path.name)
-            assert mean == pytest.approx(float(recorded[f"map_{threshold}"]), abs=1e-9), path.name
+            np.testing.assert_allclose(ap, recorded[f"ap_{threshold}"], atol=1e-9, err_msg=str(path))
+            assert mean == pytest.approx(float(recorded[f"map_{threshold}"]), abs=1e-9), path

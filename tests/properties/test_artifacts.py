@@ -1,4 +1,4 @@
-"""Round trips and equal bytes, for whatever the pipeline may keep."""
+"""Round trips and equal bytes, for everything that the pipeline may store."""
 
 import hashlib
 import math
@@ -19,7 +19,7 @@ from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_images, read_table
 from bestie.artifacts.weights import load_weights, save_weights
-from bestie.datasets.base import ImageRecord
+from bestie.records import ImageRecord
 
 TEXT = st.text(max_size=5)
 SIDE = st.integers(1, 12)

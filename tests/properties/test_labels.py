@@ -1,4 +1,4 @@
-"""What holds for every instance map and semantic map: inverses and symmetries of cues and labels."""
+"""Properties of every instance map and semantic map: inverses and symmetries of cues and labels."""
 
 import numpy as np
 import torch
@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bestie.cues import find_cues, smooth
-from bestie.targets import render_targets
-from bestie.transfer import Transfer, transfer
+from bestie.method.cues import find_cues, smooth
+from bestie.method.targets import render_targets
+from bestie.method.transfer import Transfer, transfer
 
 NUM_INSTANCES, NUM_CLASSES = 4, 3
 MAP_SHAPE = st.tuples(st.integers(1, 12), st.integers(1, 12))
@@ -28,14 +28,14 @@ def render(instance, category, **options):
 
 @few
 @given(instance_maps, categories)
-def test_every_labelled_pixel_points_at_the_center_of_its_instance(instance, category):
+def test_every_labeled_pixel_points_at_the_center_of_its_instance(instance, category):
     targets = render(instance, category)
     rows, columns = torch.meshgrid(*(torch.arange(n) for n in instance.shape), indexing="ij")
     pointed_yx = (targets.offset[0] + torch.stack((rows, columns))).permute(1, 2, 0)
-    labelled = (instance > 0) & (torch.nn.functional.pad(category, (1, 0))[instance] > 0)
-    assert torch.equal(targets.guidance[0, 0], labelled)
-    assert torch.equal(pointed_yx[labelled], targets.centers_yx[0][instance[labelled] - 1].to(pointed_yx.dtype))
-    assert not targets.offset[0][:, ~labelled].any()
+    labeled = (instance > 0) & (torch.nn.functional.pad(category, (1, 0))[instance] > 0)
+    assert torch.equal(targets.guidance[0, 0], labeled)
+    assert torch.equal(pointed_yx[labeled], targets.centers_yx[0][instance[labeled] - 1].to(pointed_yx.dtype))
+    assert not targets.offset[0][:, ~labeled].any()
 
 
 @few

@@ -1,4 +1,4 @@
-"""Outlines: an exact one gives its mask back, also joined and also by pycocotools; a smooth one nearly."""
+"""Outlines: an exact one gives back its mask, also when joined and with pycocotools; a smooth one nearly does."""
 
 import cv2
 import numpy as np

@@ -1,3 +1,5 @@
+"""Generated scenes keep their limits for every seed, and simulated WSSS maps are valid at every quality."""
+
 import cv2
 import numpy as np
 from hypothesis import given, settings
@@ -5,8 +7,8 @@ from hypothesis import strategies as st
 
 from bestie.datasets.shapes import SHAPE_CLASS_NAMES
 from bestie.datasets.shapes.scene import SceneLimits
+from bestie.datasets.shapes.simulated_wsss import CALIBRATION_MIOU, severity_for, simulate_wsss
 from bestie.datasets.shapes.writer import generate_scene, inner_point_yx
-from bestie.datasets.shapes.wsss import CALIBRATION_MIOU, severity_for, simulate_wsss
 
 numbers = st.integers(1, 999_999)
 

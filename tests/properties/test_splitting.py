@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from bestie import centers as finding
-from bestie.inference import predict_instances
-from bestie.refinement import refine
-from bestie.regions import center_of_class, find_regions
+from bestie.method import centers as finding
+from bestie.method.inference import predict_instances
+from bestie.method.refinement import refine
+from bestie.method.regions import center_of_class, find_regions
 
 CLASSES, HEIGHT, WIDTH, WINDOW_PX = 3, 36, 230, 9
 

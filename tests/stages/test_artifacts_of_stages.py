@@ -1,4 +1,4 @@
-"""What each stage writes: whole, with the schema that others rely on, and the same bytes every time."""
+"""What each stage writes: complete, with the schema that others rely on, and with the same bytes every time."""
 
 import json
 import shutil
@@ -14,9 +14,8 @@ from PIL import Image
 from bestie.artifacts import schemas
 from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.maps import MapReader
-from bestie.artifacts.tables import iter_rows, read_categories, read_images, read_instance_categories
+from bestie.artifacts.tables import iter_rows, read_categories, read_images
 from bestie.artifacts.weights import load_weights
-from bestie.targets import render_targets_numpy
 from tests import workspace as ws
 
 TABLES = {
@@ -41,7 +40,7 @@ MAPS = {
     "prepare/ground_truth": {"semantic": np.uint8},
     "extract_cues/activations": {"activation": np.uint8},
     "import_wsss/maps": {"semantic": np.uint8},
-    "make_pseudo_labels/maps": {"center": np.uint8, "instance": np.uint16, "offset": np.int16},
+    "make_pseudo_labels/maps": {"instance": np.uint16},
 }
 HISTORIES = ("train_pam/history", "train_bestie/history", "train_mrcnn/history")
 N_TRAIN, N_VAL = 24, 8
@@ -110,8 +109,6 @@ def test_maps_have_a_row_for_each_image(finished_run: Path, name: str, arrays: d
         ("extract_cues/activations", "activation", 0),
         ("import_wsss/maps", "semantic", 255),
         ("make_pseudo_labels/maps", "instance", 0),
-        ("make_pseudo_labels/maps", "offset", 0),
-        ("make_pseudo_labels/maps", "center", 0),
     ],
 )
 def test_only_training_rows_of_weak_maps_are_written(finished_run: Path, name: str, array: str, fill: int):
@@ -119,23 +116,6 @@ def test_only_training_rows_of_weak_maps_are_written(finished_run: Path, name: s
     written = [bool((maps.read(row, array, *maps.canvas_hw) != fill).any()) for row in range(maps.n_rows)]
     assert any(written[:N_TRAIN])
     assert not any(written[N_TRAIN:])
-
-
-def test_stored_pseudo_maps_are_what_the_renderer_makes_of_the_stored_instances(finished_run: Path):
-    maps = MapReader(Path("data/make_pseudo_labels/maps.zarr"))
-    categories = read_instance_categories(Path("data/make_pseudo_labels/instances.parquet"))
-    n_categories = len(read_categories(Path("data/prepare/categories.parquet")))
-    for record in read_images(Path("data/prepare/images.parquet"), "train"):
-        size = (record.height, record.width)
-        targets = render_targets_numpy(
-            maps.read(record.row, "instance", *size),
-            categories.get(record.row, np.zeros(0, np.int32)),
-            num_classes=n_categories,
-            sigma_px=maps.attributes["sigma_px"],
-            class_wise=False,
-        )
-        np.testing.assert_array_equal(maps.read(record.row, "offset", *size), targets.offset)
-        np.testing.assert_array_equal(maps.read(record.row, "center", *size), np.round(targets.center[0] * 255))
 
 
 def test_pseudo_instances_are_the_regions_of_the_stored_instance_map(finished_run: Path):

@@ -216,7 +216,7 @@ def test_an_empty_section(workspace: Path, refused: Refused):
         ("train_pam", "alpha", 1.5),
         ("train_pam", "epochs", 0),
         ("extract_cues", "window_px", 4),
-        ("make_pseudo_labels", "sigma_px", -1),
+        ("make_pseudo_labels", "min_area_px", -1),
         ("train_bestie", "precision", "fp8"),
         ("train_bestie", "hard_pixel_fraction", 0),
         ("export_mrcnn", "grouping", {"window_px": 40}),

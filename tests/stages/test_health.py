@@ -1,4 +1,4 @@
-"""What a run warns of: the stages' own words, on standard error and in files, and in summary and report."""
+"""The warnings of a run: from the stages, on standard error and in files, and in summary and report."""
 
 import io
 import shutil
@@ -11,11 +11,11 @@ from rich.console import Console
 
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.errors import InputError
-from bestie.health import read_warnings
 from bestie.report.content import collect
 from bestie.report.page import render
-from bestie.stage import run_stage
-from bestie.summary import print_summary
+from bestie.report.summary import print_summary
+from bestie.runtime.health import read_warnings
+from bestie.runtime.stage import run_stage
 from tests import workspace as ws
 
 DATA = Path("data")
@@ -50,10 +50,10 @@ def test_a_threshold_that_leaves_no_cue_warns_in_two_stages_in_report_and_summar
     assert "Warning of make_pseudo_labels: the pseudo labels are empty" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_collapsed_centre_map_warns_and_the_run_goes_on(workspace: Path, capsys: pytest.CaptureFixture):
+def test_a_collapsed_center_map_warns_and_the_run_goes_on(workspace: Path, capsys: pytest.CaptureFixture):
     ws.set_params("train_bestie.epochs=1", "train_bestie.snapshot_grouping.threshold=0.9")
     ws.run("train_bestie")
-    assert "train_bestie: warning: the centre map has collapsed" in capsys.readouterr().err
+    assert "train_bestie: warning: the center map has collapsed" in capsys.readouterr().err
     assert Path("data/train_bestie/network.zarr").is_dir()
 
 

@@ -1,4 +1,4 @@
-"""A model that somebody else gives: its file says what to build, and is believed in nothing."""
+"""A model from an untrusted source: its file says what to build, and everything in it is checked."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bestie.errors import InputError
-from bestie.predictor import load_predictor
+from bestie.prediction.loading import load_predictor
 
 MODELS = ("data/train_bestie/network.zarr", "data/train_mrcnn/detector.zarr")
 GONE = object()

@@ -1,4 +1,4 @@
-"""Ctrl-C in any stage: it ends soon, says so, and what has its final name is whole."""
+"""Ctrl-C in any stage: it ends soon, says so, and every file with its final name is complete."""
 
 import gc
 import os

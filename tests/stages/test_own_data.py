@@ -1,4 +1,4 @@
-"""A folder of images with a label table through all stages: without any truth, and with all that it may have."""
+"""A folder of images with a label table through all stages: without ground truth, and with everything it may have."""
 
 import csv
 import json
@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from bestie import cli
 from bestie.artifacts import schemas
 from bestie.artifacts.coco_json import write_coco
 from bestie.artifacts.tables import iter_rows, read_categories, read_images
-from bestie.datasets.base import ImageRecord
+from bestie.cli import app as cli
+from bestie.records import ImageRecord
 from tests import workspace as ws
 
 OWN = Path("photos")
@@ -65,7 +65,7 @@ def test_images_and_labels_alone_end_in_instances(images: list[ImageRecord]):
     for name in ("train_pam/classifier.zarr", "train_bestie/network.zarr"):
         shutil.move(f"data/{name}", "models")
     shutil.rmtree("data")
-    from bestie.profiles import compose, write_params
+    from bestie.project.profiles import compose, write_params
 
     finished = (
         "train_pam.trained=models/classifier.zarr",
@@ -107,7 +107,7 @@ def test_masks_points_and_splits_of_own_files_are_those_of_the_generated_data(im
             name = categories[row["category_id"] - 1].name
             table.writerow([own_file(images[row["row"]]), row["x"], row["y"], name])
     init()
-    from bestie.profiles import compose, write_params
+    from bestie.project.profiles import compose, write_params
 
     values = compose("photos", folder=Path("profiles"), overrides=["dataset.supervision=point"])
     write_params(Path("params.yaml"), "photos", values)

@@ -1,4 +1,4 @@
-"""Stages in parts that are computed one by one and joined: the bytes of a stage that runs alone."""
+"""Stages in parts that are computed one by one and joined: they give the bytes of a stage that runs as a whole."""
 
 import os
 import runpy

@@ -1,4 +1,4 @@
-"""Points in place of image-level labels (Section 4.3): given cues, and centre maps of all points."""
+"""Points in place of image-level labels (Section 4.3): given cues, and center maps of all points."""
 
 import json
 import math
@@ -62,7 +62,7 @@ def test_the_network_is_trained_on_refined_labels_from_the_first_epoch_with_refi
     assert min(history["offset_refined"][start:]) > 0
 
 
-def test_centres_of_refined_labels_are_labelled_points(with_points: Path):
+def test_centers_of_refined_labels_are_labeled_points(with_points: Path):
     points: dict[int, set] = {}
     for row in iter_rows(Path("data/prepare/points.parquet"), schemas.POINTS):
         points.setdefault(row["row"], set()).add((row["category_id"], round(row["y"]), round(row["x"])))

@@ -1,4 +1,4 @@
-"""A training that was interrupted ends with the very weights of one that was not."""
+"""An interrupted training ends with exactly the weights of an uninterrupted one."""
 
 import time
 from collections.abc import Callable
@@ -141,7 +141,7 @@ def test_a_checkpoint_of_other_inputs_is_not_used(workspace: Path, monkeypatch: 
 
 
 def relabel_wsss() -> None:
-    """A folder `wsss` with maps in which nothing is labelled."""
+    """A folder `wsss` with maps in which nothing is labeled."""
     from PIL import Image
 
     Path("wsss").mkdir()
@@ -162,7 +162,7 @@ def test_a_checkpoint_is_due_after_its_minutes(tmp_path: Path, monkeypatch: pyte
 
 
 def test_weights_of_the_finished_run_are_those_of_its_last_step(finished_run: Path):
-    """Batch normalisation has counted every step: nothing trained on after the checkpoint was taken."""
+    """Batch normalization has counted every step: nothing trained on after the checkpoint was taken."""
     tensors, _ = load_weights(Path("data/train_pam/classifier.zarr"))
     counted = {int(value) for name, value in tensors.items() if name.endswith("num_batches_tracked")}
     assert counted == {30}

@@ -1,4 +1,4 @@
-"""Stages in two processes: maps and tables with the bytes of one process, trainings close to it."""
+"""Stages in two processes: maps and tables have the bytes of one process, and trainings come close to it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Tables and maps are read from anywhere: from a cache or a remote as from a folder, and not more than is needed."""
+"""Tables and maps are read from a cache or a remote as from a folder, and no more of them than is needed."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""Instance rows say what their masks say; the RLE is COCO's."""
+"""Instance rows agree with their masks; the RLE is COCO's."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from pycocotools import mask as reference
 
 from bestie.artifacts.instances import MAX_INSTANCES, cue_rows, decode_mask, encode_mask, instance_map, instance_rows
-from bestie.datasets.base import ImageRecord, Point
 from bestie.errors import InputError
+from bestie.records import ImageRecord, Point
 
 RECORD = ImageRecord(7, "img", "train", "img.jpg", 4, 6, "00", ())
 
@@ -50,7 +50,7 @@ def test_an_instance_id_that_no_map_can_hold_is_refused() -> None:
         )
 
 
-def test_a_row_holds_ids_box_centre_and_defaults() -> None:
+def test_a_row_holds_ids_box_center_and_defaults() -> None:
     rows = instance_rows(RECORD, (box_mask(1, 2, 3, 5) for _ in range(2)), [3, 4])
     assert [row["instance_id"] for row in rows] == [1, 2]
     assert rows[1] == {
@@ -68,7 +68,7 @@ def test_a_row_holds_ids_box_centre_and_defaults() -> None:
     }
 
 
-def test_given_scores_centres_and_crowds_are_kept() -> None:
+def test_given_scores_centers_and_crowds_are_kept() -> None:
     (row,) = instance_rows(
         RECORD,
         [box_mask(0, 0, 1, 1)],

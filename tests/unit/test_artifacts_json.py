@@ -1,4 +1,4 @@
-"""Metrics, histories and COCO annotations are valid, rounded and readable by the tools they are for."""
+"""Metrics, histories and COCO annotations are valid, rounded and readable by the tools that they are for."""
 
 import contextlib
 import io
@@ -14,8 +14,8 @@ from bestie.artifacts.instances import instance_rows
 from bestie.artifacts.metrics_json import read_json, write_csv, write_history, write_json
 from bestie.artifacts.schemas import INSTANCES, history_schema
 from bestie.artifacts.tables import TableWriter, read_table
-from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
+from bestie.records import Category, ImageRecord
 
 CATEGORIES = [Category(1, "person", 1), Category(2, "kite", 38)]
 

@@ -1,4 +1,4 @@
-"""Maps: one row an image, few files, safe in worker processes."""
+"""Maps: one row per image, few files, safe in worker processes."""
 
 import multiprocessing
 import pickle

@@ -29,8 +29,8 @@ from bestie.artifacts.tables import (
     write_categories,
     write_images,
 )
-from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
+from bestie.records import Category, ImageRecord
 
 
 def cue(row: int) -> dict:

@@ -16,8 +16,8 @@ from bestie.artifacts.weights import (
     save_weights,
     weights_sha256,
 )
-from bestie.datasets.base import hash_file
 from bestie.errors import InputError
+from bestie.records import hash_file
 
 ODD_STATE: dict[str, Tensor] = {
     "half": torch.arange(3).to(torch.bfloat16),

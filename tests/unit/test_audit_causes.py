@@ -17,7 +17,7 @@ LABELS = StageRun(
     "make_pseudo_labels",
     "python -m stages.make_pseudo_labels",
     {"dataset.name": "x", "make_pseudo_labels.min_area_px": 50},
-    {"data/prepare/images.parquet": "images1", "bestie/transfer.py": "code2", "bestie/errors.py": "err1"},
+    {"data/prepare/images.parquet": "images1", "bestie/method/transfer.py": "code2", "bestie/errors.py": "err1"},
     {"data/make_pseudo_labels/instances.parquet": "labels1"},
 )
 
@@ -57,9 +57,9 @@ def test_a_parameter_that_came_or_went_shows_none():
 
 
 def test_code_is_named_by_its_file():
-    labels = with_outs(LABELS, deps={"bestie/transfer.py": "code3"}, outs=OTHER_LABELS)
+    labels = with_outs(LABELS, deps={"bestie/method/transfer.py": "code3"}, outs=OTHER_LABELS)
     (cause,) = causes(version(labels=labels))
-    assert str(cause) == "code: bestie/transfer.py changed (read by make_pseudo_labels)"
+    assert str(cause) == "code: bestie/method/transfer.py changed (read by make_pseudo_labels)"
 
 
 def test_code_that_changed_no_output_comes_last_and_is_not_effective():

@@ -1,4 +1,4 @@
-"""`bestie audit`: what people type, what scripts read, and with what it exits."""
+"""`bestie audit`: the commands, their JSON output and their exit statuses."""
 
 import json
 import sys
@@ -9,19 +9,20 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from bestie import cli
 from bestie.artifacts.schemas import COMPONENTS as COMPONENTS_SCHEMA
 from bestie.artifacts.tables import iter_rows
+from bestie.audit.printing import MAX_CAUSES
 from bestie.audit.sources import COMPONENTS
-from bestie.commands import audit
-from bestie.commands.completion import complete_version
+from bestie.cli import app as cli
+from bestie.cli import audit_command
+from bestie.cli.completion import complete_version
 from tests import workspace as ws
-from tests.audit_project import Project
+from tests.audit_project import LABELS, Project, write_maps_of_before
 
 
 @pytest.fixture(autouse=True)
 def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit.console, "width", 200)
+    monkeypatch.setattr(audit_command.console, "width", 200)
 
 
 def invoke(*arguments: str) -> Result:
@@ -107,12 +108,25 @@ def test_diff_exits_with_1_only_if_asked_to_and_if_labels_differ(two_versions: P
 
 
 def test_diff_says_where_only_maps_differ(project: Project):
-    ws.set_params("make_pseudo_labels.sigma_px=5")
-    ws.run("make_pseudo_labels")
-    project.commit("wider", "make_pseudo_labels")
+    write_maps_of_before()
+    project.commit("as the maps were before", "make_pseudo_labels")
     printed = call("diff", "HEAD~1", "HEAD")
     assert "The masks are the same, but these differ: data/make_pseudo_labels/maps.zarr." in printed
     assert invoke("diff", "HEAD~1", "HEAD", "--exit-code").exit_code == 1
+
+
+def test_of_many_causes_the_first_are_printed_and_json_has_all(project: Project):
+    deps = [dep for dep in ws.dvc_stages()["make_pseudo_labels"]["deps"] if dep.endswith(".py")]
+    for name in [*deps, *(str(path) for path in Path("bestie/artifacts").glob("*.py"))]:
+        Path(name).write_text(Path(name).read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    ws.set_params("make_pseudo_labels.min_area_px=200", "extract_cues.max_per_class=20", "train_pam.seed=1")
+    ws.run("make_pseudo_labels")
+    project.commit("other code", *LABELS)
+    causes = json.loads(call("diff", "HEAD~1", "HEAD", "--json"))["causes"]
+    assert len(causes) > MAX_CAUSES
+    printed = call("diff", "HEAD~1", "HEAD")
+    assert " more (--json lists all)" in printed
+    assert MAX_CAUSES <= sum(each["name"] in printed for each in causes) < len(causes)
 
 
 def test_diff_draws_the_images_with_the_largest_change(two_versions: Project, tmp_path: Path):

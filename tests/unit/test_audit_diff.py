@@ -1,4 +1,4 @@
-"""The difference of two versions: each label's fate, summed, and the inputs that changed."""
+"""The difference of two versions: what became of each label, in sums, and the inputs that changed."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.schemas import WSSS_SUMMARY as WSSS_SCHEMA
 from bestie.artifacts.tables import TableWriter, iter_rows, write_images
 from bestie.audit.diff import Difference, diff_images, diff_versions
-from bestie.audit.inputs import compare_inputs
+from bestie.audit.input_changes import compare_inputs
 from bestie.audit.matching import Change
 from bestie.audit.sources import IMAGES, WSSS_SUMMARY, Artifacts, instances_of
 from bestie.audit.versions import History
-from bestie.datasets.base import ImageRecord
 from bestie.errors import InputError
+from bestie.records import ImageRecord
 from tests.audit_project import Project
 
 TABLE = Path(instances_of("make_pseudo_labels"))
@@ -152,7 +152,7 @@ def test_changed_labels_pixels_and_wsss_maps_are_named_by_image(project: Project
     project.commit("inputs", "prepare", "train_pam", "extract_cues", "import_wsss", "make_pseudo_labels")
     inputs = compare_inputs(*(Artifacts(History().resolve(name)) for name in ("HEAD~1", "HEAD")))
     listed = [tuple(names[label - 1] for label in labels) for labels in (old, new)]
-    assert inputs.relabelled == {records[0]["image_id"]: (listed[0], listed[1])}
+    assert inputs.relabeled == {records[0]["image_id"]: (listed[0], listed[1])}
     assert inputs.other_pixels == [records[1]["image_id"]]
     assert inputs.other_wsss == [records[2]["image_id"]]
     assert inputs.of_image(records[0]["image_id"]) == [f"labels {', '.join(listed[0])} -> {', '.join(listed[1])}"]

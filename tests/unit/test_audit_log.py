@@ -1,4 +1,4 @@
-"""The log says of every version what changed, what it was made from, and how many labels are right."""
+"""The log says for every version what changed, what it was made from, and how many labels are right."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_counts_are_those_of_the_evaluation(project: Project, monkeypatch: pytes
     assert (counts.precision, counts.recall) == pytest.approx((expected["precision"], expected["recall"]), rel=1e-5)
     assert (counts.images, counts.true_images) == (24, 24)
     table = read_table(Path(instances_of(stage)), INSTANCES)
-    assert counts.labelled_images == len(set(table["row"]))
+    assert counts.labeled_images == len(set(table["row"]))
     assert sum(counts.by_class.values()) == counts.instances
 
 
@@ -45,11 +45,11 @@ def test_upstream_hashes_are_those_of_the_lock(project: Project):
 
 
 def test_a_changed_parameter_is_named_against_the_version_before(project: Project):
-    ws.set_params("make_pseudo_labels.sigma_px=5")
+    ws.set_params("make_pseudo_labels.min_area_px=200")
     ws.run("make_pseudo_labels")
     project.commit("wider", "make_pseudo_labels")
     newest, first = entries()
-    assert [str(cause) for cause in newest.causes] == ["make_pseudo_labels.sigma_px: 4.0 -> 5.0"]
+    assert [str(cause) for cause in newest.causes] == ["make_pseudo_labels.min_area_px: 10 -> 200"]
     assert (newest.before and newest.before.hash, first.before, first.causes) == (first.version.hash, None, [])
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bestie.artifacts.tables import Columns
 from bestie.audit.pairing import ImageStream, Pairing
-from bestie.datasets.base import ImageRecord
+from bestie.records import ImageRecord
 
 
 def records(ids: list[str]) -> list[ImageRecord]:

@@ -1,4 +1,4 @@
-"""One image's life: what each stage made of it, and why each component became a label or not."""
+"""One image through all stages: what each made of it, and why each component became a label or not."""
 
 import re
 from dataclasses import replace

@@ -56,7 +56,7 @@ def test_what_the_cache_lacks_is_read_from_a_remote_and_the_cache_stays_as_it_is
     assert read_table(found.file(TABLE), INSTANCES)["area_px"].tolist() == before["area_px"].tolist()
     there, here = MapReader(found.folder(PSEUDO_MAPS)), MapReader(Path(PSEUDO_MAPS))
     for record in found.training_images:
-        size = (record.row, "offset", record.height, record.width)
+        size = (record.row, "instance", record.height, record.width)
         np.testing.assert_array_equal(there.read(*size), here.read(*size))
     assert not [path for path in (project.folder / CACHE).rglob("*") if path.is_file()]
 
@@ -105,7 +105,7 @@ def test_a_damaged_listing_is_one_message(project: Project):
 
 def test_what_was_made_from_other_labels_does_not_belong_to_a_version(project: Project):
     assert artifacts().has(EVOLUTION)
-    ws.set_params("make_pseudo_labels.sigma_px=5")
+    ws.set_params("make_pseudo_labels.min_area_px=200")
     ws.run("make_pseudo_labels")
     project.commit("other maps", "make_pseudo_labels")
     found = artifacts()

@@ -11,7 +11,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bestie.metrics import MaskTable, coco_ap, count_true_positives, measure_overlaps, voc_ap, voc_ap_by_size
+from bestie.metrics.coco_scores import coco_ap
+from bestie.metrics.masks import MaskTable, measure_overlaps
+from bestie.metrics.voc_scores import count_true_positives, voc_ap, voc_ap_by_size
 
 CLASSES, ROWS, SIZE = 3, 4, 150
 

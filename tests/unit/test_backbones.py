@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bestie.backbones import create_backbone, normalize
 from bestie.errors import InputError
-from bestie.params import Backbone
+from bestie.method.backbones import create_backbone, normalize
+from bestie.params.training import Backbone
 from bestie.training.initial import build_backbone
 
 

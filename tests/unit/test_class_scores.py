@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bestie.metrics import SemanticScore, classification_map
+from bestie.metrics.class_scores import SemanticScore, classification_map
 
 NOTHING = float("nan")
 

@@ -15,11 +15,11 @@ TRAINING = """
 import json
 import numpy as np
 import torch
-from bestie.params import TrainBestie
-from bestie.settings import load_settings
-from bestie.training.device import prepare_process
-from bestie.training.instance_network import train_network
-from bestie.training.models import create_network
+from bestie.params.train_bestie import TrainBestie
+from bestie.runtime.settings import load_settings
+from bestie.runtime.device import prepare_process
+from bestie.training.network_training import train_network
+from bestie.training.network_model import create_network
 from bestie.training.samples import InstanceImages
 
 class Drawn:

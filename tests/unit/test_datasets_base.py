@@ -1,4 +1,4 @@
-"""An image is read as indexed, or the file that is not what it should be is named."""
+"""An image is read as indexed, or the error names the file that is wrong."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bestie.datasets import base
-from bestie.datasets.base import (
-    IMAGE_FORMATS,
-    IMAGE_SUFFIXES,
-    ImageRecord,
-    check_categories,
-    hash_file,
-    image_size,
-    open_image,
-    read_image,
-)
+from bestie.datasets import image_reading
+from bestie.datasets.base import check_categories
 from bestie.datasets.image_files import index_files
+from bestie.datasets.image_reading import IMAGE_FORMATS, IMAGE_SUFFIXES, image_size, open_image, read_image
 from bestie.errors import InputError
+from bestie.records import ImageRecord, hash_file
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -98,7 +91,7 @@ def test_another_file_than_the_indexed_one_is_named(
 
 def test_huge_images_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
-    monkeypatch.setattr(base, "MAX_IMAGE_PX", 599)
+    monkeypatch.setattr(image_reading, "MAX_IMAGE_PX", 599)
     with pytest.raises(InputError, match=r"a\.png has 20x30 pixels, more than 599"):
         open_image(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # above twice this, Pillow itself refuses

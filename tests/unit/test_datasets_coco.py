@@ -15,9 +15,11 @@ from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
 from bestie.artifacts.instances import encode_mask
-from bestie.datasets.base import Category, DataSet, Point, read_image
+from bestie.datasets.base import DataSet
 from bestie.datasets.coco import CocoDataSet
+from bestie.datasets.image_reading import read_image
 from bestie.errors import InputError
+from bestie.records import Category, Point
 
 HEIGHT, WIDTH = 6, 8
 SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]

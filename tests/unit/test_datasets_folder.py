@@ -10,12 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from bestie.datasets.base import Category, DataSet, Point, read_image
+from bestie.datasets.base import DataSet
 from bestie.datasets.folder import FolderDataSet
+from bestie.datasets.image_reading import read_image
 from bestie.datasets.label_table import unread_columns
 from bestie.errors import InputError
-from bestie.params import Dataset, Prepare
-from bestie.settings import load_settings
+from bestie.params.dataset import Dataset
+from bestie.params.prepare import Prepare
+from bestie.records import Category, Point
+from bestie.runtime.settings import load_settings
 from stages.prepare import main as prepare
 
 HEIGHT, WIDTH = 6, 8
@@ -217,7 +220,7 @@ def test_one_split_cannot_be_both(folder: Path):
     ("text", "message"),
     [
         ("file,x,y\n", "points.csv has the columns file, x, y, but not label"),
-        ("file,x,y,label\na.jpg,1,2,bird\n", r"points.csv, line 2: a.jpg is not labelled 'bird'"),
+        ("file,x,y,label\na.jpg,1,2,bird\n", r"points.csv, line 2: a.jpg is not labeled 'bird'"),
         ("file,x,y,label\na.jpg,1,,cat\n", r"points.csv, line 2: y is '', which is no number"),
         ("file,x,y,label\na.jpg,inf,1,cat\n", r"points.csv, line 2: x is 'inf', which is no number"),
         ("file,x,y,label\na.jpg,8,1,cat\n", r"points.csv, line 2: the point x=8, y=1 is outside the image of 8x6"),

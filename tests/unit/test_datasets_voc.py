@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bestie.datasets.base import Category, DataSet, Point, read_image
+from bestie.datasets.base import DataSet
+from bestie.datasets.image_reading import read_image
 from bestie.datasets.voc import VOC_CATEGORIES, VocDataSet
 from bestie.errors import InputError
+from bestie.records import Category, Point
 
 HEIGHT, WIDTH = 6, 8
 

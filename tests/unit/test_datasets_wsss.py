@@ -1,4 +1,4 @@
-"""WSSS maps: the formats people have, and a refusal that names the file for everything else."""
+"""WSSS maps: the formats in use, and an error that names the file for everything else."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bestie.datasets.base import image_size
+from bestie.datasets.image_reading import image_size
 from bestie.datasets.wsss import find_wsss, read_wsss
 from bestie.errors import InputError
 
@@ -70,7 +70,7 @@ def test_a_map_of_another_size_or_with_colours_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"small\.png has the shape \(2, 2\)"):
         read(tmp_path / "small.png")
     Image.new("RGB", (3, 2)).save(tmp_path / "rgb.png")
-    with pytest.raises(InputError, match=r"rgb\.png has the colour mode RGB"):
+    with pytest.raises(InputError, match=r"rgb\.png has the color mode RGB"):
         read(tmp_path / "rgb.png")
 
 

@@ -4,17 +4,19 @@ import numpy as np
 import torch
 
 from bestie.artifacts.instances import decode_mask
-from bestie.datasets.base import ImageRecord
-from bestie.detections import fill_void, group_instances, table_rows
-from bestie.network import Outputs
-from bestie.params import Grouping
+from bestie.evaluation.true_maps import fill_void
+from bestie.method.backbones import create_backbone
+from bestie.method.network import BestieNetwork, Outputs
+from bestie.params.map_reading import Grouping, MapReading
+from bestie.prediction.network_predictor import NetworkPredictor, table_rows
+from bestie.records import ImageRecord
 
 RECORD = ImageRecord(3, "a", "val", "a.jpg", 20, 40, "0" * 64, (1,))
 GROUPING = Grouping(window_px=9, threshold=0.1)
 
 
 def outputs() -> Outputs:
-    """Class 1 on the left half, class 2 at the top right; a centre in each, and a weak one."""
+    """Class 1 on the left half, class 2 at the top right; a center in each, and a weak one."""
     semantic = torch.zeros(1, 3, 20, 40)
     semantic[:, 1, :, :20] = 9
     semantic[:, 2, :10, 30:] = 9
@@ -24,8 +26,11 @@ def outputs() -> Outputs:
     return Outputs(semantic, center, torch.zeros(1, 2, 20, 40))
 
 
-def group(**options: object):
-    return group_instances(outputs(), RECORD, GROUPING, num_classes=2, min_area_px=16, **options)
+def group(maps: Outputs | None = None, *, min_area_px: int = 16, semantic: np.ndarray | None = None, **options: object):
+    reading = MapReading(grouping=GROUPING, min_area_px=min_area_px)
+    network = BestieNetwork(create_backbone("test_resnet"), num_classes=2, width=8)
+    predictor = NetworkPredictor(network, reading, num_classes=2, device=torch.device("cpu"), **options)
+    return predictor.instances(maps or outputs(), RECORD, semantic=semantic)
 
 
 def test_rows_describe_the_instances():
@@ -52,7 +57,7 @@ def test_a_least_score_drops_rows_but_no_mask_moves():
 def test_an_instance_whose_center_value_is_negative_stays_with_score_0():
     maps = outputs()
     maps.center[0, 1] = -0.2
-    found = group_instances(maps, RECORD, GROUPING, num_classes=2, min_area_px=16, confidence="center")
+    found = group(maps, confidence="center")
     assert [round(row["score"], 3) for row in table_rows(RECORD, found)] == [0.8, 0.3, 0.0]
     assert len(table_rows(RECORD, found, min_score=0.01)) == 2
 
@@ -70,7 +75,7 @@ def test_a_given_semantic_map_replaces_the_predicted_one():
 
 
 def test_small_instances_are_dropped():
-    found = group_instances(outputs(), RECORD, GROUPING, num_classes=2, min_area_px=150)
+    found = group(min_area_px=150)
     assert set(found.category_id.tolist()) == {1}
 
 

@@ -1,11 +1,11 @@
-"""Mask R-CNN: what it learns from, what it says, and that it knows its own strides."""
+"""Mask R-CNN: what it learns from, what it detects, and the strides of its features."""
 
 import numpy as np
 import pytest
 import torch
 
-from bestie.backbones import create_backbone
-from bestie.detector import build_detector, build_standard_detector, detect, detector_targets
+from bestie.method.backbones import create_backbone
+from bestie.method.detector import build_detector, build_standard_detector, detect, detector_targets
 
 
 def make_detector(**options: object):

@@ -1,4 +1,4 @@
-"""Several processes for one stage: how many, who takes what, and that a training comes to the same."""
+"""Several processes for one stage: how many, which takes what, and that a training gives the same result."""
 
 import json
 import os
@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from bestie.artifacts import maps
-from bestie.artifacts.parts import own_rows
-from bestie.datasets.base import ImageRecord
-from bestie.distributed import _wanted
 from bestie.errors import InputError
-from bestie.params import Section
-from bestie.processes import HelperEnd, end_helpers
-from bestie.settings import Settings
+from bestie.params.section import Section
+from bestie.records import ImageRecord
+from bestie.runtime.distributed import _wanted
+from bestie.runtime.parts import own_rows
+from bestie.runtime.ranks import HelperEnd, end_helpers
+from bestie.runtime.settings import Settings
 from tests import lines_in_processes
 from tests import workspace as ws
 from tests.unit.test_training_loop import make_loop

@@ -1,10 +1,10 @@
-"""How long stages took is kept beside the checkpoints."""
+"""The durations of stages are kept beside the checkpoints."""
 
 from pathlib import Path
 
 import pytest
 
-from bestie.durations import read_durations, record_duration
+from bestie.runtime.durations import read_durations, record_duration
 from tests import workspace as ws
 
 

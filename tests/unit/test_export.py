@@ -17,11 +17,11 @@ from bestie.artifacts.coco_json import write_coco, write_coco_results
 from bestie.artifacts.instances import decode_mask, instance_rows
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_rows, write_categories, write_images
-from bestie.datasets.base import Category, ImageRecord
 from bestie.errors import InputError
 from bestie.export.source import Source, open_source
-from bestie.export.voc import write_voc
-from bestie.export.yolo import write_yolo
+from bestie.export.to_voc import write_voc
+from bestie.export.to_yolo import write_yolo
+from bestie.records import Category, ImageRecord
 
 # pycocotools lacks the keyword that NumPy 2 asks for.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

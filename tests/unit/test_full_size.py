@@ -10,13 +10,15 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from bestie.detector import detector_targets
-from bestie.params import Params
-from bestie.params_file import read_yaml
-from bestie.profiles import changes, compose
-from bestie.training.instance_network import InstanceStep
+from bestie.method.detector import detector_targets
+from bestie.params.params_yaml import Params
+from bestie.params.reading import read_yaml
+from bestie.project.profiles import changes, compose
+from bestie.training.classifier_model import create_classifier
+from bestie.training.detector_model import create_detector
 from bestie.training.loop import Clock
-from bestie.training.models import create_classifier, create_detector, create_network
+from bestie.training.network_model import create_network
+from bestie.training.network_training import InstanceStep
 from bestie.training.optimizer import create_optimizer, create_schedule
 from bestie.training.samples import InstanceBatch
 from tests import workspace as ws
@@ -108,7 +110,7 @@ def test_a_profile_holds_the_numbers_of_the_paper(profile: str):
     params = Params(**compose(profile, folder=ws.ROOT / "profiles"))
     network, classifier = params.train_bestie, params.train_pam
     assert (network.lambda_center, network.lambda_offset, network.lambda_semantic) == (200, 0.01, 1)
-    assert (network.sigma_px, params.make_pseudo_labels.sigma_px) == (6, 6)
+    assert network.sigma_px == 6
     assert (network.epochs, network.batch_size, network.augmentation.crop_px) == (70, 32, 416)
     assert (network.optimizer.name, network.optimizer.learning_rate) == ("adam", 5e-5)
     assert (network.optimizer.schedule, network.optimizer.warmup_fraction) == ("polynomial", 0)

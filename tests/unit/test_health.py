@@ -1,4 +1,4 @@
-"""Warnings about a run: what they say, what they are silent about, and that they come back as they were written."""
+"""Warnings about a run: what they say, when there are none, and that they are read back as they were written."""
 
 from collections import Counter
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bestie.errors import InputError
-from bestie.health import (
+from bestie.runtime.health import (
     HealthWarning,
     collapsed_centers,
     missing_cues,
@@ -70,9 +70,9 @@ def test_empty_pseudo_labels_are_called_empty():
     assert warning.what == "the pseudo labels are empty for cat (2 no_cue), dog (4 no_cue)"
 
 
-def test_a_centre_map_that_ends_below_the_threshold_has_collapsed():
+def test_a_center_map_that_ends_below_the_threshold_has_collapsed():
     (warning,) = collapsed_centers(epochs(0.5, 0.3, 0.0123), 0.1)
-    assert "90 % of its maxima are below 0.0123 at the end, and centres count from 0.1" in warning.what
+    assert "90 % of its maxima are below 0.0123 at the end, and centers count from 0.1" in warning.what
     assert "train_bestie.lambda_center" in warning.look_at
     assert collapsed_centers([], 0.1) == []
 

@@ -10,10 +10,10 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from bestie import cli
+from bestie.cli import app as cli
 from bestie.errors import InputError
-from bestie.params import Params
-from bestie.profiles import compose
+from bestie.params.params_yaml import Params
+from bestie.project.profiles import compose
 from tests import workspace as ws
 
 TABLE = "file,labels,split\na.jpg,cat;dog,train\nb.jpg,dog,train\nc.jpg,,train\nsub/d.jpg,cat,val\n"
@@ -46,7 +46,7 @@ def test_it_says_class_by_class_what_there_is(photos: Path):
     output = call("photos")
     assert "category_id class training images validation images on their WSSS map" in output
     assert "1 cat 1 1 1" in output
-    assert "2 dog 2 0 1" in output  # a.jpg is labelled with a dog, too, but its map shows none
+    assert "2 dog 2 0 1" in output  # a.jpg is labeled with a dog, too, but its map shows none
     assert "3 training and 1 validation images, 6 to 6 px high, 8 to 8 px wide" in output
     assert "1 training images have no label" in output
     assert "1 image files are not in photos/labels.csv and are left out" in output
@@ -105,10 +105,10 @@ def test_points_and_true_masks_are_counted_too(photos: Path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a.jpg,1,1,ghost", "line 2: a.jpg is not labelled 'ghost'"),
-        ("b.jpg,1,1,cat", "line 2: b.jpg is not labelled 'cat'"),
+        ("a.jpg,1,1,ghost", "line 2: a.jpg is not labeled 'ghost'"),
+        ("b.jpg,1,1,cat", "line 2: b.jpg is not labeled 'cat'"),
         ("a.jpg,999,1,cat", "line 2: the point x=999, y=1 is outside the image of 8x6"),
-        ("sub/d.jpg,1,1,ghost", "line 2: sub/d.jpg is not labelled 'ghost'"),
+        ("sub/d.jpg,1,1,ghost", "line 2: sub/d.jpg is not labeled 'ghost'"),
     ],
 )
 def test_points_that_contradict_their_image_are_named(photos: Path, row: str, message: str):

@@ -1,4 +1,4 @@
-"""Many steps of a tiny network: memory, open files and threads stay flat, and the time left is told truly."""
+"""Many steps of a tiny network: memory, open files and threads stay flat, and the time left is estimated well."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from bestie.progress import Progress
+from bestie.runtime.progress import Progress
 from bestie.training.checkpoints import Checkpoints
 from bestie.training.loop import Loop
 from tests.unit.test_training_loop import make_loop

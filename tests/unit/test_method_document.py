@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bestie.params import Params
+from bestie.params.params_yaml import Params
 from tests import workspace as ws
 
 TEXT = (ws.ROOT / "docs" / "method.md").read_text(encoding="utf-8")

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from bestie.backbones import create_backbone
-from bestie.decoders import ARCHITECTURES
 from bestie.errors import InputError
-from bestie.network import BestieNetwork
+from bestie.method.backbones import create_backbone
+from bestie.method.decoders import ARCHITECTURES
+from bestie.method.network import BestieNetwork
 
 
 def make_network(decoder: str = "fuse", **options: object) -> BestieNetwork:
@@ -30,12 +30,12 @@ def test_maps_can_stay_at_the_finest_stride():
     assert outputs.semantic.shape[-2:] == (16, 24)
 
 
-def test_one_centre_map_for_all_classes_is_an_option():
+def test_one_center_map_for_all_classes_is_an_option():
     with torch.no_grad():
         assert make_network(class_wise=False)(torch.randn(1, 3, 64, 64)).center.shape == (1, 1, 64, 64)
 
 
-def test_centres_start_near_zero():
+def test_centers_start_near_zero():
     with torch.no_grad():
         assert make_network()(torch.randn(1, 3, 64, 64)).center.abs().max() < 0.5
 

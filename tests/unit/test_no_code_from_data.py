@@ -16,7 +16,7 @@ from zarr.storage import LocalStore
 
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.weights import FORMAT, load_weights
-from bestie.datasets.base import image_size
+from bestie.datasets.image_reading import image_size
 from bestie.datasets.voc import VocDataSet
 from bestie.errors import InputError
 from tests import workspace as ws
@@ -91,10 +91,10 @@ def test_the_search_finds_what_it_looks_for(tmp_path: Path, text: str):
 
 
 def test_loaders_of_yaml_are_the_safe_ones():
-    from bestie import params_file
     from bestie.audit import lock
+    from bestie.params import reading
 
-    assert {params_file.LOADER.__name__, lock._Loader.__name__} <= {"CSafeLoader", "SafeLoader"}
+    assert {reading.LOADER.__name__, lock._Loader.__name__} <= {"CSafeLoader", "SafeLoader"}
 
 
 class Harmful:

@@ -1,4 +1,4 @@
-"""Parameters: typed, immutable, and refused by name."""
+"""Parameters: typed and immutable; a wrong one is refused by name."""
 
 from pathlib import Path
 
@@ -6,10 +6,15 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from bestie.artifacts.paths import GENERATED_ROOT
 from bestie.errors import InputError
-from bestie.folders import GENERATED_ROOT
-from bestie.params import Dataset, Evaluate, ExtractCues, Params, Prepare, Shapes, TrainPam
-from bestie.params_file import load_params, parse, read_yaml
+from bestie.params.dataset import Dataset
+from bestie.params.evaluate import Evaluate
+from bestie.params.extract_cues import ExtractCues
+from bestie.params.params_yaml import Params, load_params
+from bestie.params.prepare import Prepare, Shapes
+from bestie.params.reading import parse, read_yaml
+from bestie.params.train_pam import TrainPam
 from tests import workspace as ws
 
 

@@ -28,7 +28,7 @@ from bestie.pictures import (
     save_png,
 )
 from bestie.pictures.color import MAX_DISTINCT, to_lab
-from bestie.pictures.sheet import GAP_PX, MARGIN_PX
+from bestie.pictures.sheet_layout import GAP_PX, MARGIN_PX
 
 NO_POINTS = np.empty((0, 2), dtype=np.int64)
 NO_IDS = np.empty(0, dtype=np.int64)
@@ -237,8 +237,8 @@ def test_a_label_is_written_only_on_instances_with_room() -> None:
     instance[150:158, 150:158] = 2
     category_id, score = np.array([1, 1]), np.array([0.9, 0.8], dtype=np.float32)
     bare = draw_instances(grey(200, 200), instance, category_id)
-    labelled = draw_instances(grey(200, 200), instance, category_id, score, names=["cat"])
-    written = changed(bare, labelled)
+    labeled = draw_instances(grey(200, 200), instance, category_id, score, names=["cat"])
+    written = changed(bare, labeled)
     assert written[instance == 1].any()
     assert not written[instance != 1].any()
 

@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from bestie.backbones import create_backbone, normalize
-from bestie.datasets.base import ImageRecord, hash_file
-from bestie.detections import predict_images
-from bestie.network import BestieNetwork, Outputs
-from bestie.prediction import padded_image, predict_batch
+from bestie.method.backbones import create_backbone, normalize
+from bestie.method.network import BestieNetwork, Outputs
+from bestie.params.map_reading import MapReading
+from bestie.prediction.network_maps import predict_maps
+from bestie.prediction.network_predictor import NetworkPredictor
+from bestie.prediction.padded_image import padded_image
+from bestie.records import ImageRecord, hash_file
 from bestie.training.augment import MEAN_RGB
 
 CPU = torch.device("cpu")
@@ -42,6 +44,10 @@ def network() -> BestieNetwork:
     return network.eval()
 
 
+def predictor(network: BestieNetwork) -> NetworkPredictor:
+    return NetworkPredictor(network, MapReading(precision="fp32", flip=True), num_classes=3, device=CPU)
+
+
 def test_an_image_is_at_the_top_left_of_its_own_canvas(records: list[ImageRecord], tmp_path: Path):
     canvases = [padded_image(tmp_path, record) for record in records]
     assert [canvas.shape for canvas in canvases] == [(1, 3, 64, 64), (1, 3, 64, 64), (1, 3, 32, 96)]
@@ -54,7 +60,7 @@ def test_an_image_is_at_the_top_left_of_its_own_canvas(records: list[ImageRecord
 
 def test_an_images_maps_do_not_depend_on_the_others(records: list[ImageRecord], network: BestieNetwork, tmp_path: Path):
     def maps(chosen: list[ImageRecord]) -> list[Outputs]:
-        found = predict_images(network, chosen, tmp_path, device=CPU, precision="fp32", flip=True)
+        found = predictor(network).maps(chosen, tmp_path)
         return [outputs for _, outputs in found]
 
     alone = maps(records[:1])[0]
@@ -64,7 +70,7 @@ def test_an_images_maps_do_not_depend_on_the_others(records: list[ImageRecord], 
 
 
 def test_outputs_have_the_size_of_their_image(records: list[ImageRecord], network: BestieNetwork, tmp_path: Path):
-    found = list(predict_images(network, records, tmp_path, device=CPU, precision="fp32", flip=True))
+    found = list(predictor(network).maps(records, tmp_path))
     assert [record.row for record, _ in found] == [0, 1, 2]
     for (record, outputs), size in zip(found, SIZES, strict=True):
         assert (record.height, record.width) == size
@@ -75,8 +81,8 @@ def test_outputs_have_the_size_of_their_image(records: list[ImageRecord], networ
 
 def test_a_mirrored_image_has_the_mirrored_prediction(network: BestieNetwork):
     images = torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8)
-    plain = predict_batch(network, images, device=CPU, precision="fp32", flip=True)
-    mirrored = predict_batch(network, images.flip(-1), device=CPU, precision="fp32", flip=True)
+    plain = predict_maps(network, images, device=CPU, precision="fp32", flip=True)
+    mirrored = predict_maps(network, images.flip(-1), device=CPU, precision="fp32", flip=True)
     torch.testing.assert_close(mirrored.semantic.softmax(1), plain.semantic.softmax(1).flip(-1), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(mirrored.center, plain.center.flip(-1), atol=1e-4, rtol=1e-4)
     sign = torch.tensor([1.0, -1.0]).view(1, 2, 1, 1)
@@ -86,11 +92,11 @@ def test_a_mirrored_image_has_the_mirrored_prediction(network: BestieNetwork):
 def test_instances_are_also_read_from_smaller_images(network: BestieNetwork):
     images = torch.randint(0, 255, (1, 3, 64, 128), dtype=torch.uint8)
     half = F.interpolate(normalize(images), size=(32, 64), mode="bilinear", align_corners=False, antialias=True)
-    plain = predict_batch(network, images, device=CPU, precision="fp32", flip=False)
+    plain = predict_maps(network, images, device=CPU, precision="fp32", flip=False)
     with torch.no_grad():
         small = [F.interpolate(each, size=(64, 128), mode="bilinear") for each in network(half)]
 
-    outputs = predict_batch(network, images, device=CPU, precision="fp32", flip=False, instance_scales=(0.5, 1.0))
+    outputs = predict_maps(network, images, device=CPU, precision="fp32", flip=False, instance_scales=(0.5, 1.0))
 
     torch.testing.assert_close(outputs.semantic, plain.semantic, atol=0, rtol=0)
     torch.testing.assert_close(outputs.center, (plain.center + small[1]) / 2)
@@ -104,14 +110,14 @@ def test_a_side_that_is_shrunk_more_than_the_other_keeps_its_pixels(network: Bes
     with torch.no_grad():
         small = F.interpolate(network(squeezed).offset, size=(64, 96), mode="bilinear")
 
-    offset = predict_batch(network, images, device=CPU, precision="fp32", flip=False, instance_scales=(0.5,)).offset
+    offset = predict_maps(network, images, device=CPU, precision="fp32", flip=False, instance_scales=(0.5,)).offset
 
     torch.testing.assert_close(offset, small * torch.tensor([2.0, 1.5])[:, None, None])
 
 
 def test_prediction_leaves_no_gradient_and_ends_in_evaluation_mode(network: BestieNetwork):
     network.train()
-    outputs = predict_batch(
+    outputs = predict_maps(
         network, torch.zeros(1, 3, 64, 64, dtype=torch.uint8), device=CPU, precision="bf16", flip=False
     )
     assert not outputs.center.requires_grad

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from bestie.errors import InputError
-from bestie.params_file import load_params
-from bestie.profiles import changes, compose, overlay, profile_names, write_params
+from bestie.params.params_yaml import load_params
+from bestie.project.profiles import changes, compose, overlay, profile_names, write_params
 from tests import workspace as ws
 
 PROFILES = ws.ROOT / "profiles"

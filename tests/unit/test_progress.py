@@ -1,10 +1,10 @@
-"""Progress: a bar for people, JSON lines for programs."""
+"""Progress: a bar for users, JSON lines for programs."""
 
 import json
 
 import pytest
 
-from bestie.progress import Progress, close_all, parse_progress, track
+from bestie.runtime.progress import Progress, close_all, parse_progress, track
 
 
 def lines_of(capsys: pytest.CaptureFixture) -> list[dict]:
@@ -43,7 +43,7 @@ def test_json_lines_come_at_most_twice_a_second(capsys: pytest.CaptureFixture):
 
 def test_steps_of_an_earlier_run_count_as_done_but_not_as_fast(capsys: pytest.CaptureFixture, monkeypatch):
     now = 100.0
-    monkeypatch.setattr("bestie.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("bestie.runtime.progress.time.monotonic", lambda: now)
     progress = Progress("resumed", 100, done=90, as_json=True)
     now = 105.0
     progress.advance(5)

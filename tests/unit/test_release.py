@@ -1,4 +1,4 @@
-"""Checkpoints of the authors' release compute here what they compute there."""
+"""Checkpoints of the authors' release give the same output here as in the release."""
 
 from pathlib import Path
 
@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from bestie.errors import InputError
-from bestie.params import TrainBestie, TrainPam
-from bestie.profiles import compose
-from bestie.release import rename_release
-from bestie.training.models import create_classifier, create_network
+from bestie.method.release import rename_release
+from bestie.params.train_bestie import TrainBestie
+from bestie.params.train_pam import TrainPam
+from bestie.project.profiles import compose
+from bestie.training.classifier_model import create_classifier
+from bestie.training.network_model import create_network
 from tests import release
 from tests import workspace as ws
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from bestie.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Line, draw
-from bestie.report.graph import BOX_HEIGHT, BOX_WIDTH, draw_graph
+from bestie.report.graph_drawing import BOX_HEIGHT, BOX_WIDTH, draw_graph
 
 
 def chart(*lines: Line, **options) -> Chart:

@@ -1,4 +1,4 @@
-"""The page as text: what it holds, that nothing in it runs but its own script, and that it comes out the same."""
+"""The page as text: what it holds, that nothing in it runs but its own script, and that it is the same every time."""
 
 import json
 import re
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bestie import cli
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter
 from bestie.audit.objects import CACHE
+from bestie.cli import app as cli
 from bestie.errors import InputError
 from bestie.report.content import collect
 from bestie.report.page import render

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from bestie.audit.versions import History
-from bestie.durations import record_duration
 from bestie.errors import InputError
 from bestie.report.comparison import OtherRun, find_setting
 from bestie.report.page import format_bytes, format_seconds
-from bestie.report.pipeline import read_pipeline
+from bestie.report.pipeline_state import read_pipeline
 from bestie.report.sampling import BucketSample
-from bestie.report.scores import Score, score_table, score_tiles
+from bestie.report.score_tables import Score, score_table, score_tiles
+from bestie.runtime.durations import record_duration
 from tests.report_run import commit, write_label_lock, write_lock, write_run
 from tests.stored_run import git
 
@@ -74,7 +74,7 @@ def test_what_changed_is_named_parameters_first(run: Path):
     pipeline = read_pipeline(run, run / ".bestie", other_run(run).run.lock)
     assert pipeline is not None
     changed = {stage.name: stage.changed for stage in pipeline.stages}
-    assert changed["train_bestie"] == ("train_bestie.epochs: 4 → 6", "bestie/network.py")
+    assert changed["train_bestie"] == ("train_bestie.epochs: 4 → 6", "bestie/method/network.py")
     assert changed["prepare"] == ()
 
 

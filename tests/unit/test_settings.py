@@ -1,11 +1,11 @@
-"""Settings: from the environment alone, with messages that name the variable."""
+"""Settings: only from the environment, with messages that name the variable."""
 
 from pathlib import Path
 
 import pytest
 
 from bestie.errors import InputError
-from bestie.settings import Settings, load_settings
+from bestie.runtime.settings import Settings, load_settings
 
 
 def test_without_variables_the_defaults_hold(monkeypatch: pytest.MonkeyPatch):

@@ -1,3 +1,5 @@
+"""The generated data set: its files, what its images show, and simulated WSSS maps of a wanted quality."""
+
 import hashlib
 from pathlib import Path
 
@@ -8,10 +10,10 @@ from defusedxml import ElementTree
 from PIL import Image
 
 from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes, measure_miou
-from bestie.datasets.shapes.objects import render_sprite
 from bestie.datasets.shapes.scene import SceneLimits
+from bestie.datasets.shapes.simulated_wsss import CALIBRATION_MIOU, severity_for, simulate_wsss
+from bestie.datasets.shapes.sprites import render_sprite
 from bestie.datasets.shapes.writer import generate_scene, voc_palette
-from bestie.datasets.shapes.wsss import CALIBRATION_MIOU, severity_for, simulate_wsss
 
 NUM_TRAIN, NUM_VAL = 60, 6
 
@@ -178,7 +180,7 @@ def test_counts_sizes_and_classes_span_what_was_asked_for(scenes):
     assert sum(int(scene.distractor.max()) > 0 for scene in scenes) > len(scenes) / 2
 
 
-def test_every_object_shows_a_part_smaller_than_its_body_and_away_from_its_centre(scenes):
+def test_every_object_shows_a_part_smaller_than_its_body_and_away_from_its_center(scenes):
     shares, distances = [], []
     for scene in scenes:
         assert not ((scene.part > 0) & (scene.part != scene.instance)).any()

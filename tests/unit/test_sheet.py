@@ -1,17 +1,17 @@
-"""Which images stand on the contact sheet."""
+"""Which images the contact sheet shows."""
 
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from bestie.sheet import _spaced, pick_images
+from bestie.evaluation.sheet import _spaced, pick_images
 
 
-def test_the_sheet_shows_labelled_training_images_and_validation_images(finished_run: Path):
-    labelled = set(pq.read_table("data/make_pseudo_labels/instances.parquet")["row"].to_pylist())
+def test_the_sheet_shows_labeled_training_images_and_validation_images(finished_run: Path):
+    labeled = set(pq.read_table("data/make_pseudo_labels/instances.parquet")["row"].to_pylist())
     train, validation = pick_images(6)
-    assert len(train) == min(3, len(labelled))
-    assert {record.row for record in train} <= labelled
+    assert len(train) == min(3, len(labeled))
+    assert {record.row for record in train} <= labeled
     assert [record.split for record in validation] == ["val"] * 3
     assert validation[0].row == 24
     assert validation[-1].row == 31

@@ -10,7 +10,7 @@ from rich.console import Console
 from bestie.artifacts.metrics_json import write_json
 from bestie.errors import InputError
 from bestie.report import REPORT
-from bestie.summary import print_summary
+from bestie.report.summary import print_summary
 from tests import workspace as ws
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from bestie.tables.definition import read_definition
-from bestie.tables.page import render
-from bestie.tables.plan import Plan, Run, make_plan
-from bestie.tables.runner import Outcome
-from bestie.tables.summary import Summary, as_json, flat_scores, summarize
+from bestie.tables.plan import Plan, PlannedRun, make_plan
+from bestie.tables.results import Summary, as_json, flat_scores, summarize
+from bestie.tables.runner import RunOutcome
+from bestie.tables.tables_page import render_tables
 from tests import workspace as ws
 
 KEYS = ("table3", "table4", "table7", "figure6", "figure7")
@@ -33,13 +33,13 @@ def plan() -> Plan:
     return make_plan(read_definition(keys=KEYS), "voc_subset", folder=ws.ROOT / "profiles", seeds=[0, 1])
 
 
-def summary_of(plan: Plan, value: Callable[[int, Run], float | None], **options) -> Summary:
+def summary_of(plan: Plan, value: Callable[[int, PlannedRun], float | None], **options) -> Summary:
     """Every run has the mAP50 of its number; None: it failed."""
     outcomes = {}
     for number, run in enumerate(plan.runs):
         map50 = value(number, run)
         error = "" if map50 is not None else "train_bestie: the loss is not finite\nERROR: failed to reproduce 'x'"
-        outcomes[run.identity] = Outcome(run, None if map50 is None else scores(map50), error, is_new=True)
+        outcomes[run.identity] = RunOutcome(run, None if map50 is None else scores(map50), error, is_new=True)
     return summarize(plan, outcomes, with_mrcnn=False, **options)
 
 
@@ -53,7 +53,7 @@ def test_a_row_has_mean_and_spread_over_the_seeds(plan: Plan):
 
 
 def test_steps_say_the_rise_of_each_row(plan: Plan):
-    def value(number: int, run: Run) -> float:
+    def value(number: int, run: PlannedRun) -> float:
         row = next(k for k in range(5) if run in plan.runs_of["table3", k]) if "table3" in run.name else 0
         return 10.0 * row + (5 if run.seed and row else 0)
 
@@ -97,7 +97,7 @@ def test_curves_are_means_by_epoch(plan: Plan):
 
 
 def test_the_page_has_both_sides_and_asks_nobody(plan: Plan):
-    text = render(summary_of(plan, lambda number, run: 33.3 + run.seed))
+    text = render_tables(summary_of(plan, lambda number, run: 33.3 + run.seed))
     for wanted in ("Table 3", "33.8 ± 0.7", "41.8", "table7-map50", "figure6", "figure7", "+16.4"):
         assert wanted in text
     assert "default-src &#39;none&#39;" in text
@@ -107,7 +107,7 @@ def test_the_page_has_both_sides_and_asks_nobody(plan: Plan):
 
 
 def test_the_page_of_no_run_says_so(plan: Plan):
-    text = render(summarize(plan, {}, with_mrcnn=False))
+    text = render_tables(summarize(plan, {}, with_mrcnn=False))
     assert "0 of" in text
     assert "no run has ended yet" in text
 
@@ -116,7 +116,7 @@ def test_names_are_escaped(plan: Plan):
     evil = plan.definition.tables["table7"].model_copy(update={"title": "<script>alert(1)</script>"})
     definition = plan.definition.model_copy(update={"tables": {"table7": evil}, "figures": {}})
     plan = make_plan(definition, "smoke", folder=ws.ROOT / "profiles", seeds=[0])
-    assert "<script>alert" not in render(summary_of(plan, lambda number, run: 1.0))
+    assert "<script>alert" not in render_tables(summary_of(plan, lambda number, run: 1.0))
 
 
 def test_the_numbers_are_json(plan: Plan):

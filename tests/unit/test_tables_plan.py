@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from bestie.errors import InputError
-from bestie.params import Params
-from bestie.profiles import compose, profile_names
+from bestie.params.params_yaml import Params
+from bestie.project.profiles import compose, profile_names
 from bestie.tables.definition import DEFINITION, Definition, read_definition, with_wsss
 from bestie.tables.missing import check_inputs
 from bestie.tables.plan import TRUE_MAPS, Plan, make_plan

@@ -25,7 +25,7 @@ def test_image_and_maps_stay_aligned(seed: int, crop_px: int):
 
     assert cut.shape == (3, crop_px, crop_px)
     inside = others["y"] >= 0
-    # Away from the image's edge, where the padding's colour is blended in.
+    # Away from the image's edge, where the padding's color is blended in.
     core = torch.nn.functional.max_pool2d((~inside).float()[None], 7, 1, 3)[0] == 0
     assert core.sum() > crop_px
     assert (cut[0].float() / 2 - others["y"])[core].abs().max() <= 2

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from bestie.fingerprint import fingerprint
-from bestie.params import Refinement
+from bestie.params.train_bestie import Refinement
+from bestie.runtime.fingerprint import fingerprint
 from bestie.training.checkpoints import Checkpoints
 
 
@@ -21,31 +22,63 @@ def inputs(tmp_path: Path) -> list[Path]:
 
 
 def test_a_fingerprint_follows_from_values_and_bytes(inputs: list[Path]):
-    first = fingerprint(inputs, a=1, b=Path("x"))
-    assert fingerprint(inputs, b=Path("x"), a=1) == first
-    assert fingerprint(inputs, a=2, b=Path("x")) != first
-    assert fingerprint(inputs[:1], a=1, b=Path("x")) != first
-    assert fingerprint(inputs, a=Refinement()) != fingerprint(inputs, a=Refinement(enabled=False))
+    first = fingerprint("train_pam", inputs, a=1, b=Path("x"))
+    assert fingerprint("train_pam", inputs, b=Path("x"), a=1) == first
+    assert fingerprint("train_pam", inputs, a=2, b=Path("x")) != first
+    assert fingerprint("train_pam", inputs[:1], a=1, b=Path("x")) != first
+    assert fingerprint("train_pam", inputs, a=Refinement()) != fingerprint(
+        "train_pam", inputs, a=Refinement(enabled=False)
+    )
     os.utime(inputs[1], (0, 0))
-    assert fingerprint(inputs, a=1, b=Path("x")) == first
+    assert fingerprint("train_pam", inputs, a=1, b=Path("x")) == first
     (inputs[0] / "zarr.json").write_text("{ }")
-    assert fingerprint(inputs, a=1, b=Path("x")) != first
+    assert fingerprint("train_pam", inputs, a=1, b=Path("x")) != first
 
 
 def test_compiled_python_does_not_count(inputs: list[Path]):
-    first = fingerprint(inputs)
+    first = fingerprint("train_pam", inputs)
     (inputs[0] / "module.pyc").write_bytes(b"compiled")
     (inputs[0] / "module.cpython-311.pyc.139650231").write_bytes(b"half written")
-    assert fingerprint(inputs) == first
+    assert fingerprint("train_pam", inputs) == first
 
 
-def test_code_counts(inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    code = tmp_path / "code"
-    code.mkdir()
-    monkeypatch.setattr("bestie.fingerprint.CODE", code)
-    first = fingerprint(inputs)
-    (code / "loop.py").write_text("x = 1\n")
-    assert fingerprint(inputs) != first
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone in which `train_pam` declares one folder and one file, and `evaluate` another file."""
+    folder = tmp_path / "clone"
+    for name in ("bestie/artifacts/maps.py", "bestie/method/pam.py", "bestie/report/page.py"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("x = 1\n")
+    deps = {
+        "train_pam": {"deps": ["data/a.parquet", "bestie/artifacts", "bestie/method/pam.py"]},
+        "evaluate": {"deps": ["bestie/report/page.py"]},
+    }
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": deps}))
+    monkeypatch.setattr("bestie.runtime.fingerprint.PROJECT", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("bestie/artifacts/maps.py", True),
+        ("bestie/artifacts/new.py", True),
+        ("bestie/method/pam.py", True),
+        ("bestie/report/page.py", False),
+    ],
+)
+def test_the_code_that_the_stage_declares_counts_and_no_other(
+    clone: Path, inputs: list[Path], name: str, *, counts: bool
+):
+    first = fingerprint("train_pam", inputs)
+    (clone / name).write_text("x = 2\n")
+    assert (fingerprint("train_pam", inputs) != first) == counts
+
+
+def test_a_fingerprint_is_the_same_in_every_clone(clone: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch):
+    first = fingerprint("train_pam", inputs)
+    monkeypatch.setattr("bestie.runtime.fingerprint.PROJECT", clone.rename(clone.with_name("other")))
+    assert fingerprint("train_pam", inputs) == first
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The training loop: which samples when, what the history holds, and how a run goes on after an interruption."""
+"""The training loop: which samples when, what the history holds, and how a run continues after an interruption."""
 
 from collections.abc import Callable
 from pathlib import Path

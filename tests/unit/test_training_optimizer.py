@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bestie.params import Optimizer
+from bestie.params.training import Optimizer
 from bestie.training.optimizer import create_optimizer, create_schedule
 
 

@@ -1,4 +1,4 @@
-"""Training samples: images with all that earlier stages know of them, augmented together."""
+"""Training samples: images with everything that earlier stages know about them, augmented together."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from bestie.artifacts.maps import MapReader
+from bestie.artifacts.paths import GENERATED_ROOT
 from bestie.artifacts.tables import read_images, read_instance_categories, read_points
-from bestie.folders import GENERATED_ROOT
-from bestie.params import Augmentation
-from bestie.regions import label_components
-from bestie.training.samples import InstanceImages, LabelledImages
+from bestie.method.regions import label_components
+from bestie.params.training import Augmentation
+from bestie.training.samples import InstanceImages, LabeledImages
 
 STILL = Augmentation(crop_px=96, scale=(1, 1), flip=False, jitter=0)
 
@@ -31,7 +31,7 @@ def instance_images(augmentation: Augmentation = STILL, *, points: bool = False)
 
 def test_labels_are_those_of_the_index(finished_run: Path):
     records = read_images(Path("data/prepare/images.parquet"), "train")
-    samples = LabelledImages(records, GENERATED_ROOT, 6, STILL)
+    samples = LabeledImages(records, GENERATED_ROOT, 6, STILL)
     batch = samples.collate([samples(index, np.random.default_rng(index)) for index in range(4)])
     assert batch.images.shape == (4, 3, 96, 96)
     for record, labels in zip(records, batch.labels, strict=False):

@@ -13,7 +13,7 @@ from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_rows, read_images
 from bestie.errors import InputError
-from bestie.upper_bound import print_upper_bound, run_upper_bound, write_instance_maps
+from bestie.evaluation.upper_bound import print_upper_bound, run_upper_bound, write_instance_maps
 from tests import workspace as ws
 
 

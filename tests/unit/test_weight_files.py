@@ -1,4 +1,4 @@
-"""First weights: files and downloads by their names, every tensor of the backbone or a refusal by name."""
+"""First weights: files and downloads by name, and errors that name each tensor that a backbone lacks."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from safetensors.torch import save
 
 from bestie.artifacts.weights import save_safetensors, save_weights
 from bestie.errors import InputError
-from bestie.params import Backbone
+from bestie.params.training import Backbone
 from bestie.training.initial import build_backbone
 from bestie.training.weight_files import download_weights
 
@@ -101,7 +101,7 @@ def test_without_a_network_the_message_says_what_to_do(own_cache: None, monkeypa
     [
         ("vgg16.nope", r"timm offers no weights of vgg16\.nope for download; take vgg16\.tv_in1k"),
         ("legacy_seresnet18", "timm offers no weights of legacy_seresnet18 for download; give a file"),
-        ("test_resnet", "wants images normalised by a mean of .* not ImageNet's; choose another backbone or a file"),
+        ("test_resnet", "wants images normalized by a mean of .* not ImageNet's; choose another backbone or a file"),
     ],
 )
 def test_a_backbone_whose_weights_cannot_serve_is_refused(own_cache: None, name: str, message: str):

@@ -13,7 +13,7 @@ Canvas = Float32[np.ndarray, "h w 3"]
 
 
 def render_background(rng: np.random.Generator, *, height: int, width: int) -> Canvas:
-    """A float32 RGB picture in 0..1: one kind of texture, or two that meet at a wavy horizon."""
+    """Render an RGB picture in 0..1 with one kind of texture, or two that meet at a wavy horizon."""
     first = _render_kind(rng, height, width)
     if rng.random() < 0.6:
         return first

@@ -1,4 +1,4 @@
-"""Where objects lie on a picture: apart from each other, or touching and hiding one another."""
+"""Where objects are in a picture: apart from each other, or touching and hiding one another."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from bestie.datasets.shapes.objects import Sprite
+from bestie.datasets.shapes.sprites import Sprite
 
 MAX_OVERLAP_FRACTION = 0.35
 MIN_VISIBLE_FRACTION = 0.25
@@ -18,13 +18,13 @@ _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def void_border(instance: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """The 1 px border around every object, taken from what lies behind it (smaller ids lie behind)."""
+    """Return the 1 px border around each object, taken from what is behind it (smaller ids are behind)."""
     return cv2.dilate(instance, _CROSS) > instance
 
 
 @dataclass
 class Placed:
-    """A sprite with the position of its patch, and the class it shows (0 for a distractor)."""
+    """A sprite with the position of its patch in px, and its class (0 for a distractor)."""
 
     sprite: Sprite
     category_id: int
@@ -32,7 +32,7 @@ class Placed:
     left: int
 
     def window(self, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """Slices into the picture and into the patch, where the two overlap."""
+        """Return slices into the picture and into the patch where the two overlap."""
         side = self.sprite.alpha.shape[0]
         y0, y1 = max(self.top, 0), min(self.top + side, height)
         x0, x1 = max(self.left, 0), min(self.left + side, width)
@@ -45,14 +45,14 @@ class Placed:
 
 @dataclass
 class Layout:
-    """Objects placed so far on a picture of a given size, back to front."""
+    """The objects placed so far in a picture of a given size in px, back to front."""
 
     height: int
     width: int
     objects: list[Placed] = field(default_factory=list)
 
     def paint_ids(self, only: Callable[[Sprite], Bool[np.ndarray, "s s"]] | None = None) -> UInt8[np.ndarray, "h w"]:
-        """1..n where object 1..n shows, the later in front; or only where its pixels show that `only` picks."""
+        """Return 1..n where object 1..n is visible, later ones in front, limited to the pixels that `only` selects."""
         ids = np.zeros((self.height, self.width), np.uint8)
         for number, placed in enumerate(self.objects, start=1):
             inside, patch = placed.window(self.height, self.width)
@@ -61,13 +61,13 @@ class Layout:
         return ids
 
     def occupied(self, *, gap_px: int = 0) -> Bool[np.ndarray, "h w"]:
-        """Pixels of any object, and those less than `gap_px` + 1 away from one (in either direction)."""
+        """Return the pixels of all objects, and those within `gap_px` of one in y and in x."""
         ids = (self.paint_ids() > 0).astype(np.uint8)
         return (cv2.dilate(ids, np.ones((2 * gap_px + 1,) * 2, np.uint8)) if gap_px else ids) > 0
 
 
 def spot_apart(rng: np.random.Generator, layout: Layout, sprite: Sprite, *, gap_px: int = 4) -> tuple[int, int] | None:
-    """A (top, left) where the sprite meets nothing and is at least 85 % inside, or None."""
+    """Return a (top, left) where the sprite touches nothing and is at least 85 % inside, or None."""
     occupied = layout.occupied(gap_px=gap_px)
     side, area = sprite.alpha.shape[0], sprite.mask.sum()
     for _ in range(40):
@@ -85,7 +85,7 @@ def spot_apart(rng: np.random.Generator, layout: Layout, sprite: Sprite, *, gap_
 
 
 def spot_beside(rng: np.random.Generator, layout: Layout, sprite: Sprite) -> tuple[int, int] | None:
-    """A (top, left) found by sliding towards a placed object until they touch or overlap, or None."""
+    """Return a (top, left) found by sliding toward a placed object until the two touch or overlap, or None."""
     occupied, area = layout.occupied(), int(sprite.mask.sum())
     for _ in range(12):
         anchor = layout.objects[rng.integers(len(layout.objects))]
@@ -105,7 +105,7 @@ def spot_beside(rng: np.random.Generator, layout: Layout, sprite: Sprite) -> tup
 
 
 def drop_hidden(layout: Layout) -> None:
-    """Removes objects of which too little shows, one at a time: each removal uncovers others."""
+    """Remove objects of which too little is visible, one at a time, because each removal uncovers others."""
     while layout.objects:
         ids, parts = layout.paint_ids(), layout.paint_ids(lambda sprite: sprite.part)
         ids[void_border(ids)] = 0
@@ -121,6 +121,6 @@ def drop_hidden(layout: Layout) -> None:
 
 
 def has_touching_pair(layout: Layout) -> bool:
-    """Whether two objects are neighbours somewhere, pixel to pixel."""
+    """Return whether any two objects have neighboring pixels."""
     ids = layout.paint_ids()
     return any(bool(((a != b) & (a > 0) & (b > 0)).any()) for a, b in ((ids[1:], ids[:-1]), (ids[:, 1:], ids[:, :-1])))

@@ -1,4 +1,4 @@
-"""Smooth random fields and colours, the raw material of every texture and of blob-shaped label errors."""
+"""Smooth random fields and random colors, of which textures and blob-shaped label errors are made."""
 
 import colorsys
 
@@ -10,7 +10,7 @@ from jaxtyping import Float32
 def smooth_noise(
     rng: np.random.Generator, height: int, width: int, *, cells: int
 ) -> Float32[np.ndarray, "{height} {width}"]:
-    """Gaussian noise on a `cells` × `cells` grid, interpolated: mean near 0, deviation 0.8."""
+    """Return Gaussian noise, interpolated from a `cells` × `cells` grid: mean near 0, standard deviation 0.8."""
     grid = rng.standard_normal((cells + 1, cells + 1), dtype=np.float32)
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -18,7 +18,7 @@ def smooth_noise(
 def octave_noise(
     rng: np.random.Generator, height: int, width: int, *, cells: int, octaves: int
 ) -> Float32[np.ndarray, "{height} {width}"]:
-    """`smooth_noise` summed over octaves, each with twice the cells and half the weight."""
+    """Sum `smooth_noise` over octaves, each with twice the cells and half the weight of the one before."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         total += smooth_noise(rng, height, width, cells=cells * 2**octave) * 0.5**octave
@@ -32,7 +32,7 @@ def random_color(
     value: tuple[float, float],
     hue: float | None = None,
 ) -> Float32[np.ndarray, " 3"]:
-    """An RGB colour in 0..1: HSV saturation and value from the given ranges, any hue unless given."""
+    """Draw an RGB color in 0..1 with HSV saturation and value from the given ranges, and any hue unless it is given."""
     hue = rng.random() if hue is None else hue
     rgb = colorsys.hsv_to_rgb(hue % 1.0, rng.uniform(*saturation), rng.uniform(*value))
     return np.array(rgb, np.float32)

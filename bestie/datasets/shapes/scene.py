@@ -1,4 +1,4 @@
-"""One generated picture with its truth: which objects, where, what hides what, and how it all looks."""
+"""A generated picture with its truth: which objects it has, where they are, and which hides which."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from bestie.datasets.shapes.backgrounds import render_background
-from bestie.datasets.shapes.classes import SHAPE_CLASSES
 from bestie.datasets.shapes.layout import (
     Layout,
     Placed,
@@ -18,17 +17,18 @@ from bestie.datasets.shapes.layout import (
     spot_beside,
     void_border,
 )
-from bestie.datasets.shapes.objects import render_sprite
+from bestie.datasets.shapes.shape_classes import SHAPE_CLASSES
+from bestie.datasets.shapes.sprites import render_sprite
 
 LAYOUT_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
 class SceneLimits:
-    """Ranges that every picture is drawn from; sizes are in px.
+    """The ranges from which every picture is drawn; sizes are in px.
 
-    `two_class_fraction` is the share of two classes among pictures of several objects that keep apart; `repeats` is
-    that of `render_sprite`.
+    `two_class_fraction` is the share of pictures with two classes among those with several objects that keep apart;
+    `repeats` is that of `render_sprite`.
     """
 
     min_side_px: int = 112
@@ -41,10 +41,10 @@ class SceneLimits:
     repeats: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses what cannot be drawn.
+        """Refuse what cannot be drawn.
 
         Raises:
-            ValueError: Names the field and its range.
+            ValueError: a field is out of range; the message names the field and its range.
         """
         if not 48 <= self.min_side_px <= self.max_side_px:
             raise ValueError(
@@ -70,12 +70,12 @@ class Scene:
     """A picture and its truth.
 
     Attributes:
-        image: RGB.
-        instance: 0 = none, 1..n; a larger id lies in front of a smaller one.
-        part: The same ids, on the visible pixels of the badges only.
-        mark: The same ids, on the visible pixels of the tail marks or repeats only.
-        distractor: 0 = none, 1..m for the objects of no class.
-        category_ids: Class (1..C) of instance k at position k - 1.
+        image: RGB, 0..255.
+        instance: ids 1..n, 0 elsewhere; a larger id is in front of a smaller one.
+        part: the same ids, only on the visible pixels of badges.
+        mark: the same ids, only on the visible pixels of tail marks or repeats.
+        distractor: ids 1..m of the objects without a class, 0 elsewhere.
+        category_ids: the class (1..C) of instance k at position k - 1.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
@@ -87,22 +87,25 @@ class Scene:
 
     @property
     def semantic(self) -> UInt8[np.ndarray, "h w"]:
-        """Class of every pixel, 0 = background, without void."""
+        """The class of each pixel, 0 for background, without void."""
         return np.array([0, *self.category_ids], np.uint8)[self.instance]
 
     @property
     def void(self) -> Bool[np.ndarray, "h w"]:
-        """The 1 px border around every object, taken from what lies behind it."""
+        """The 1 px border around each object, taken from what is behind it."""
         return void_border(self.instance)
 
 
 def render_scene(rng: np.random.Generator, limits: SceneLimits, *, overlapping: bool) -> Scene:
-    """Draws one picture.
+    """Draw one picture.
 
     Args:
-        rng: Source of everything random in it.
-        limits: Sizes and counts.
-        overlapping: Objects of one class that touch or overlap, instead of objects that keep a distance.
+        rng: the source of everything random in it.
+        limits: sizes and counts.
+        overlapping: whether objects of one class touch or overlap; otherwise objects keep a distance.
+
+    Raises:
+        ValueError: no such picture was found in `LAYOUT_ATTEMPTS` attempts.
     """
     height, width = (int(n) for n in rng.integers(limits.min_side_px, limits.max_side_px + 1, 2))
     canvas = render_background(rng, height=height, width=width)
@@ -131,7 +134,7 @@ def _lay_out(
     light_angle: float,
     overlapping: bool,
 ) -> Layout:
-    """Draws and places objects until what was asked for shows: a touching pair, or at least one object."""
+    """Draw and place objects until a touching pair (if `overlapping`) or at least one object is visible."""
     height, width = canvas.shape[:2]
     backdrop = canvas.mean(axis=(0, 1))
     for _ in range(LAYOUT_ATTEMPTS):
@@ -157,7 +160,7 @@ def _lay_out(
 def _plan(
     rng: np.random.Generator, limits: SceneLimits, *, height: int, width: int, overlapping: bool
 ) -> tuple[list[int], list[float]]:
-    """Classes and sizes (px) of the objects, largest first, together at most about half of the picture."""
+    """Draw classes and sizes (px) of the objects, largest first, which together fill at most about half the picture."""
     fewest = 2 if overlapping else 1
     counts = np.arange(fewest, limits.max_objects + 1)
     count = int(rng.choice(counts, p=(1 / counts) / (1 / counts).sum()))
@@ -185,7 +188,7 @@ def _place_distractors(
     background: Float32[np.ndarray, " 3"],
     light_angle: float,
 ) -> Layout:
-    """Objects of no class, of about the size of the others, where there is room."""
+    """Place objects without a class, of about the size of the others, where there is room."""
     size_px = float(np.mean([placed.sprite.size_px for placed in layout.objects]))
     everything = Layout(layout.height, layout.width, list(layout.objects))
     for _ in range(int(rng.integers(0, limits.max_distractors + 1))):
@@ -198,7 +201,7 @@ def _place_distractors(
 
 
 def _paste(canvas: Float32[np.ndarray, "h w 3"], placed: Placed, *, light_angle: float) -> None:
-    """Draws the object and the soft shadow that it throws away from the light, in place."""
+    """Draw an object and the soft shadow that it casts away from the light, in place."""
     height, width = canvas.shape[:2]
     reach = max(1.0, placed.sprite.alpha.shape[0] / 24)
     moved = np.array([[1, 0, -reach * math.cos(light_angle)], [0, 1, -reach * math.sin(light_angle)]], np.float32)
@@ -211,7 +214,7 @@ def _paste(canvas: Float32[np.ndarray, "h w 3"], placed: Placed, *, light_angle:
 
 
 def _photograph(rng: np.random.Generator, canvas: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """What a camera does: uneven light, exposure, a little blur and sensor noise."""
+    """Imitate a camera: uneven light, exposure, a little blur and sensor noise."""
     height, width = canvas.shape[:2]
     angle, strength = rng.uniform(0, 2 * math.pi), rng.uniform(0, 0.25)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]

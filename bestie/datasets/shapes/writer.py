@@ -1,4 +1,4 @@
-"""Writes generated scenes in PASCAL VOC's own layout, and the weak labels beside it."""
+"""The writer of generated scenes, in PASCAL VOC's layout with weak labels beside it."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from bestie.datasets.shapes.classes import SHAPE_CLASS_NAMES
 from bestie.datasets.shapes.scene import Scene, SceneLimits, render_scene
-from bestie.datasets.shapes.wsss import severity_for, simulate_wsss
+from bestie.datasets.shapes.shape_classes import SHAPE_CLASS_NAMES
+from bestie.datasets.shapes.simulated_wsss import severity_for, simulate_wsss
+from bestie.records import VOID
 
-VOID = 255
 JPEG_QUALITY = 92
-FIRST_VAL_NUMBER = 900_001  # behind every train image, so neither split moves when the other grows
-# One stream of random numbers each, so that another WSSS quality leaves the images as they are.
+FIRST_VAL_NUMBER = 900_001  # after all train images, so neither split changes when the other grows
+# One stream of random numbers for each purpose, so that another WSSS quality leaves the images as they are.
 IMAGE_STREAM, WSSS_STREAM, OVERLAP_STREAM = 0, 1, 2
 FOLDERS = (
     "JPEGImages",
@@ -47,23 +47,30 @@ def generate_shapes(
     wsss_miou: float = 0.70,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Generates the data set below `root`, byte for byte the same for the same arguments.
+    """Generate the data set below `root`, byte for byte the same for the same arguments.
 
-    An image depends on the seed, its own number and the size and count parameters alone, so the first images
-    of a split stay as they are when the split grows. `WSSS_maps` and `Center_points` exist for train only.
+    An image depends only on the seed, its own number and the parameters of sizes and counts, so the first images of a
+    split stay as they are when the split grows. Only train has `WSSS_maps` and `Center_points`.
 
     Args:
-        root: Folder to write into; created if absent. The caller moves it to its final name when done.
-        min_object_px: Length of the smallest objects; None: 18 px in a picture of 128 px, but at least 12.
-        max_object_px: Length of the largest objects; None: 72 px in a picture of 128 px.
-        max_distractors: Each picture has 0 to this many objects of no class.
-        repeats: Half to all of so many fainter copies of its badge lie on a body; 0: a tail mark in most cases.
-        overlap_fraction: Share of the pictures in which objects of one class touch or overlap.
-        wsss_miou: Mean IoU that the WSSS maps of the train split should have; 1.0 is exact truth.
-        progress: Called with (images done, images in all) after each image.
+        root: the folder to write into; created if absent. The caller moves it to its final name when it is done.
+        seed: the seed of everything random.
+        num_train: number of images in the train split.
+        num_val: number of images in the val split.
+        min_side_px: the least height and width of a picture.
+        max_side_px: the largest height and width of a picture.
+        min_object_px: length of the smallest objects; None: 18 px in a picture of 128 px, but at least 12.
+        max_object_px: length of the largest objects; None: 72 px in a picture of 128 px.
+        max_objects: the largest number of objects in a picture.
+        max_distractors: the largest number of objects without a class in a picture.
+        repeats: the largest number of fainter copies of its badge on a body, of which there are half to all; with 0
+            most objects have a tail mark instead.
+        overlap_fraction: the share of pictures in which objects of one class touch or overlap.
+        wsss_miou: the mean IoU that the WSSS maps of the train split should have; 1.0 is exact truth.
+        progress: called with (images done, images in all) after each image.
 
     Raises:
-        ValueError: A parameter is out of range; nothing is written then.
+        ValueError: a parameter is out of range, and nothing is written; or no picture can hold such objects.
     """
     _check_counts(num_train, num_val, overlap_fraction)
     middle_px = (min_side_px + max_side_px) / 2
@@ -118,9 +125,9 @@ def _write_splits(
 def generate_scene(
     seed: int, number: int, *, limits: SceneLimits | None = None, overlap_fraction: float = 1 / 3
 ) -> Scene:
-    """Scene `number` (from 1) of the data set with this seed.
+    """Draw scene `number` (from 1) of the data set with this seed.
 
-    Overlapping scenes are spread evenly over the numbers, so every run of images has its share of them.
+    Overlapping scenes are spread evenly over the numbers, so any series of images has its share of them.
     """
     start = float(np.random.default_rng([seed, OVERLAP_STREAM]).random())
     overlapping = int(number * overlap_fraction + start) > int((number - 1) * overlap_fraction + start)
@@ -129,7 +136,7 @@ def generate_scene(
 
 
 def image_id(number: int) -> str:
-    """Name of an image's files, without the ending."""
+    """Return the name of an image's files, without suffix."""
     return f"shapes_{number:06d}"
 
 
@@ -152,7 +159,7 @@ def _write_weak(root: Path, name: str, scene: Scene, wsss: UInt8[np.ndarray, "h 
 
 
 def inner_point_yx(mask: np.ndarray) -> tuple[int, int]:
-    """The pixel of the mask that lies nearest to its centroid, kept off the mask's edge where possible."""
+    """Return the pixel of the mask nearest to its centroid, away from the mask's edge if possible."""
     inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     candidates_yx = np.argwhere(inner if inner.any() else mask)
     distance = np.square(candidates_yx - np.argwhere(mask).mean(axis=0)).sum(axis=1)
@@ -161,7 +168,7 @@ def inner_point_yx(mask: np.ndarray) -> tuple[int, int]:
 
 
 def _annotation(name: str, scene: Scene) -> list[str]:
-    """VOC's XML: objects by instance id; boxes count pixels from 1 and include both ends."""
+    """Return the lines of VOC's XML: objects in the order of their ids, boxes with both ends and counted from 1."""
     height, width = scene.instance.shape
     size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
     lines = ["<annotation>", "\t<folder>shapes</folder>", f"\t<filename>{name}.jpg</filename>"]
@@ -180,7 +187,7 @@ def _annotation(name: str, scene: Scene) -> list[str]:
 
 
 def voc_palette() -> list[int]:
-    """PASCAL VOC's colour map as 256 RGB triples: the bits of an index dealt out to the three channels."""
+    """Return PASCAL VOC's color map as 256 RGB triples: the bits of an index are distributed to the three channels."""
     index = np.arange(256)
     channels = [sum(((index >> (3 * k + c)) & 1) << (7 - k) for k in range(8)) for c in range(3)]
     return np.stack(channels, axis=1).ravel().tolist()
@@ -199,7 +206,7 @@ def _write_text(path: Path, lines: Sequence[str]) -> None:
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    """Encoded first and written in one go, beside the final name: no reader meets half a file."""
+    """Write a file under a temporary name and rename it, so that no reader sees half a file."""
     beside = path.with_name(f".{path.name}.part")
     try:
         beside.write_bytes(content)

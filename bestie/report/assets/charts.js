@@ -1,4 +1,4 @@
-// Step through a chart's values: with the pointer, or with the arrow keys when the chart has the focus.
+// Step through the values of a chart with the pointer, or with the arrow keys when the chart has the focus.
 for (const plot of document.querySelectorAll(".plot")) {
   const numbers = JSON.parse(plot.dataset.numbers);
   const svg = plot.querySelector("svg");

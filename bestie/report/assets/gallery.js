@@ -1,4 +1,4 @@
-// The cards of the gallery and what they are filtered by.
+// The cards of the gallery, and their filters.
 const PAGE = 24;
 const filters = document.getElementById("filters");
 const cards = document.getElementById("cards");
@@ -22,7 +22,7 @@ function currentFilter() {
   };
 }
 
-// A mark matches by class, verdict and change; without any, every image of the table does, also an empty one.
+// A mark matches by class, verdict and change; without a filter, every image of the table matches, even an empty one.
 function markMatches(mark, { category, verdict, change }) {
   if (category && mark.category !== category && mark.was !== category) return false;
   return (!verdict || mark.verdict === verdict) && (!change || mark.change === change);
@@ -36,7 +36,7 @@ function imageMatches(image, filter) {
   return marksOf(image, filter.table).some((mark) => markMatches(mark, filter));
 }
 
-// What cannot be asked of the chosen table is hidden, and asked for no longer.
+// Hide and clear the filters that the chosen table does not have.
 function adaptToTable() {
   const table = tableOf(filters.elements.table.value);
   fillColorings(coloring, table?.key, coloring.value);
@@ -120,7 +120,7 @@ function restart() {
   update();
 }
 
-// Arrow keys move between cards, as many at a time as a row has for up and down.
+// Arrow keys move between cards; up and down move by a whole row.
 cards.addEventListener("keydown", (event) => {
   const all = [...cards.querySelectorAll(".card")];
   const from = all.indexOf(document.activeElement);
@@ -160,7 +160,7 @@ changes?.append(
   chip("change", "", "anything"),
   ...gallery.changes.map(([change, name]) => chip("change", change, name)),
 );
-// Colours show what was asked for last.
+// The colors show what was filtered by last.
 filters.addEventListener("input", ({ target }) => {
   if (target.name in { verdict: 1, change: 1 } && target.value) coloring.value = target.name;
   restart();

@@ -1,4 +1,4 @@
-// An image of the gallery as SVG: its pixels, and the outlines of instances over them.
+// An image of the gallery as SVG: its pixels, with the outlines of instances over them.
 const SVG = "http://www.w3.org/2000/svg";
 const gallery = JSON.parse(document.getElementById("gallery-data").textContent);
 const verdictNames = {
@@ -10,8 +10,8 @@ const changeNames = Object.fromEntries(gallery.changes);
 const cssName = (kind) => kind.replace("_", "-");
 const tableOf = (tableKey) => gallery.tables.find((each) => each.key === tableKey);
 
-// The marks of an image in one table: what was found, the true objects that were missed, and the labels of the other
-// version that vanished. A mark has a verdict, a change, or both.
+// The marks of an image in one table: the instances found, the true objects that were missed, and the labels of the
+// other version that vanished. A mark has a verdict, a change, or both.
 function marksOf(image, tableKey) {
   const table = image.tables[tableKey];
   if (!table) return [];
@@ -20,7 +20,7 @@ function marksOf(image, tableKey) {
   return [...found, ...missed, ...(table.vanished ?? [])];
 }
 
-// The names of what colours can show of a table: its errors, and its changes where it was compared.
+// What colors can show of a table: its errors and, if it was compared, its changes.
 function colorings(table) {
   const found = table?.judged || !table?.compared ? [["verdict", "errors"]] : [];
   return table?.compared ? [...found, ["change", "changes"]] : found;
@@ -33,7 +33,7 @@ function fillColorings(select, tableKey, wanted) {
   select.parentElement.hidden = known.length < 2;
 }
 
-// Draws the marks that have what `coloring` shows; the paths are in the order of these marks.
+// Draw the marks that have what `coloring` shows; the paths are in the order of these marks.
 function drawPicture(image, marks, { truth, matches, coloring }) {
   const svg = element("svg", { viewBox: `0 0 ${image.width} ${image.height}`, "aria-hidden": "true" });
   svg.append(element("image", { href: image.src, width: image.width, height: image.height, preserveAspectRatio: "none" }));
@@ -68,7 +68,7 @@ function text(tag, className, content) {
   return made;
 }
 
-// A sample of how marks of a kind look: a change has its own style of line, an error its colour.
+// A sample of a kind of mark: a change has its own line style, an error its own color.
 function key(kind) {
   if (!(kind in changeNames)) return text("span", `key ${cssName(kind)}`, "");
   const svg = element("svg", { viewBox: "0 0 24 14", "aria-hidden": "true" });

@@ -1,4 +1,4 @@
-// The button that switches between light and dark; without a choice the page follows the system.
+// The button that switches between light and dark; without a choice, the page follows the system.
 const themeButton = document.getElementById("theme");
 const systemIsDark = window.matchMedia("(prefers-color-scheme: dark)");
 
@@ -9,7 +9,7 @@ function isDark() {
 
 function nameTheme() {
   themeButton.textContent = isDark() ? "Light" : "Dark";
-  themeButton.setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colours`);
+  themeButton.setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colors`);
 }
 
 themeButton.addEventListener("click", () => {
@@ -20,7 +20,7 @@ systemIsDark.addEventListener("change", nameTheme);
 nameTheme();
 themeButton.hidden = false;
 
-// A link to a stage opens its details, and those around them.
+// A link to a stage opens its details, and the details around them.
 function openTarget() {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   for (let each = target; each; each = each.parentElement?.closest("details")) {

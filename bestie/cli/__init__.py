@@ -1,0 +1,1 @@
+"""The `bestie` command, one file a subcommand."""

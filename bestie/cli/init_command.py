@@ -1,0 +1,249 @@
+"""`bestie init`: a profile for a folder of images, and a survey of the folder, class by class."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from bestie.artifacts.atomic import atomic_output
+from bestie.datasets.base import check_categories
+from bestie.datasets.survey import FolderLayout, Survey, find_layout, survey_folder
+from bestie.errors import InputError
+from bestie.params.params_yaml import Params
+from bestie.params.reading import parse, read_yaml
+from bestie.params.training import Training
+from bestie.project.profiles import DEFAULT, overlay, profile_names
+from bestie.training.weight_files import DOWNLOAD, RANDOM, is_file_name, weight_path
+
+#: The sections of a profile that describe its data; the other sections say how to train.
+DATA_SECTIONS = ("dataset", "prepare", "import_wsss")
+LARGE_SIDE_PX = 1024
+#: The steps of the profile voc_subset on its 949 images; with far fewer, a network finds only background.
+FEWEST_STEPS = {"train_pam": 600, "train_bestie": 1900, "train_mrcnn": 950}
+#: A small backbone with ImageNet weights that `timm` offers for download.
+FETCHED_BACKBONE = "resnet18"
+
+#: The mark of a profile that this command wrote, and may replace.
+WRITTEN_BY = "Written by `bestie init`."
+HEADER = """\
+# {train} training and {val} validation images of {root}; trained as the profile {like}. {by}
+# run: bestie profile {name} && dvc repro
+"""
+
+
+@dataclass(frozen=True)
+class WrittenProfile:
+    """The profile that was written, the content of the folder, and remarks on what is missing or unusual."""
+
+    name: str
+    path: Path
+    layout: FolderLayout
+    survey: Survey
+    remarks: tuple[str, ...]
+
+
+def run_init(
+    root: Path,
+    *,
+    profiles: Path,
+    like: str,
+    name: str | None,
+    wsss: Path | None,
+    categories: Sequence[str] | None,
+    overwrite: bool,
+) -> WrittenProfile:
+    """Survey a folder of images, and write a profile for it.
+
+    Args:
+        root: the folder with images and `labels.csv` or `labels.parquet`.
+        profiles: the folder of the profiles.
+        like: the profile whose networks and training are taken.
+        name: the name of the profile; None: the folder's name.
+        wsss: the folder of WSSS maps; None: `WSSS_maps` in `root`.
+        categories: class names in the order of their numbers on the WSSS maps; None: in alphabetical order.
+        overwrite: replace a profile of that name, if this command wrote it.
+
+    Raises:
+        InputError: the folder has no label table or something in it is wrong, there is no profile `like`, or a profile
+            `name` exists.
+    """
+    name = _profile_name(root, name)
+    path = profiles / f"{name}.yaml"
+    _check_free(path, overwrite=overwrite)
+    if categories is not None:
+        check_categories("--classes", categories)
+    training = _training_sections(profiles, like)
+    layout = find_layout(root, wsss)
+    survey = survey_folder(layout, categories)
+    values = {**_data_sections(name, layout, survey), **training}
+    default = read_yaml(profiles / f"{DEFAULT}.yaml")
+    params = parse(Params, overlay(default, values), source=f"profile {name}")
+    values = overlay(values, _enough_epochs(params, survey.train))
+    header = HEADER.format(train=survey.train, val=survey.val, root=root, like=like, by=WRITTEN_BY, name=name)
+    with atomic_output(path) as partial:
+        text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+        partial.write_text(header + text, encoding="utf-8")
+    remarks = _remarks(layout, survey)
+    if any(section.get("backbone", {}).get("weights") == DOWNLOAD for section in values.values()):
+        remarks.append("weights of the backbone: downloaded by the first run")
+    return WrittenProfile(name, path, layout, survey, tuple(remarks))
+
+
+def print_init(console: Console, written: WrittenProfile) -> None:
+    """Print the content of the folder class by class, what is missing, and what to do next."""
+    console.print(_class_table(written.layout, written.survey))
+    for line in written.remarks:
+        console.print(line, soft_wrap=True)
+    console.print(f"wrote {written.path}; now: bestie profile {written.name} && dvc repro", soft_wrap=True)
+
+
+def init_json(written: WrittenProfile) -> dict[str, Any]:
+    """Return the content of `print_init` as JSON values."""
+    return {
+        "profile": written.name,
+        "path": str(written.path),
+        **asdict(written.survey),
+        "layout": {key: value and str(value) for key, value in asdict(written.layout).items()},
+        "remarks": list(written.remarks),
+    }
+
+
+def _profile_name(root: Path, name: str | None) -> str:
+    wanted = root.resolve().name if name is None else name
+    cleaned = re.sub(r"\W+", "_", wanted).strip("_").lower() if name is None else wanted
+    if not re.fullmatch(r"\w+", cleaned):
+        raise InputError(f"{wanted!r} makes no name for a profile; give --name with letters, digits and _")
+    return cleaned
+
+
+def _check_free(path: Path, *, overwrite: bool) -> None:
+    """Raise InputError if the profile exists, unless this command wrote it and may replace it."""
+    if not path.exists():
+        return
+    about = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0] if path.is_file() else ""
+    if not about.endswith(WRITTEN_BY):
+        raise InputError(f"{path} belongs to the project or was not written by `bestie init`; choose another --name")
+    if not overwrite:
+        raise InputError(f"{path} exists; choose another --name, or --overwrite to replace it")
+
+
+def _training_sections(profiles: Path, like: str) -> dict[str, Any]:
+    """Return the sections of a profile that say how to train.
+
+    A backbone whose weight file is missing is replaced in all stages with one whose weights can be downloaded.
+    """
+    if like not in profile_names(profiles):
+        raise InputError(f"--like: profile {like!r} does not exist; choose one of {', '.join(profile_names(profiles))}")
+    values = read_yaml(profiles / f"{like}.yaml")
+    sections = {name: section for name, section in values.items() if name not in DATA_SECTIONS}
+    backbones = [section["backbone"] for section in sections.values() if "backbone" in section]
+    missing = {backbone.get("name") for backbone in backbones if _is_missing(backbone)}
+    return {name: _with_backbone(section, missing) for name, section in sections.items()}
+
+
+def _is_missing(backbone: Mapping[str, Any]) -> bool:
+    weights = backbone.get("weights", RANDOM)
+    return is_file_name(weights) and not weight_path(weights).exists()
+
+
+def _with_backbone(section: Mapping[str, Any], missing: set[str | None]) -> dict[str, Any]:
+    backbone = section.get("backbone", {})
+    if backbone.get("name") not in missing:
+        return dict(section)
+    replaced = {**backbone, "name": FETCHED_BACKBONE}
+    return {**section, "backbone": {**replaced, "weights": DOWNLOAD} if _is_missing(backbone) else replaced}
+
+
+def _enough_epochs(params: Params, images: int) -> dict[str, Any]:
+    """Return more epochs for stages with fewer steps than `FEWEST_STEPS`; parts of the epochs keep their share."""
+    changed: dict[str, Any] = {}
+    for stage, fewest in FEWEST_STEPS.items():
+        section: Training = getattr(params, stage)
+        steps = section.epochs * max(1, images // section.batch_size)
+        if steps < fewest:
+            parts = [key for key in ("epochs", "plain_epochs", "evolution_every") if hasattr(section, key)]
+            changed[stage] = {key: math.ceil(getattr(section, key) * fewest / steps) for key in parts}
+    return changed
+
+
+def _data_sections(name: str, layout: FolderLayout, survey: Survey) -> dict[str, Any]:
+    def below_root(path: Path | None) -> str | None:
+        return None if path is None else path.relative_to(layout.root).as_posix()
+
+    return {
+        "dataset": {"name": name, "format": "folder", "root": layout.root.as_posix(), "supervision": "image"},
+        "prepare": {
+            "categories": [found.name for found in survey.classes],
+            "folder": {
+                "labels": below_root(layout.labels),
+                "points": below_root(layout.points),
+                "annotations": below_root(layout.annotations),
+            },
+        },
+        "import_wsss": {"source": (layout.wsss or layout.root / "WSSS_maps").as_posix()},
+    }
+
+
+def _class_table(layout: FolderLayout, survey: Survey) -> Table:
+    """Return a table with one row per class, and only the columns that the folder has a source for."""
+    columns = {
+        "train": ("training images", True),
+        "val": ("validation images", survey.val > 0),
+        "on_wsss_maps": ("on their WSSS map", layout.wsss is not None),
+        "points": ("points", layout.points is not None),
+        "true_objects": ("true objects", layout.annotations is not None),
+    }
+    shown = {key: title for key, (title, there) in columns.items() if there}
+    table = Table("category_id", "class", *shown.values(), box=None)
+    for found in survey.classes:
+        table.add_row(str(found.category_id), found.name, *(str(getattr(found, key)) for key in shown))
+    return table
+
+
+def _remarks(layout: FolderLayout, survey: Survey) -> list[str]:
+    (low_h, low_w), (high_h, high_w) = survey.smallest_hw, survey.largest_hw
+    lines = [
+        f"{survey.train} training and {survey.val} validation images, "
+        f"{low_h} to {high_h} px high, {low_w} to {high_w} px wide"
+    ]
+    if survey.other_splits:
+        counts = ", ".join(f"{split} ({count})" for split, count in survey.other_splits.items())
+        total = sum(survey.other_splits.values())
+        lines.append(f"{total} images are left out, since their split is neither train nor val: {counts}")
+    if survey.unread_columns:
+        lines.append(f"{layout.labels} has columns that nothing reads: {', '.join(survey.unread_columns)}")
+    if survey.without_labels:
+        lines.append(f"{survey.without_labels} training images have no label")
+    if survey.not_listed:
+        lines.append(f"{survey.not_listed} image files are not in {layout.labels} and are left out")
+    if layout.wsss is None:
+        lines.append(f"no WSSS maps yet: the pipeline wants one a training image in {layout.root / 'WSSS_maps'}")
+    elif survey.without_wsss:
+        first = _first(survey.without_wsss)
+        lines.append(f"{len(survey.without_wsss)} training images have no map in {layout.wsss}: {first}")
+    if ids := survey.without_points:
+        lines.append(
+            f"points in {layout.points} are not enough for `dataset.supervision=point`: {len(ids)} training images "
+            f"have a label without a point: {_first(ids)}"
+        )
+    elif layout.points is not None:
+        lines.append(f"points in {layout.points}: `--set dataset.supervision=point` trains with them")
+    if files := survey.points_not_listed:
+        first = _first(files)
+        lines.append(f"points of {len(files)} files that are not in {layout.labels} are left out: {first}")
+    if layout.annotations is None:
+        lines.append("no annotations.json with true masks: there will be instances, but no scores")
+    if max(high_h, high_w) > LARGE_SIDE_PX:
+        lines.append(f"images above {LARGE_SIDE_PX} px take much memory and time: scale them down first")
+    return lines
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first three names as text, with dots if there are more."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,1 +1,0 @@
-"""The larger subcommands of `bestie`, a module each; what they need is imported when they run."""

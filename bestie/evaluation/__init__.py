@@ -1,0 +1,1 @@
+"""Evaluation of instances: scores against the truth, kinds of errors, upper bounds, and the contact sheet."""

@@ -1,0 +1,158 @@
+"""The contact sheet: some images at every stage, from the weak labels to the instances."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.instances import decode_mask
+from bestie.artifacts.maps import MapReader
+from bestie.artifacts.paths import folder
+from bestie.artifacts.schemas import CUES, INSTANCES
+from bestie.artifacts.tables import read_images, read_table
+from bestie.datasets.image_reading import read_image
+from bestie.method.targets import render_class_agnostic
+from bestie.params.dataset import Dataset
+from bestie.pictures import (
+    category_swatches,
+    contact_sheet,
+    draw_activation,
+    draw_centers_offsets,
+    draw_cues,
+    draw_instances,
+    draw_semantic,
+    fit_image,
+    fit_map,
+    fit_points,
+    offset_wheel,
+    save_png,
+)
+from bestie.records import Category, ImageRecord
+
+CELL_PX = 220
+HEADERS = (
+    "image",
+    "WSSS map",
+    "activation, cues",
+    "pseudo labels",
+    "BESTIE",
+    "Mask R-CNN",
+    "truth",
+)
+
+Rows = list[dict[str, Any]]
+
+
+def pick_images(count: int) -> tuple[list[ImageRecord], list[ImageRecord]]:
+    """Return evenly spaced training images that have pseudo labels, and validation images: half of `count` each."""
+    every = read_images(folder("prepare") / "images.parquet")
+    labeled = set(read_table(folder("make_pseudo_labels") / "instances.parquet", INSTANCES, ["row"])["row"])
+    train = [r for r in every if r.row in labeled] or [r for r in every if r.split == "train"]
+    validation = [r for r in every if r.split == "val"]
+    half = max(1, count // 2)
+    return _spaced(train, half), _spaced(validation, half)
+
+
+def _spaced(records: list[ImageRecord], count: int) -> list[ImageRecord]:
+    if not records:
+        return []
+    places = np.linspace(0, len(records) - 1, min(count, len(records)))
+    return [records[int(place)] for place in places]
+
+
+def write_sheet(
+    path: Path,
+    dataset: Dataset,
+    categories: Sequence[Category],
+    *,
+    images: tuple[list[ImageRecord], list[ImageRecord]],
+    detections: Mapping[int, Rows],
+    sigma_px: float,
+) -> None:
+    """Draw the contact sheet.
+
+    Args:
+        path: the PNG to write.
+        dataset: the data set, which says where the images are.
+        categories: the classes, for names and colors.
+        images: training and validation images, see `pick_images`.
+        detections: row -> Mask R-CNN's instances on the training images, which no artifact holds.
+        sigma_px: standard deviation of the Gaussians of the center map, in pixels.
+    """
+    train, validation = images
+    names = [category.name for category in categories]
+    rows = [("train\n" + r.image_id, _training_pictures(dataset, r, names, detections, sigma_px)) for r in train]
+    rows += [("val\n" + r.image_id, _validation_pictures(dataset, r, names)) for r in validation]
+    legend = [("offset to the center", offset_wheel(72)), *category_swatches(names)]
+    title = f"{dataset.name}: from image-level labels to instances"
+    sheet = contact_sheet(rows, headers=HEADERS, cell_px=CELL_PX, legend=legend, title=title)
+    with atomic_output(path) as partial:
+        save_png(partial, sheet)
+
+
+def _training_pictures(
+    dataset: Dataset, record: ImageRecord, names: list[str], detections: Mapping[int, Rows], sigma_px: float
+) -> list[np.ndarray | None]:
+    image = _fitted(dataset, record)
+    size = (record.row, record.height, record.width)
+    semantic = MapReader(folder("import_wsss") / "maps.zarr").read(size[0], "semantic", *size[1:])
+    return [
+        image,
+        draw_semantic(image, fit_map(semantic, CELL_PX)),
+        _draw_activation(image, record),
+        _draw_pseudo(image, record, sigma_px),
+        _draw_table(image, record, _instances_of("export_mrcnn", "instances", record), names),
+        _draw_table(image, record, detections.get(record.row, []), names),
+        _draw_table(image, record, _instances_of("prepare", "ground_truth", record), names),
+    ]
+
+
+def _validation_pictures(dataset: Dataset, record: ImageRecord, names: list[str]) -> list[np.ndarray | None]:
+    image = _fitted(dataset, record)
+    tables = (("evaluate", "bestie"), ("evaluate", "mrcnn"), ("prepare", "ground_truth"))
+    drawn = [_draw_table(image, record, _instances_of(stage, table, record), names) for stage, table in tables]
+    return [image, None, None, None, *drawn]
+
+
+def _fitted(dataset: Dataset, record: ImageRecord) -> np.ndarray:
+    return fit_image(read_image(dataset.image_root, record), CELL_PX)
+
+
+def _draw_activation(image: np.ndarray, record: ImageRecord) -> np.ndarray:
+    """Draw the largest activation of the image's classes, and the cues."""
+    maps = MapReader(folder("extract_cues") / "activations.zarr")
+    stride_px = maps.attributes["stride_px"]
+    height, width = -(-record.height // stride_px), -(-record.width // stride_px)
+    strongest = maps.read(record.row, "activation", height, width).max(axis=0).astype(np.float32) / 255
+    resized = cv2.resize(strongest, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    cues = read_table(folder("extract_cues") / "cues.parquet", CUES, where={"row": record.row})
+    yx = np.stack([cues["y"], cues["x"]], axis=1).astype(np.float64)
+    placed = fit_points(yx, height=record.height, width=record.width, size_px=CELL_PX)
+    return draw_cues(draw_activation(image, resized), placed, cues["category_id"], cues["score"])
+
+
+def _draw_pseudo(image: np.ndarray, record: ImageRecord, sigma_px: float) -> np.ndarray:
+    """Draw the center and offset maps of the pseudo labels, as `train_bestie` renders them."""
+    maps = MapReader(folder("make_pseudo_labels") / "maps.zarr")
+    instance = maps.read(record.row, "instance", record.height, record.width).astype(np.int32)
+    targets = render_class_agnostic(instance, sigma_px=sigma_px)
+    fitted = [fit_map(each, CELL_PX) for each in (targets.center[0], targets.offset, instance)]
+    return draw_centers_offsets(image, *fitted)
+
+
+def _instances_of(stage: str, table: str, record: ImageRecord) -> Rows:
+    columns = read_table(folder(stage) / f"{table}.parquet", INSTANCES, where={"row": record.row})
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _draw_table(image: np.ndarray, record: ImageRecord, rows: Rows, names: list[str]) -> np.ndarray:
+    """Draw the instances with at least half of the best score: a detector also writes many with very low scores."""
+    best = max((float(row["score"]) for row in rows), default=0.0)
+    shown = [row for row in rows if row["score"] >= best / 2]
+    masks = [fit_map(decode_mask(str(row["rle"]), record.height, record.width), CELL_PX) for row in shown]
+    category_id = np.array([row["category_id"] for row in shown], np.int64)
+    score = np.array([row["score"] for row in shown], np.float64)
+    return draw_instances(image, masks, category_id, score, names=names)

@@ -1,0 +1,177 @@
+"""Mask R-CNN, trained on exported labels (the MRCNN refinement of Section 4.2, Tables 1 and 2).
+
+The detector is torchvision's: with its standard ResNet-50, or with any backbone from `timm`.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign
+from torchvision.ops.poolers import initLevelMapper
+
+from bestie.method.backbones import FeatureExtractor
+
+ASPECTS = (0.5, 1.0, 2.0)
+BOX_SIDE, MASK_SIDE = 7, 14
+STANDARD_STRIDES_PX = (4, 8, 16, 32)
+STANDARD_LAYERS, STANDARD_TRAINABLE_LAYERS = 5, 3
+
+
+class PyramidBackbone(nn.Module):
+    """A feature pyramid over all strides of a backbone."""
+
+    def __init__(self, backbone: FeatureExtractor, *, width: int) -> None:
+        super().__init__()
+        self.extractor = backbone
+        self.pyramid = FeaturePyramidNetwork(backbone.channels, width)
+        self.out_channels = width
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the feature maps by name, "0", "1", ..., finest first."""
+        features = self.extractor(images)
+        return self.pyramid(OrderedDict((str(level), each) for level, each in enumerate(features)))
+
+
+def build_standard_detector(
+    *, num_classes: int, pretrained: bool, min_side_px: int = 800, max_side_px: int = 1333
+) -> MaskRCNN:
+    """Build torchvision's `maskrcnn_resnet50_fpn` by its own recipe, with random weights.
+
+    Args:
+        num_classes: C, without background, which is added here.
+        pretrained: whether the backbone (`detector.backbone.body`) will be given ImageNet weights. If so, its batch
+            statistics, stem and first stage are frozen; otherwise all weights are trained.
+        min_side_px: the shorter side of each image is scaled to this.
+        max_side_px: the longer side is never scaled above this.
+    """
+    backbone = resnet_fpn_backbone(
+        backbone_name="resnet50",
+        weights=None,
+        norm_layer=FrozenBatchNorm2d if pretrained else nn.BatchNorm2d,
+        trainable_layers=STANDARD_TRAINABLE_LAYERS if pretrained else STANDARD_LAYERS,
+    )
+    detector = MaskRCNN(backbone, num_classes + 1, min_size=min_side_px, max_size=max_side_px)
+    return _with_strides(detector, STANDARD_STRIDES_PX)
+
+
+def build_detector(
+    backbone: FeatureExtractor,
+    *,
+    num_classes: int,
+    width: int = 96,
+    min_side_px: int = 800,
+    max_side_px: int = 1333,
+    anchor_sizes_px: tuple[int, ...] = (16, 32, 64),
+    proposals: int = 100,
+    box_batch: int = 64,
+) -> MaskRCNN:
+    """Build Mask R-CNN over any backbone.
+
+    Args:
+        backbone: gives the feature maps of the pyramid.
+        num_classes: C, without background, which is added here.
+        width: number of channels of the pyramid and the heads.
+        min_side_px: the shorter side of each image is scaled to this.
+        max_side_px: the longer side is never scaled above this.
+        anchor_sizes_px: side of the anchors of each feature map, one per stride of the backbone.
+        proposals: number of proposals that are kept after non-maximum suppression.
+        box_batch: number of boxes per image that the box head learns from.
+
+    Raises:
+        ValueError: the number of anchor sizes is not that of the backbone's feature maps.
+    """
+    levels = len(backbone.strides)
+    sizes = tuple((size,) for size in anchor_sizes_px)
+    if len(sizes) != levels:
+        raise ValueError(f"{levels} feature maps need {levels} anchor sizes, not {len(sizes)}")
+    names = [str(level) for level in range(levels)]
+    hidden = width * 2
+    detector = MaskRCNN(
+        PyramidBackbone(backbone, width=width),
+        min_size=min_side_px,
+        max_size=max_side_px,
+        rpn_anchor_generator=AnchorGenerator(sizes, (ASPECTS,) * levels),
+        rpn_head=RPNHead(width, len(ASPECTS)),
+        rpn_pre_nms_top_n_train=proposals * 4,
+        rpn_pre_nms_top_n_test=proposals * 2,
+        rpn_post_nms_top_n_train=proposals * 2,
+        rpn_post_nms_top_n_test=proposals,
+        rpn_batch_size_per_image=box_batch * 2,
+        box_batch_size_per_image=box_batch,
+        box_roi_pool=MultiScaleRoIAlign(names, BOX_SIDE, sampling_ratio=2),
+        box_head=TwoMLPHead(width * BOX_SIDE**2, hidden),
+        box_predictor=FastRCNNPredictor(hidden, num_classes + 1),
+        mask_roi_pool=MultiScaleRoIAlign(names, MASK_SIDE, sampling_ratio=2),
+        mask_head=MaskRCNNHeads(width, (width, width), 1),
+        mask_predictor=MaskRCNNPredictor(width, width, num_classes + 1),
+    )
+    return _with_strides(detector, backbone.strides)
+
+
+def _with_strides(detector: MaskRCNN, strides: Sequence[int]) -> MaskRCNN:
+    """Tell the poolers the strides of their maps, and return the detector.
+
+    They would otherwise guess the strides from the first batch: wrongly if images are much smaller than their padded
+    size, and perhaps differently when a training is resumed.
+    """
+    first, last = (int(math.log2(strides[level])) for level in (0, -1))
+    for pooler in (detector.roi_heads.box_roi_pool, detector.roi_heads.mask_roi_pool):
+        pooler.scales = [1 / stride for stride in strides]
+        pooler.map_levels = initLevelMapper(first, last)
+    return detector
+
+
+def detector_targets(masks: Tensor, category_id: Tensor) -> dict[str, Tensor]:
+    """Return the targets of one image as torchvision's detectors expect them: boxes, labels and masks.
+
+    Args:
+        masks: uint8 `n h w`, 0 or 1, none of them empty.
+        category_id: int64 `n`, from 1.
+    """
+    ys, xs = masks.any(dim=2), masks.any(dim=1)
+    height, width = masks.shape[1:]
+    top, left = ys.int().argmax(1), xs.int().argmax(1)
+    bottom = height - ys.flip(1).int().argmax(1)
+    right = width - xs.flip(1).int().argmax(1)
+    boxes = torch.stack([left, top, right, bottom], dim=1).float()
+    return {"boxes": boxes, "labels": category_id, "masks": masks}
+
+
+@torch.no_grad()
+def detect(
+    detector: MaskRCNN, images: list[Tensor], *, min_score: float = 0.05, mask_threshold: float = 0.5
+) -> list[dict[str, Any]]:
+    """Find the instances of images.
+
+    Args:
+        detector: the model; it is switched to evaluation mode.
+        images: RGB images, float `3 h w` in [0, 1].
+        min_score: instances with a lower score are left out.
+        mask_threshold: a pixel belongs to a mask from this probability on.
+
+    Returns:
+        For each image `masks` (bool `n h w`), `category_id` (int32 `n`) and `score` (float32 `n`), best first.
+    """
+    detector.eval()
+    found = []
+    for output in detector(images):
+        masks = output["masks"][:, 0] >= mask_threshold
+        keep = (output["scores"] >= min_score) & masks.flatten(1).any(1)
+        found.append(
+            {
+                "masks": masks[keep].cpu().numpy(),
+                "category_id": output["labels"][keep].int().cpu().numpy(),
+                "score": output["scores"][keep].float().cpu().numpy(),
+            }
+        )
+    return found

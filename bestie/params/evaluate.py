@@ -1,0 +1,27 @@
+"""Section `evaluate`: how both models are scored on the validation split."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from bestie.params.map_reading import MapReading
+from bestie.params.section import Count, Fraction, option
+
+
+def _with_half(values: tuple[float, ...]) -> tuple[float, ...]:
+    if 0.5 not in values:
+        raise ValueError("0.5 must be among them: curves and comparisons are made there")
+    return values
+
+
+class Evaluate(MapReading):
+    """How both models are scored on the validation split."""
+
+    iou_thresholds: Annotated[tuple[Fraction, ...], AfterValidator(_with_half)] = option(
+        (0.25, 0.5, 0.7, 0.75), "IoU from which a detection counts as right", "paper, Table 1"
+    )
+    confidence: Literal["product", "center", "release"] = option(
+        "product",
+        "score of an instance: center value times class probability, the center value alone, or the release's",
+    )
+    sheet_images: Count = option(12, "images on the contact sheet")

@@ -1,0 +1,122 @@
+"""The network as a predictor: from images to maps, to instances, to rows of an instance table."""
+
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bestie.artifacts.instances import instance_rows
+from bestie.method.inference import Confidence, Instances, predict_instances
+from bestie.method.network import BestieNetwork, Outputs
+from bestie.params.map_reading import MapReading
+from bestie.prediction.network_maps import predict_maps
+from bestie.prediction.padded_image import padded_image
+from bestie.records import ImageRecord
+
+
+class NetworkPredictor:
+    """A trained network and how its maps are read, as the stages and the `bestie` command use it.
+
+    Args:
+        network: the network, on `device`.
+        reading: precision, mirror image and sizes of the prediction, and how instances are found on the maps.
+        num_classes: C, without background.
+        device: where to compute.
+        confidence: what the score of an instance is; see `predict_instances`.
+        use_image_labels: leave out classes that the image is not labeled with.
+    """
+
+    kind = "BESTIE"
+
+    def __init__(
+        self,
+        network: BestieNetwork,
+        reading: MapReading,
+        *,
+        num_classes: int,
+        device: torch.device,
+        confidence: Confidence = "product",
+        use_image_labels: bool = False,
+    ) -> None:
+        self._network, self._reading, self.num_classes = network, reading, num_classes
+        self._device, self._confidence, self._use_image_labels = device, confidence, use_image_labels
+
+    def maps(
+        self, records: Iterable[ImageRecord], root: Path, *, rows: Collection[int] | None = None
+    ) -> Iterator[tuple[ImageRecord, Outputs]]:
+        """Yield each image with its full-size maps, a batch of one on the device.
+
+        Args:
+            records: the images.
+            root: the folder that the images' paths are relative to.
+            rows: the rows of the images to keep; None keeps all.
+
+        Raises:
+            InputError: see `read_image`.
+        """
+        reading = self._reading
+        for record in records:
+            if rows is not None and record.row not in rows:
+                continue
+            outputs = predict_maps(
+                self._network,
+                padded_image(root, record),
+                device=self._device,
+                precision=reading.precision,
+                flip=reading.flip,
+                instance_scales=reading.instance_scales,
+            )
+            yield record, Outputs(*(each[:, :, : record.height, : record.width] for each in outputs))
+
+    def instances(self, outputs: Outputs, record: ImageRecord, *, semantic: np.ndarray | None = None) -> Instances:
+        """Return the instances on the maps of one image.
+
+        Args:
+            outputs: full-size maps, a batch of one.
+            record: the image.
+            semantic: a semantic map (h w; 0 background, 255 void) to use instead of the predicted one.
+        """
+        device = outputs.center.device
+        labels = None
+        if self._use_image_labels:
+            labels = torch.from_numpy(record.label_vector(self.num_classes)).to(device)[None]
+        return predict_instances(
+            outputs.semantic.float(),
+            outputs.center.float(),
+            outputs.offset.float(),
+            image_labels=labels,
+            semantic=None if semantic is None else torch.from_numpy(semantic).to(device)[None],
+            threshold=self._reading.grouping.threshold,
+            window_px=self._reading.grouping.window_px,
+            min_area_px=self._reading.min_area_px,
+            confidence=self._confidence,
+        )[0]
+
+    def find(self, records: Iterable[ImageRecord], root: Path) -> Iterator[tuple[ImageRecord, list[dict[str, Any]]]]:
+        """Yield each image with the rows of its instances, in order. Raises InputError like `read_image`."""
+        for record, outputs in self.maps(records, root):
+            yield record, table_rows(record, self.instances(outputs, record))
+
+
+def table_rows(record: ImageRecord, found: Instances, *, min_score: float = 0.0) -> list[dict[str, Any]]:
+    """Return instances as rows of an instance table.
+
+    A center value can be negative and make a score negative; such a score becomes 0.
+
+    Args:
+        record: the image.
+        found: its instances.
+        min_score: instances with a lower score are left out.
+    """
+    score = found.score.clip(min=0)
+    keep = np.flatnonzero(score >= min_score)
+    masks = (found.instance == number + 1 for number in keep)
+    return instance_rows(
+        record,
+        masks,
+        found.category_id[keep],
+        scores=score[keep],
+        centers_yx=found.center_yx[keep].astype(np.float64),
+    )

@@ -1,0 +1,1 @@
+"""The files of a user's project: profiles, which write `params.yaml`, and the repair of DVC's files."""

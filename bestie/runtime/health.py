@@ -1,0 +1,190 @@
+"""Warnings about the health of a run: what went wrong without an error, the likely cause, and what to look at.
+
+The stages that can detect such problems write `data/<stage>/warnings.json`, an empty list if all is well. The summary,
+the report and the Prefect UI show these warnings.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bestie.artifacts.metrics_json import read_json, write_json
+from bestie.errors import InputError
+
+WARNINGS = "warnings.json"
+#: The stages that write warnings, in the order in which they run.
+WATCHED = ("prepare", "extract_cues", "make_pseudo_labels", "train_bestie")
+
+
+@dataclass(frozen=True)
+class HealthWarning:
+    """One problem.
+
+    Attributes:
+        what: what was found, with numbers.
+        cause: the most common cause.
+        look_at: parameters and files to look at, the most likely first.
+    """
+
+    what: str
+    cause: str
+    look_at: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.what}. Likely cause: {self.cause}. Look at: {', '.join(self.look_at)}"
+
+
+def write_warnings(folder: Path, warnings: Sequence[HealthWarning]) -> None:
+    """Print the warnings of the stage that writes to `folder` on standard error, and store them in the folder."""
+    for warning in warnings:
+        print(f"{folder.name}: warning: {warning}", file=sys.stderr)
+    write_json(folder / WARNINGS, [asdict(warning) for warning in warnings])
+
+
+def read_warnings(data: Path) -> list[tuple[str, HealthWarning]]:
+    """Return (stage, warning) for all warnings of a run, in the order of the stages that have run so far.
+
+    Args:
+        data: the folder that holds the output folders of the stages.
+
+    Raises:
+        InputError: a file is malformed.
+    """
+    found = []
+    for stage in WATCHED:
+        path = data / stage / WARNINGS
+        if path.is_file():
+            found += [(stage, warning) for warning in _parse(path)]
+    return found
+
+
+def skipped_samples(skipped: int, total: int) -> list[HealthWarning]:
+    """Return a warning if `prepare` set samples aside."""
+    if not skipped:
+        return []
+    return [
+        HealthWarning(
+            f"{skipped} of {total} samples are set aside, and no stage sees them",
+            "damaged or contradictory files, each with its reason in data/prepare/skipped.parquet",
+            ("data/prepare/skipped.parquet", "prepare.on_error"),
+        )
+    ]
+
+
+def missing_cues(images: Mapping[str, int], cues: Mapping[str, int], *, given: bool) -> list[HealthWarning]:
+    """Return warnings about classes without any cue, whose objects no later stage can learn to find.
+
+    Args:
+        images: class name -> number of training images that show it.
+        cues: class name -> number of its cues.
+        given: whether the cues are labeled points.
+    """
+    found = []
+    if unseen := [name for name, count in images.items() if not count]:
+        found.append(
+            HealthWarning(
+                f"no training image shows {_listed(unseen)}",
+                "the image list leaves the class out, or its labels have another name",
+                ("prepare.train_list", "prepare.limit_train", "prepare.categories"),
+            )
+        )
+    without = [name for name, count in images.items() if count and not cues.get(name)]
+    if not without:
+        return found
+    shown = _listed([f"{name} (in {images[name]} training images)" for name in without])
+    look_at: tuple[str, ...]
+    if given:
+        cause, look_at = "the images have no point of the class", ("data/prepare/points.parquet",)
+    elif len(without) == sum(count > 0 for count in images.values()):
+        cause = "the classifier has not learned, so that its activations stay below the threshold"
+        look_at = ("data/train_pam/metrics.json", "train_pam.epochs", "train_pam.optimizer.learning_rate")
+    else:
+        cause = "the classifier does not recognize the class: too few images, or too short a training"
+        look_at = ("data/train_pam/metrics.json", "train_pam.epochs", "extract_cues.threshold")
+    return [*found, HealthWarning(f"no cue for {shown}", cause, look_at)]
+
+
+def missing_labels(
+    labels: Mapping[str, int], components: Mapping[str, Counter[str]], images: Mapping[str, int]
+) -> list[HealthWarning]:
+    """Return warnings about classes without any pseudo label.
+
+    Args:
+        labels: class name -> number of its pseudo instances.
+        components: class name -> number of its components on the WSSS maps by verdict (`Status`).
+        images: class name -> number of training images that show it.
+    """
+    known = [name for name, count in images.items() if count]
+    without = [name for name in known if not labels.get(name)]
+    groups: dict[str, list[str]] = {}
+    for name in without:
+        counts = components.get(name, Counter())
+        verdict = max(sorted(counts), key=lambda status: counts[status]) if counts else "absent"
+        detail = ", ".join(f"{counts[status]} {status}" for status in sorted(counts)) or "no component"
+        groups.setdefault(verdict, []).append(f"{name} ({detail})")
+    whole = len(without) == len(known)
+    return [
+        HealthWarning(
+            f"{'the pseudo labels are empty' if whole else 'no pseudo label'} for {_listed(names)}",
+            *_CAUSES[verdict],
+        )
+        for verdict, names in sorted(groups.items())
+    ]
+
+
+def collapsed_centers(history: Sequence[Mapping[str, float]], threshold: float) -> list[HealthWarning]:
+    """Return a warning if the center map has no clear maxima after training, so that neighboring objects merge.
+
+    Args:
+        history: the rows of the training history; empty if nothing was trained.
+        threshold: the least center score, 0 to 1, that counts as a center.
+    """
+    if not history or history[-1]["center_max_p90"] >= threshold:
+        return []
+    last = history[-1]
+    return [
+        HealthWarning(
+            f"the center map has collapsed: 90 % of its maxima are below {last['center_max_p90']:.3g} at the end, and "
+            f"centers count from {threshold:g}; {last['refined_per_image']:.3g} refined instances an image",
+            "too few pseudo labels or steps, too small a weight of the center loss, or a loss over the whole image",
+            (
+                "data/make_pseudo_labels/warnings.json",
+                "train_bestie.epochs",
+                "train_bestie.lambda_center",
+                "train_bestie.instance_aware_guidance",
+            ),
+        )
+    ]
+
+
+_CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "absent": (
+        "the WSSS maps do not show the class where images are labeled with it, often by another numbering",
+        ("import_wsss.source", "prepare.categories", "data/import_wsss/summary.parquet"),
+    ),
+    "no_cue": (
+        "most components have no cue",
+        ("extract_cues.threshold", "data/extract_cues/warnings.json", "train_pam.epochs"),
+    ),
+    "several_cues": (
+        "most components hold more than one cue",
+        ("extract_cues.window_px", "extract_cues.threshold", "extract_cues.max_per_class"),
+    ),
+    "too_small": ("most components are smaller than the least area", ("make_pseudo_labels.min_area_px",)),
+}
+
+MAX_LISTED = 20
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - MAX_LISTED
+    return ", ".join(names[:MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _parse(path: Path) -> list[HealthWarning]:
+    try:
+        return [HealthWarning(e["what"], e["cause"], tuple(e["look_at"])) for e in read_json(path)]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} holds no warnings. Run the stage that writes it again.") from error

@@ -1,0 +1,94 @@
+"""Trained models as artifacts: the weights are stored with the parameters that the model is built from."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from bestie.artifacts.weights import load_any_weights, load_weights, match_weights, save_weights, weights_sha256
+from bestie.errors import InputError
+from bestie.method.release import rename_release
+from bestie.params.reading import parse
+from bestie.params.training import Training
+from bestie.records import VOID
+from bestie.training.initial import COUNTERS, Origin
+from bestie.training.weight_files import find_weights
+
+M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T", bound=Training)
+
+
+def save_model(
+    path: Path, module: nn.Module, params: Training, *, num_classes: int, origin: Origin, **facts: Any
+) -> None:
+    """Write a trained model with everything that `load_classifier`, `load_network` or `load_detector` needs.
+
+    Args:
+        path: the `*.zarr` folder to write.
+        module: the model.
+        params: the parameters that it was built and trained with.
+        num_classes: C, without background.
+        origin: where its initial weights came from.
+        facts: further JSON values to store.
+    """
+    attributes = {"params": params.model_dump(mode="json"), "num_classes": num_classes, "origin": origin, **facts}
+    save_weights(path, module.state_dict(), attributes)
+
+
+def take_over(module: M, name: str) -> tuple[M, Origin]:
+    """Load the weights of a finished model: a checkpoint of the authors' release, or weights of this pipeline.
+
+    Args:
+        module: the model, built from the parameters.
+        name: a file or folder of weights, found by `find_weights`.
+
+    Returns:
+        The model in evaluation mode, and the origin of its weights.
+
+    Raises:
+        InputError: the file is missing or unreadable, or it lacks a tensor of the model, has one of another shape, or
+            has one that the model lacks.
+    """
+    path = find_weights(name)
+    tensors, _ = load_any_weights(path)
+    state = module.state_dict()
+    matched = match_weights(state, rename_release(tensors), source=path, allow_missing=COUNTERS)
+    module.load_state_dict({**state, **matched})
+    return module.eval(), {"weights": path.name, "sha256": weights_sha256(path), "trained": True}
+
+
+def load_model(path: Path, section: type[T], build: Callable[[T, int], M]) -> M:
+    """Return a trained model in evaluation mode, built from the parameters in its own file.
+
+    The model is built only after its shapes were compared with the weights, so wrong parameters allocate no memory.
+
+    Args:
+        path: the `*.zarr` folder.
+        section: the type of the model's parameters.
+        build: (parameters, number of classes) -> the model.
+
+    Raises:
+        InputError: the parameters are wrong or those of another model; see also `load_weights`.
+    """
+    weights, attributes = load_weights(path)
+    params = parse(section, attributes.get("params"), source=f"{path}: its parameters")
+    num_classes = attributes.get("num_classes")
+    if type(num_classes) is not int or not 0 < num_classes < VOID:
+        raise InputError(f"{path} is of a model of {num_classes!r} classes. Train it again or take another file.")
+    if _shapes(partial(build, params, num_classes)) != {name: weights[name].shape for name in weights}:
+        raise InputError(f"{path}: its weights do not fit its own parameters. Train it again or take another file.")
+    module = build(params, num_classes)
+    module.load_state_dict(weights)
+    return module.eval()
+
+
+def _shapes(build: Callable[[], nn.Module]) -> dict[str, torch.Size] | None:
+    """Return the shapes of a model's tensors without allocating them; None if the model cannot be built."""
+    try:
+        with torch.device("meta"):
+            return {name: tensor.shape for name, tensor in build().state_dict().items()}
+    except (RuntimeError, ValueError, TypeError, OverflowError, MemoryError):
+        return None
