@@ -14,8 +14,8 @@ from bestie.params.reading import parse, read_value, read_yaml
 DEFAULT = "shapes"
 INPUT_FOLDERS = ("dataset.root", "import_wsss.source")
 HEADER = """\
-# Parameters of this run, one section a stage; written by `bestie profile {name}`.
-# What changes results stands here; device, workers and progress are environment variables (docs/settings.md).
+# Parameters of this run, one section per stage; written by `bestie profile {name}`.
+# They change results; device, workers and progress do not, and are environment variables (docs/settings.md).
 """
 
 
