@@ -102,7 +102,7 @@ class Difference:
 
     @property
     def without_effect(self) -> list[str]:
-        """The changes that did not change any output, in words."""
+        """The changes that left all outputs the same, in words."""
         return [str(cause) for cause in self.causes if not cause.effective]
 
     @property

@@ -16,7 +16,7 @@ FOLDER = "durations"
 
 @dataclass(frozen=True)
 class Duration:
-    """One run of a stage: how long it took, and when it ended (seconds since the epoch), both in seconds."""
+    """One run of a stage: how long it took, in seconds, and when it ended, in seconds since the epoch."""
 
     seconds: float
     ended: float

@@ -20,7 +20,7 @@ def fingerprint(stage: str, inputs: Iterable[Path], **values: Any) -> str:
     """Return a short hash of a stage's code, of the bytes of its inputs, and of named values.
 
     Args:
-        stage: the stage's name; its code is what it declares in `dvc.yaml`.
+        stage: the stage's name; its code is the files that it declares in `dvc.yaml`.
         inputs: files and folders.
         values: sections of the parameters, and any other values that JSON can represent.
 
