@@ -1,17 +1,27 @@
-"""Export the network's instances on the training images, for any Mask R-CNN: `python -m stages.export_mrcnn`.
+"""Export labels of the training images for any Mask R-CNN: `python -m stages.export_mrcnn`.
 
-`instances.parquet` has the pipeline's own schema; `annotations.json` has the same instances in COCO's format.
+The labels are the network's instances or, with `pseudo_labels`, the pseudo labels and what the network adds to them.
+`instances.parquet` has the pipeline's own schema; `annotations.json` has the same instances in COCO's format;
+`origins.parquet` says where each label comes from.
 """
 
 import sys
 from functools import partial
+from typing import Any
+
+import numpy as np
 
 from bestie.artifacts.coco_json import write_coco
-from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, read_categories, read_images
+from bestie.artifacts.instances import instance_map, instance_rows
+from bestie.artifacts.maps import MapReader
+from bestie.artifacts.schemas import INSTANCES, ORIGINS
+from bestie.artifacts.tables import Columns, TableWriter, iter_images, read_categories, read_images
+from bestie.method.inference import Instances
+from bestie.method.label_merging import MergedLabels, merge_labels
 from bestie.params.dataset import Dataset
 from bestie.params.export_mrcnn import ExportMrcnn
-from bestie.prediction.network_predictor import NetworkPredictor, table_rows
+from bestie.prediction.network_predictor import NetworkPredictor
+from bestie.records import ImageRecord
 from bestie.runtime.device import pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -20,6 +30,9 @@ from bestie.runtime.progress import Progress
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
 from bestie.training.network_model import load_network
+
+WSSS = folder("import_wsss") / "maps.zarr"
+PSEUDO_LABELS = folder("make_pseudo_labels") / "instances.parquet"
 
 
 def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
@@ -39,18 +52,58 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
     out = folder("export_mrcnn")
     rows = own_rows(records, settings)
     progress = Progress("export_mrcnn", len(rows), unit="image", as_json=settings.json_progress)
-    inputs = [index, names, weights]
+    inputs = [index, names, weights, WSSS, PSEUDO_LABELS]
+    wsss = MapReader(WSSS)
+    pseudo = dict(iter_images(PSEUDO_LABELS, INSTANCES)) if params.pseudo_labels else {}
+    tables = {"instances.parquet": INSTANCES, "origins.parquet": ORIGINS}
     made_from = partial(fingerprint, "export_mrcnn", inputs, dataset=dataset, params=params)
     with (
-        written_together(out, settings, made_from, tables={"instances.parquet": INSTANCES}) as share,
-        TableWriter(share.place / "instances.parquet", INSTANCES) as table,
+        written_together(out, settings, made_from, tables=tables) as share,
+        TableWriter(share.place / "instances.parquet", INSTANCES) as instances,
+        TableWriter(share.place / "origins.parquet", ORIGINS) as origins,
     ):
         for record, outputs in predictor.maps(records, dataset.image_root, rows=rows):
-            found = predictor.instances(outputs, record)
-            table.append_rows(table_rows(record, found, min_score=params.min_score))
+            given = wsss.read(record.row, "semantic", record.height, record.width)
+            found = predictor.instances(outputs, record, semantic=given if params.semantic_map == "wsss" else None)
+            labels = merge(record, pseudo.get(record.row), found, params)
+            rows_of_image = label_rows(record, labels)
+            instances.append_rows(rows_of_image)
+            origins.append_rows(origin_rows(rows_of_image, labels))
             progress.advance()
     progress.close()
     write_coco(out / "annotations.json", out / "instances.parquet", images=records, categories=categories)
+
+
+def merge(record: ImageRecord, pseudo: Columns | None, found: Instances, params: ExportMrcnn) -> MergedLabels:
+    """Return the labels of one image: the pseudo labels, if there are any to keep, and the network's instances."""
+    names = ("instance_id", "rle", "category_id", "score", "center_y", "center_x")
+    columns: Columns = pseudo or {name: np.zeros(0, np.int64) for name in names}
+    return merge_labels(
+        instance_map(record, columns["instance_id"], columns["rle"], source=PSEUDO_LABELS).astype(np.int32),
+        columns["category_id"].astype(np.int32),
+        columns["score"].astype(np.float32),
+        np.stack([columns["center_y"], columns["center_x"]], axis=1).astype(np.float32),
+        found,
+        min_score=params.min_score,
+        min_area_px=params.min_area_px,
+    )
+
+
+def label_rows(record: ImageRecord, labels: MergedLabels) -> list[dict[str, Any]]:
+    """Return the rows of the instance table."""
+    masks = (labels.instance == number for number in range(1, len(labels.category_id) + 1))
+    centers_yx = labels.center_yx.astype(np.float64)
+    score = labels.score.clip(min=0)  # from a negative center value
+    return instance_rows(record, masks, labels.category_id, scores=score, centers_yx=centers_yx)
+
+
+def origin_rows(rows: list[dict[str, Any]], labels: MergedLabels) -> list[dict[str, Any]]:
+    """Return where each label comes from."""
+    names = ("image_id", "row", "instance_id")
+    return [
+        {**{name: row[name] for name in names}, "pseudo_id": int(pseudo_id)}
+        for row, pseudo_id in zip(rows, labels.pseudo_id, strict=True)
+    ]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ ARTIFACTS = {
     "import_wsss": "maps.zarr",
     "make_pseudo_labels": "instances.parquet, components.parquet, maps.zarr",
     "train_bestie": "network.zarr, history.parquet, evolution.parquet",
-    "export_mrcnn": "instances.parquet, annotations.json",
+    "export_mrcnn": "instances.parquet, origins.parquet, annotations.json",
     "train_mrcnn": "detector.zarr",
     "evaluate": "metrics.json, *.parquet, sheet.png",
 }

@@ -50,6 +50,9 @@ INSTANCES = _schema(
     rle=pa.string(),
 )
 
+#: Where each exported label comes from: `pseudo_id` is the instance_id of a pseudo label, 0 for one of the network.
+ORIGINS = _schema(image_id=pa.string(), row=pa.int32(), instance_id=pa.int32(), pseudo_id=pa.int32())
+
 #: Instances as they change during training; `kind` says which labels a row belongs to.
 EVOLUTION = INSTANCES.append(pa.field("epoch", pa.int32(), nullable=False)).append(
     pa.field("kind", pa.string(), nullable=False)

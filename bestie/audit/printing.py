@@ -102,6 +102,9 @@ def print_life(console: Console, life: "Life") -> None:
             )
     counts = ", ".join(f"{name} {len(rows)}" for name, rows in life.instances.items())
     _line(console, f"instances: {counts or 'none'}")
+    for number, pseudo_id in life.origins.items():
+        origin = f"pseudo label {pseudo_id}" if pseudo_id else "found by the network"
+        _line(console, f"exported label {number}: {origin}")
     for problem in life.missing:
         _line(console, f"not shown: {problem}")
 

@@ -12,10 +12,19 @@ from bestie.artifacts.paths import folder
 from bestie.artifacts.schemas import COMPONENTS as COMPONENTS_SCHEMA
 from bestie.artifacts.schemas import CUES as CUES_SCHEMA
 from bestie.artifacts.schemas import EVOLUTION as EVOLUTION_SCHEMA
-from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.schemas import INSTANCES, ORIGINS
 from bestie.artifacts.tables import as_rows, read_table
 from bestie.audit.components import component_masks, reason
-from bestie.audit.sources import COMPONENTS, CUES, EVOLUTION, GROUND_TRUTH, WSSS_MAPS, Artifacts, instances_of
+from bestie.audit.sources import (
+    COMPONENTS,
+    CUES,
+    EVOLUTION,
+    EXPORT_ORIGINS,
+    GROUND_TRUTH,
+    WSSS_MAPS,
+    Artifacts,
+    instances_of,
+)
 from bestie.audit.versions import Version
 from bestie.errors import InputError
 from bestie.records import VOID, ImageRecord
@@ -74,6 +83,8 @@ class Life:
         components: the components of its WSSS map.
         masks: the masks of these components; None if the map has no such component.
         instances: rows of the instance tables by what they hold (`TABLES`, and "refined labels").
+        origins: instance_id of each exported label -> that of the pseudo label that it is, 0 if the network found it;
+            empty for versions that do not record it.
         epoch: the epoch of the refined labels, which are those of the last snapshot; None if there are none.
         missing: what cannot be shown, and why.
     """
@@ -87,6 +98,7 @@ class Life:
     components: list[Component] = field(default_factory=list)
     masks: list[np.ndarray | None] = field(default_factory=list)
     instances: dict[str, list[Row]] = field(default_factory=dict)
+    origins: dict[int, int] = field(default_factory=dict)
     epoch: int | None = None
     missing: list[str] = field(default_factory=list)
 
@@ -132,6 +144,8 @@ def trace_image(artifacts: Artifacts, image_id: str) -> Life:
         _attempt(life, _add_instances, artifacts, name, TABLES[name])
         if name == "pseudo labels":
             _attempt(life, _add_refined, artifacts)
+        if name == "exported labels" and artifacts.has(EXPORT_ORIGINS):
+            _attempt(life, _add_origins, artifacts)
     return life
 
 
@@ -186,6 +200,11 @@ def _owner(cue: Row, rows: Sequence[Row], masks: Sequence[np.ndarray | None]) ->
 
 def _add_instances(life: Life, artifacts: Artifacts, name: str, path: str) -> None:
     life.instances[name] = list(as_rows(read_table(artifacts.file(path), INSTANCES, where={"row": life.record.row})))
+
+
+def _add_origins(life: Life, artifacts: Artifacts) -> None:
+    columns = read_table(artifacts.file(EXPORT_ORIGINS), ORIGINS, where={"row": life.record.row})
+    life.origins = {int(row["instance_id"]): int(row["pseudo_id"]) for row in as_rows(columns)}
 
 
 def _add_refined(life: Life, artifacts: Artifacts) -> None:

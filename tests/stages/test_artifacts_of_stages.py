@@ -29,6 +29,7 @@ TABLES = {
     "make_pseudo_labels/components": schemas.COMPONENTS,
     "train_bestie/evolution": schemas.EVOLUTION,
     "export_mrcnn/instances": schemas.INSTANCES,
+    "export_mrcnn/origins": schemas.ORIGINS,
     "evaluate/bestie": schemas.INSTANCES,
     "evaluate/bestie_true_semantic": schemas.INSTANCES,
     "evaluate/components": schemas.INSTANCES,
