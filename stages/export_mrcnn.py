@@ -53,7 +53,7 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
     rows = own_rows(records, settings)
     progress = Progress("export_mrcnn", len(rows), unit="image", as_json=settings.json_progress)
     inputs = [index, names, weights, WSSS, PSEUDO_LABELS]
-    wsss = MapReader(WSSS)
+    wsss = MapReader(WSSS) if params.semantic_map == "wsss" else None
     pseudo = dict(iter_images(PSEUDO_LABELS, INSTANCES)) if params.pseudo_labels else {}
     tables = {"instances.parquet": INSTANCES, "origins.parquet": ORIGINS}
     made_from = partial(fingerprint, "export_mrcnn", inputs, dataset=dataset, params=params)
@@ -63,8 +63,8 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
         TableWriter(share.place / "origins.parquet", ORIGINS) as origins,
     ):
         for record, outputs in predictor.maps(records, dataset.image_root, rows=rows):
-            given = wsss.read(record.row, "semantic", record.height, record.width)
-            found = predictor.instances(outputs, record, semantic=given if params.semantic_map == "wsss" else None)
+            given = None if wsss is None else wsss.read(record.row, "semantic", record.height, record.width)
+            found = predictor.instances(outputs, record, semantic=given)
             labels = merge(record, pseudo.get(record.row), found, params)
             rows_of_image = label_rows(record, labels)
             instances.append_rows(rows_of_image)
@@ -93,8 +93,7 @@ def label_rows(record: ImageRecord, labels: MergedLabels) -> list[dict[str, Any]
     """Return the rows of the instance table."""
     masks = (labels.instance == number for number in range(1, len(labels.category_id) + 1))
     centers_yx = labels.center_yx.astype(np.float64)
-    score = labels.score.clip(min=0)  # from a negative center value
-    return instance_rows(record, masks, labels.category_id, scores=score, centers_yx=centers_yx)
+    return instance_rows(record, masks, labels.category_id, scores=labels.score, centers_yx=centers_yx)
 
 
 def origin_rows(rows: list[dict[str, Any]], labels: MergedLabels) -> list[dict[str, Any]]:

@@ -48,21 +48,22 @@ def merge_labels(
         score: the score of each pseudo label.
         center_yx: the center of each pseudo label in px.
         found: the network's instances on the same image.
-        min_score: least score of an instance that is added.
+        min_score: least score of an instance that is added; a negative score counts as 0.
         min_area_px: fewest pixels that pseudo labels leave of an instance that they cover in part.
     """
     free = pseudo == 0
     counted = np.bincount(found.instance.ravel(), minlength=len(found.category_id) + 1)[1:]
     left = np.bincount(found.instance[free], minlength=len(found.category_id) + 1)[1:]
     whole = left == counted
+    score_of_found = found.score.clip(min=0)  # negative from a negative center value, which is no reason to drop it
     enough = (left >= min_area_px) & (left >= (1 - MAX_COVERED) * counted)
-    added: Bool[np.ndarray, " n"] = (found.score >= min_score) & (whole | enough)
+    added: Bool[np.ndarray, " n"] = (score_of_found >= min_score) & (whole | enough)
     number = np.zeros(len(added) + 1, np.int32)
     number[1:][added] = len(category_id) + 1 + np.arange(added.sum())
     return MergedLabels(
         instance=np.where(free, number[found.instance], pseudo).astype(np.int32),
         category_id=np.concatenate([category_id, found.category_id[added]]).astype(np.int32),
-        score=np.concatenate([score, found.score[added]]).astype(np.float32),
+        score=np.concatenate([score, score_of_found[added]]).astype(np.float32),
         center_yx=np.concatenate([center_yx, found.center_yx[added]]).astype(np.float32),
         pseudo_id=np.concatenate([np.arange(1, len(category_id) + 1), np.zeros(added.sum())]).astype(np.int32),
     )

@@ -83,9 +83,7 @@ def train(
         checkpoints: where the state is kept, so that an interrupted training continues; None keeps no state.
         epoch_end: see `Loop`.
 
-    Raises:
-        InputError: see `Loop.run`.
-        StoppedError: see `Loop.run`.
+    Raises InputError and StoppedError like `Loop.run`.
     """
     optimizer = create_optimizer(module, params.optimizer)
     steps = params.epochs * count_steps(len(samples.records), params.batch_size)

@@ -78,6 +78,11 @@ def test_without_pseudo_labels_all_instances_stay_however_small():
     assert labels.pseudo_id.tolist() == [0, 0]
 
 
+def test_an_instance_with_a_negative_score_stays_with_score_0():
+    labels = merge(np.zeros(SIZE, np.int32), found(np.s_[:, :5], np.s_[:, 10:], scores=(-0.2, 0.4)))
+    assert labels.score.tolist() == pytest.approx([0, 0.4])
+
+
 def test_an_image_without_anything_is_empty():
     labels = merge(np.zeros(SIZE, np.int32), found())
     assert (len(labels.category_id), labels.center_yx.shape, labels.instance.max()) == (0, (0, 2), 0)
