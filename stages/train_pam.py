@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from bestie.artifacts.metrics_json import write_history, write_json
 from bestie.artifacts.tables import read_categories, read_images
-from bestie.method.backbones import normalize
 from bestie.method.pam import Classifier
 from bestie.metrics.class_scores import classification_map
 from bestie.params.dataset import Dataset
@@ -64,9 +63,8 @@ def train_classifier(
 
     def step(batch: LabeledBatch, clock: Clock) -> dict[str, torch.Tensor]:
         classifier.attend(clock.epoch >= params.plain_epochs)
-        images = normalize(batch.images.to(device, non_blocking=True))
         with autocast(device, params.precision):
-            logits = replica(images.contiguous(memory_format=torch.channels_last))
+            logits = replica(batch.images.to(device, non_blocking=True))
         labels = batch.labels.to(device, non_blocking=True)
         return {"total": F.binary_cross_entropy_with_logits(logits.float(), labels)}
 
@@ -98,7 +96,7 @@ def score_classifier(
     for record in records:
         image = padded_image(dataset.image_root, record)
         with autocast(device, params.precision):
-            logits = classifier(normalize(image.to(device)).contiguous(memory_format=torch.channels_last))
+            logits = classifier(image.to(device))
         probabilities.append(logits.float().sigmoid().cpu())
     labels = np.stack([record.label_vector(num_classes) for record in records]) > 0
     result = classification_map(torch.cat(probabilities).numpy(), labels)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,13 @@ from bestie.params.params_yaml import Params
 from bestie.params.reading import parse, read_yaml
 from bestie.params.training import Training
 from bestie.project.profiles import DEFAULT, overlay, profile_names
-from bestie.training.weight_files import DOWNLOAD, RANDOM, is_file_name, weight_path
+from bestie.training.weight_files import DOWNLOAD, PACKAGE, find_package, is_file_name, weight_path
 
 #: The sections of a profile that describe its data; the other sections say how to train.
 DATA_SECTIONS = ("dataset", "prepare", "import_wsss")
 LARGE_SIDE_PX = 1024
 #: The steps of the profile voc_subset on its 949 images; with far fewer, a network finds only background.
 FEWEST_STEPS = {"train_pam": 600, "train_bestie": 1900, "train_mrcnn": 950}
-#: A small backbone with ImageNet weights that `timm` offers for download.
-FETCHED_BACKBONE = "resnet18"
 
 #: The mark of a profile that this command wrote, and may replace.
 WRITTEN_BY = "Written by `bestie init`."
@@ -90,8 +88,7 @@ def run_init(
         text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
         partial.write_text(header + text, encoding="utf-8")
     remarks = _remarks(layout, survey)
-    if any(section.get("backbone", {}).get("weights") == DOWNLOAD for section in values.values()):
-        remarks.append("weights of the backbone: downloaded by the first run")
+    remarks += _weights_remarks(params)
     return WrittenProfile(name, path, layout, survey, tuple(remarks))
 
 
@@ -134,30 +131,29 @@ def _check_free(path: Path, *, overwrite: bool) -> None:
 
 
 def _training_sections(profiles: Path, like: str) -> dict[str, Any]:
-    """Return the sections of a profile that say how to train.
-
-    A backbone whose weight file is missing is replaced in all stages with one whose weights can be downloaded.
-    """
+    """Return the sections of a profile that say how to train."""
     if like not in profile_names(profiles):
         raise InputError(f"--like: profile {like!r} does not exist; choose one of {', '.join(profile_names(profiles))}")
     values = read_yaml(profiles / f"{like}.yaml")
-    sections = {name: section for name, section in values.items() if name not in DATA_SECTIONS}
-    backbones = [section["backbone"] for section in sections.values() if "backbone" in section]
-    missing = {backbone.get("name") for backbone in backbones if _is_missing(backbone)}
-    return {name: _with_backbone(section, missing) for name, section in sections.items()}
+    return {name: section for name, section in values.items() if name not in DATA_SECTIONS}
 
 
-def _is_missing(backbone: Mapping[str, Any]) -> bool:
-    weights = backbone.get("weights", RANDOM)
-    return is_file_name(weights) and not weight_path(weights).exists()
-
-
-def _with_backbone(section: Mapping[str, Any], missing: set[str | None]) -> dict[str, Any]:
-    backbone = section.get("backbone", {})
-    if backbone.get("name") not in missing:
-        return dict(section)
-    replaced = {**backbone, "name": FETCHED_BACKBONE}
-    return {**section, "backbone": {**replaced, "weights": DOWNLOAD} if _is_missing(backbone) else replaced}
+def _weights_remarks(params: Params) -> list[str]:
+    """Return remarks on first weights that a run has to fetch, or that are missing here."""
+    lines = []
+    for stage in FEWEST_STEPS:
+        section: Training = getattr(params, stage)
+        weights = section.backbone.weights
+        if weights == DOWNLOAD:
+            lines.append(f"{stage}: the weights of {section.backbone.name} are downloaded by the first run")
+        elif weights == PACKAGE:
+            try:
+                find_package(section.backbone.name)
+            except InputError as error:
+                lines.append(f"{stage}.{error}")
+        elif is_file_name(weights) and not weight_path(weights).exists():
+            lines.append(f"{stage}.backbone.weights: there is no file {weight_path(weights)} yet")
+    return lines
 
 
 def _enough_epochs(params: Params, images: int) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 The network of the paper has HRNet-W48 (Section 4.2) or ResNet-50 (appendix), its classifier VGG-16 (Figure 10).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from timm.models import is_model_in_modules
 from torch import Tensor, nn
 
@@ -17,21 +17,50 @@ from bestie.errors import InputError
 RESNET_CHANNELS, RESNET_STEM = (64, 128, 256, 512), 32
 
 
+class Normalization(NamedTuple):
+    """Mean and standard deviation of the channels red, green and blue of the images a model was trained on, in 0..1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
 class FeatureExtractor(nn.Module):
-    """A `timm` backbone that returns the last feature map of each stride.
+    """A `timm` backbone that normalizes images and returns the last feature map of each stride.
 
     Attributes:
         channels: number of channels of each returned map.
         strides: stride of each returned map in px, ascending.
+        normalization: how images are normalized, see `Normalization`.
     """
 
-    def __init__(self, model: nn.Module, *, channels: list[int], strides: list[int], keep: list[int]) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        channels: list[int],
+        strides: list[int],
+        keep: list[int],
+        normalization: Normalization = IMAGENET,
+    ) -> None:
         super().__init__()
         self.model = model
         self.channels = channels
         self.strides = strides
         self._keep = keep
         self._frozen = False
+        self.normalize_by(normalization)
+
+    def normalize_by(self, normalization: Normalization) -> None:
+        """Normalize images in this way from now on; the values are not part of the `state_dict`."""
+        self.normalization = normalization
+        for name, values in normalization._asdict().items():
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1) * 255, persistent=False)
 
     def freeze(self, stages: int | None = None) -> "FeatureExtractor":
         """Freeze the weights of some or all layers, and the batch statistics of all layers, from now on.
@@ -63,8 +92,17 @@ class FeatureExtractor(nn.Module):
         """Switch to training or evaluation mode; a backbone that is frozen, even in part, stays in evaluation mode."""
         return super().train(mode and not self._frozen)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Return feature maps of shape `b c h/s w/s`, one for each stride s of `strides`."""
+    def forward(self, images: Shaped[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """Return feature maps of shape `b c h/s w/s`, one for each stride s of `strides`.
+
+        Args:
+            images: RGB, 0..255, of any dtype.
+        """
+        normalized = (images.float() - self.mean) / self.std
+        return self.features(normalized.contiguous(memory_format=torch.channels_last))
+
+    def features(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """Return the feature maps of images that are normalized already."""
         features = self.model(images)
         return [features[index] for index in self._keep]
 
@@ -106,7 +144,25 @@ def create_backbone(
     deepest = {stride: index for index, stride in enumerate(strides)}
     keep = [index for stride, index in sorted(deepest.items()) if 4 <= stride <= output_stride]
     channels = model.feature_info.channels()
-    return FeatureExtractor(model, channels=[channels[i] for i in keep], strides=[strides[i] for i in keep], keep=keep)
+    return FeatureExtractor(
+        model,
+        channels=[channels[i] for i in keep],
+        strides=[strides[i] for i in keep],
+        keep=keep,
+        normalization=normalization_of(name),
+    )
+
+
+def normalization_of(name: str) -> Normalization:
+    """Return how the images were normalized that `timm` trained a model on, by its name with or without a tag.
+
+    ImageNet's mean and deviation are the answer for a model of which `timm` has no weights.
+    """
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        config = None
+    return IMAGENET if config is None else Normalization(tuple(config.mean), tuple(config.std))
 
 
 def _options(architecture: str) -> dict[str, Any]:
@@ -161,10 +217,6 @@ def _keep_stride_8(model: nn.Module, strides: list[int]) -> list[int]:
     return [min(each, 8) for each in strides]
 
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
 class PeakHead(nn.Conv2d):
     """The last layer of maps that have peaks: a pointwise convolution in float32, even under autocast.
 
@@ -178,10 +230,3 @@ class PeakHead(nn.Conv2d):
         """Convolve features of any precision in float32."""
         with torch.autocast(features.device.type, enabled=False):
             return super().forward(features.float())
-
-
-def normalize(images: Tensor) -> Float[Tensor, "b 3 h w"]:
-    """Normalize RGB images, uint8 `b 3 h w` in 0..255, by ImageNet's mean and standard deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1) * 255
-    return (images.float() - mean) / std

@@ -37,8 +37,8 @@ class PyramidBackbone(nn.Module):
         self.out_channels = width
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the feature maps by name, "0", "1", ..., finest first."""
-        features = self.extractor(images)
+        """Return the feature maps of images that torchvision has normalized by name, "0", "1", ..., finest first."""
+        features = self.extractor.features(images)
         return self.pyramid(OrderedDict((str(level), each) for level, each in enumerate(features)))
 
 
@@ -100,6 +100,8 @@ def build_detector(
         PyramidBackbone(backbone, width=width),
         min_size=min_side_px,
         max_size=max_side_px,
+        image_mean=backbone.normalization.mean,
+        image_std=backbone.normalization.std,
         rpn_anchor_generator=AnchorGenerator(sizes, (ASPECTS,) * levels),
         rpn_head=RPNHead(width, len(ASPECTS)),
         rpn_pre_nms_top_n_train=proposals * 4,

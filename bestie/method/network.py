@@ -6,7 +6,7 @@ It has one backbone, one decoder for the semantic head and one for the two insta
 
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bestie.errors import InputError
@@ -56,8 +56,8 @@ class BestieNetwork(nn.Module):
         self.center_head = parts.head("center", num_classes if class_wise else 1)
         self.offset_head = parts.head("offset", 2)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"], *, full_size: bool = True) -> Outputs:
-        """Compute the three maps of normalized images, in float32.
+    def forward(self, images: Shaped[Tensor, "b 3 h w"], *, full_size: bool = True) -> Outputs:
+        """Compute the three maps of RGB images, 0..255, in float32.
 
         The maps have the size of the images, or with `full_size=False` that of the finest feature map, a quarter of it.
         """

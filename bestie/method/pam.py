@@ -6,7 +6,7 @@ classifier learns to respond to one small, representative region per object.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -114,15 +114,18 @@ class Classifier(nn.Module):
             if isinstance(module, PeakAttention):
                 module.enabled = enabled
 
-    def activation_maps(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c i j"]:
-        """Compute class activation maps at the backbone's stride, before ReLU, in float32; their means are logits."""
+    def activation_maps(self, images: Shaped[Tensor, "b 3 h w"]) -> Float[Tensor, "b c i j"]:
+        """Compute class activation maps of RGB images, 0..255, before ReLU, in float32; their means are logits.
+
+        The maps have the backbone's stride.
+        """
         features = self.backbone(images)[-1]
         for layer in self.added:
             features = layer(features)
         return self.head(features)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
-        """Return one logit per class; a sigmoid turns logits into probabilities."""
+    def forward(self, images: Shaped[Tensor, "b 3 h w"]) -> Float[Tensor, "b c"]:
+        """Return one logit per class of RGB images, 0..255; a sigmoid turns logits into probabilities."""
         return self.activation_maps(images).mean(dim=(2, 3))
 
 

@@ -1,8 +1,14 @@
 """What the sections of the three trainings share: optimizer, backbone, augmentation."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from bestie.params.section import Count, CountOrZero, Fraction, NotNegative, Positive, Precision, Section, Seed, option
+
+Color = tuple[Fraction, Fraction, Fraction]
+_Spread = Annotated[float, Field(gt=0, le=1)]
+Spread = tuple[_Spread, _Spread, _Spread]
 
 
 class Optimizer(Section):
@@ -27,8 +33,14 @@ class Backbone(Section):
     """
 
     name: str = option("resnet10t", "model of timm that gives feature maps")
-    weights: str = option("random", "random, download, previous (the stage before), or a file")
+    weights: str = option(
+        "random", "random, download, package (an installed one, see the guide), previous (the stage before), or a file"
+    )
     sha256: str | None = option(None, "refuse a weight file with another hash")
+    mean: Color | None = option(
+        None, "mean of red, green and blue, 0..1, that images are normalized by; null: that of the model in timm"
+    )
+    std: Spread | None = option(None, "standard deviation of the same; null: that of the model in timm")
     output_stride: Literal[8, 16, 32] = option(16, "stride of the last feature map in px")
     stages: Count | None = option(None, "keep the first so many feature maps of timm; null: all")
     width_factor: Positive = option(1.0, "channels of a ResNet times this; other models accept 1 only")

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from bestie.method.backbones import normalize
 from bestie.method.decoders import resize_like
 from bestie.method.inference import average_with_flip
 from bestie.method.network import BestieNetwork, Outputs
@@ -40,7 +39,7 @@ def predict_maps(
         instance_scales: factors on the sides of the images, for the center and offset maps.
     """
     network.eval()
-    inputs = normalize(images.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+    inputs = images.to(device, non_blocking=True).float()
     with autocast(device, precision):
         outputs = _with_mirror_image(network, inputs, flip=flip)
         if tuple(instance_scales) == (1.0,):
@@ -56,7 +55,7 @@ def predict_maps(
 def _with_mirror_image(network: BestieNetwork, inputs: Float[Tensor, "b 3 h w"], *, flip: bool) -> Outputs:
     if not flip:
         return network(inputs)
-    both = network(torch.cat((inputs, inputs.flip(-1))).contiguous(memory_format=torch.channels_last))
+    both = network(torch.cat((inputs, inputs.flip(-1))))
     outputs, flipped = (Outputs(*half) for half in zip(*(each.chunk(2) for each in both), strict=True))
     return Outputs(*average_with_flip(outputs, flipped))
 
@@ -67,7 +66,7 @@ def _at_scale(
     """Return center and offset maps of the images at `scale` times their size, resized to the images' own size."""
     size = tuple(max(1, round(side * scale / STRIDE_PX)) * STRIDE_PX for side in inputs.shape[2:])
     resized = F.interpolate(inputs, size=size, mode="bilinear", align_corners=False, antialias=True)
-    outputs = _with_mirror_image(network, resized.contiguous(memory_format=torch.channels_last), flip=flip)
+    outputs = _with_mirror_image(network, resized, flip=flip)
     center, offset = resize_like(outputs.center, inputs), resize_like(outputs.offset, inputs)
     magnification = [full / side for full, side in zip(inputs.shape[2:], size, strict=True)]
     return center, offset * offset.new_tensor(magnification)[:, None, None]

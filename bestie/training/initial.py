@@ -1,5 +1,6 @@
-"""Initial weights of a backbone: downloaded by its library, from a local file, or from the previous stage."""
+"""Initial weights of a backbone: downloaded, from an installed package, a local file, or the previous stage."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,9 +10,17 @@ from torch import nn
 
 from bestie.artifacts.weights import StateDict, load_any_weights, load_weights, match_weights, weights_sha256
 from bestie.errors import InputError
-from bestie.method.backbones import FeatureExtractor, create_backbone
+from bestie.method.backbones import IMAGENET, FeatureExtractor, Normalization, create_backbone
 from bestie.params.training import Backbone
-from bestie.training.weight_files import DOWNLOAD, PREVIOUS, RANDOM, download_weights, find_weights
+from bestie.training.weight_files import (
+    DOWNLOAD,
+    PACKAGE,
+    PREVIOUS,
+    RANDOM,
+    download_weights,
+    find_package,
+    find_weights,
+)
 
 #: Parts of a classifier that a feature extractor does without, by the names that other tools give them.
 HEADS = (
@@ -36,11 +45,19 @@ Origin = dict[str, Any]
 
 
 class FirstWeights(NamedTuple):
-    """Tensors, named as in the complete model; their origin, for the artifact's attributes; and their path."""
+    """Initial weights of a backbone.
+
+    Attributes:
+        tensors: named as in the complete model.
+        origin: for the artifact's attributes.
+        path: where they were read, for messages.
+        normalization: how the images were normalized that they were trained on, if the file says so.
+    """
 
     tensors: StateDict
     origin: Origin
     path: Path
+    normalization: Normalization | None = None
 
 
 def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[FeatureExtractor, Origin]:
@@ -57,6 +74,8 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
     first = first_weights(params, previous=previous)
     if first is not None:
         load_backbone(backbone.model, first, params.name)
+        if first.normalization is not None and params.mean is None and params.std is None:
+            backbone.normalize_by(first.normalization)
     origin = {"weights": RANDOM} if first is None else first.origin
     if not params.trainable:
         backbone.freeze()
@@ -66,10 +85,13 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
 
 
 def bare_backbone(params: Backbone) -> FeatureExtractor:
-    """Return the backbone with random weights."""
-    return create_backbone(
+    """Return the backbone with random weights, which normalizes images as the parameters or else `timm` say."""
+    backbone = create_backbone(
         params.name, output_stride=params.output_stride, stages=params.stages, width_factor=params.width_factor
     )
+    own = backbone.normalization
+    backbone.normalize_by(Normalization(params.mean or own.mean, params.std or own.std))
+    return backbone
 
 
 def first_weights(params: Backbone, *, previous: Path | None = None) -> FirstWeights | None:
@@ -84,11 +106,17 @@ def first_weights(params: Backbone, *, previous: Path | None = None) -> FirstWei
     if params.weights == PREVIOUS:
         if previous is None:
             raise InputError("weights: previous, but this is the first stage that trains; name a file or random")
-        return FirstWeights(_of_backbone(load_weights(previous)[0]), {"weights": PREVIOUS}, previous)
+        tensors, attributes = load_weights(previous)
+        return FirstWeights(_of_backbone(tensors), {"weights": PREVIOUS}, previous, _normalization(attributes))
     if params.weights == DOWNLOAD:
         source, path = download_weights(params.name)
         first = read_weight_file(path, params.sha256)
         return first._replace(origin={**first.origin, "weights": DOWNLOAD, "source": source})
+    if params.weights == PACKAGE:
+        source, path = find_package(params.name)
+        first = read_weight_file(path, params.sha256)
+        named = name_in_order(first.tensors, params.name, source=source)
+        return first._replace(tensors=named, origin={**first.origin, "weights": PACKAGE, "source": source})
     return read_weight_file(find_weights(params.weights), params.sha256)
 
 
@@ -104,8 +132,32 @@ def read_weight_file(path: Path, sha256: str | None = None) -> FirstWeights:
             f"{path} has SHA-256 {found}, but the parameters ask for {sha256}; "
             "restore the file or correct backbone.sha256"
         )
-    tensors, _ = load_any_weights(path)
-    return FirstWeights(_of_backbone(tensors), {"weights": path.name, "sha256": found}, path)
+    tensors, attributes = load_any_weights(path)
+    return FirstWeights(
+        _of_backbone(tensors), {"weights": path.name, "sha256": found}, path, _normalization(attributes)
+    )
+
+
+def name_in_order(tensors: StateDict, name: str, *, source: str) -> StateDict:
+    """Return tensors by the names that `timm` has for them, if both have the same shapes in the same order.
+
+    Raises:
+        InputError: they have not.
+    """
+    whole = whole_model(name).state_dict()
+    if [each.shape for each in tensors.values()] != [each.shape for each in whole.values()]:
+        raise InputError(f"{source} does not hold the tensors of {name} in their order; name a file instead")
+    return dict(zip(whole, tensors.values(), strict=True))
+
+
+def _normalization(attributes: Mapping[str, Any]) -> Normalization | None:
+    """Return how a model of this pipeline normalizes images; None for weights of other tools."""
+    params = attributes.get("params")
+    if not isinstance(params, dict):
+        return None
+    backbone = params.get("backbone", {})
+    mean, std = backbone.get("mean"), backbone.get("std")
+    return Normalization(tuple(mean), tuple(std)) if mean and std else IMAGENET
 
 
 def load_backbone(model: nn.Module, first: FirstWeights, name: str) -> None:
@@ -134,9 +186,13 @@ def _full_name(key: str) -> str:
 
 def _left_out(name: str, kept: dict[str, str]) -> list[str]:
     """Return the names of the complete model's tensors that its extractor does without."""
+    return [key for key in whole_model(name).state_dict() if key not in kept]
+
+
+def whole_model(name: str) -> nn.Module:
+    """Return a complete model of `timm`, classifier included, whose tensors have shapes but no values."""
     with torch.device("meta"):
-        whole = timm.create_model(name.partition(".")[0])
-    return [key for key in whole.state_dict() if key not in kept]
+        return timm.create_model(name.partition(".")[0])
 
 
 def _of_backbone(tensors: StateDict) -> StateDict:

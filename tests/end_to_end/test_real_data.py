@@ -23,7 +23,7 @@ N_TRAIN, N_VAL = 32, 12
 
 
 def voc_overrides(shared: Path) -> list[str]:
-    weights = shared / "weights" / "mobilenetv1_100_imagenet.safetensors"
+    weights = shared / "weights" / "tf_efficientnet_lite2_imagenet.safetensors"
     return [
         f"dataset.root={shared / 'data' / 'VOC2012'}",
         f"import_wsss.source={shared / 'data' / 'VOC2012' / 'WSSS_maps'}",
@@ -76,7 +76,7 @@ def test_voc_images_run_through_all_stages(shared_dir: Path, empty: Path):
         losses = pq.read_table(f"data/{stage}/history.parquet")["total"].to_numpy()
         assert np.isfinite(losses).all(), stage
     _, attributes = load_weights(Path("data/train_pam/classifier.zarr"))
-    assert attributes["origin"]["weights"] == "mobilenetv1_100_imagenet.safetensors"
+    assert attributes["origin"]["weights"] == "tf_efficientnet_lite2_imagenet.safetensors"
     assert len(attributes["origin"]["sha256"]) == 64
     metrics = json.loads(Path("data/evaluate/metrics.json").read_text(encoding="utf-8"))
     assert {"bestie", "mrcnn", "components", "semantic_miou", "pseudo_labels", "export"} <= set(metrics)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bestie.errors import InputError
-from bestie.method.backbones import create_backbone, normalize
+from bestie.method.backbones import IMAGENET, create_backbone, normalization_of
 from bestie.params.training import Backbone
 from bestie.training.initial import build_backbone
 
@@ -60,8 +60,23 @@ def test_a_frozen_backbone_keeps_weights_and_statistics():
 
 def test_images_are_normalised_as_imagenet_models_expect():
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 255
-    assert normalize(mean.round().to(torch.uint8).expand(1, 3, 2, 2)).abs().max() < 0.01
-    assert normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8))[0, 0].item() == pytest.approx(0.515 / 0.229)
+    backbone = create_backbone("resnet10t").eval()
+    images = mean.round().to(torch.uint8).expand(1, 3, 32, 32)
+    for given, normalized in zip(backbone(images), backbone.features(torch.zeros(1, 3, 32, 32)), strict=True):
+        torch.testing.assert_close(given, normalized, atol=0.05, rtol=0.05)
+    white = (1 - torch.tensor(IMAGENET.mean)) / torch.tensor(IMAGENET.std)
+    for given, normalized in zip(
+        backbone(torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)),
+        backbone.features(white.view(1, 3, 1, 1).expand(1, 3, 32, 32)),
+        strict=True,
+    ):
+        torch.testing.assert_close(given, normalized)
+
+
+def test_each_model_has_the_normalization_that_it_was_trained_with():
+    assert normalization_of("resnet50") == normalization_of("vgg16.tv_in1k") == IMAGENET
+    assert normalization_of("tf_efficientnet_lite2") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert normalization_of("a_model_without_weights") == IMAGENET
 
 
 def test_the_first_stages_keep_their_weights_and_all_keep_their_batch_statistics():

