@@ -1,14 +1,16 @@
 """Import weakly supervised semantic maps: `python -m stages.import_wsss`.
 
-Any WSSS method that writes one palette PNG or NPY file per training image will do. Every map is checked against the
-image index; if one is wrong, nothing is written.
+Any WSSS method that writes one palette PNG or NPY file per training image will do, or the stage `make_wsss` before this
+one. Every map is checked against the image index; if one is wrong, nothing is written.
 """
 
+import hashlib
 import sys
 
 import numpy as np
 
-from bestie.artifacts.maps import MapWriter
+from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.paths import OWN_MAPS
 from bestie.artifacts.schemas import WSSS_SUMMARY
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
 from bestie.datasets.wsss import find_wsss, read_wsss
@@ -30,6 +32,7 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
     index = folder("prepare") / "images.parquet"
     records, every = read_images(index, "train"), read_images(index)
     n_categories = len(read_categories(folder("prepare") / "categories.parquet"))
+    own = read_own_maps() if params.source == OWN_MAPS else None
     if not params.source.is_dir():
         raise InputError(f"import_wsss.source: there is no folder {params.source}; correct the parameter")
     canvas_hw = (max(r.height for r in every), max(r.width for r in every))
@@ -37,8 +40,13 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
     maps = MapWriter(out / "maps.zarr", {"semantic": ("uint8", VOID)}, len(every), canvas_hw)
     with maps, TableWriter(out / "summary.parquet", WSSS_SUMMARY) as summary:
         for record in track(records, "import_wsss", as_json=settings.json_progress):
-            path = find_wsss(params.source, record.image_id)
-            semantic = read_wsss(path, height=record.height, width=record.width, n_categories=n_categories)
+            if own is not None:
+                semantic = own.read(record.row, "semantic", record.height, record.width)
+                sha256 = hashlib.sha256(semantic.tobytes()).hexdigest()
+            else:
+                path = find_wsss(params.source, record.image_id)
+                semantic = read_wsss(path, height=record.height, width=record.width, n_categories=n_categories)
+                sha256 = hash_file(path)
             maps.write(record.row, "semantic", semantic)
             counts = np.bincount(semantic.ravel(), minlength=256)
             summary.append(
@@ -48,9 +56,17 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
                     "category_px": counts[1 : n_categories + 1].tolist(),
                     "background_px": int(counts[0]),
                     "void_px": int(counts[VOID]),
-                    "sha256": hash_file(path),
+                    "sha256": sha256,
                 }
             )
+
+
+def read_own_maps() -> MapReader:
+    """Return a reader of the maps of `make_wsss`. Raises InputError if it has not made any."""
+    reader = MapReader(OWN_MAPS)
+    if not reader.attributes.get("own"):
+        raise InputError(f"{OWN_MAPS} holds no own maps; run make_wsss first, with this import_wsss.source")
+    return reader
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ STAGES = (
     "prepare",
     "train_pam",
     "extract_cues",
+    "train_wsss",
+    "make_wsss",
     "import_wsss",
     "make_pseudo_labels",
     "train_bestie",

@@ -8,11 +8,15 @@ PROFILES = Path("profiles")
 DATA = Path("data")
 #: The data set that `prepare` generates if `dataset.format` is shapes.
 GENERATED_ROOT = DATA / "raw" / "generated"
+#: The value of `import_wsss.source` for own maps: what the stage `make_wsss` writes.
+OWN_MAPS = DATA / "make_wsss" / "maps.zarr"
 #: The stages in their order, and what they write.
 ARTIFACTS = {
     "prepare": "images.parquet, categories.parquet, skipped.parquet, ground_truth.*",
     "train_pam": "classifier.zarr",
     "extract_cues": "cues.parquet, activations.zarr",
+    "train_wsss": "semantic_network.zarr, history.parquet",
+    "make_wsss": "maps.zarr",
     "import_wsss": "maps.zarr",
     "make_pseudo_labels": "instances.parquet, components.parquet, maps.zarr",
     "train_bestie": "network.zarr, history.parquet, evolution.parquet",

@@ -74,7 +74,9 @@ def init(
         str,
         typer.Option(help="The profile whose networks and training are taken.", autocompletion=complete_profile),
     ] = "voc_subset",
-    wsss: Annotated[Path | None, typer.Option(help="Folder of the WSSS maps; default: FOLDER/WSSS_maps.")] = None,
+    wsss: Annotated[
+        Path | None, typer.Option(help="Folder of WSSS maps; default: FOLDER/WSSS_maps if it exists, or own maps.")
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(

@@ -12,9 +12,9 @@ from bestie.artifacts.paths import DATA, PROFILES
 from bestie.errors import InputError
 
 SPLITS = ("train", "val")
-#: Weights of this pipeline in `data/`; all but the first find instances.
-WEIGHTS = ("classifier.zarr", "network.zarr", "detector.zarr")
-MODELS = WEIGHTS[1:]
+#: Weights of this pipeline in `data/`; all but the first two find instances.
+WEIGHTS = ("classifier.zarr", "semantic_network.zarr", "network.zarr", "detector.zarr")
+MODELS = WEIGHTS[2:]
 #: Instance tables in `data/`.
 TABLES = ("ground_truth.parquet", "instances.parquet", "bestie*.parquet", "mrcnn.parquet", "components_*.parquet")
 

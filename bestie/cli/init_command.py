@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.paths import OWN_MAPS
 from bestie.datasets.base import check_categories
 from bestie.datasets.survey import FolderLayout, Survey, find_layout, survey_folder
 from bestie.errors import InputError
@@ -25,7 +26,7 @@ from bestie.training.weight_files import DOWNLOAD, PACKAGE, find_package, is_fil
 DATA_SECTIONS = ("dataset", "prepare", "import_wsss")
 LARGE_SIDE_PX = 1024
 #: The steps of the profile voc_subset on its 949 images; with far fewer, a network finds only background.
-FEWEST_STEPS = {"train_pam": 600, "train_bestie": 1900, "train_mrcnn": 950}
+FEWEST_STEPS = {"train_pam": 600, "train_wsss": 350, "train_bestie": 1900, "train_mrcnn": 950}
 
 #: The mark of a profile that this command wrote, and may replace.
 WRITTEN_BY = "Written by `bestie init`."
@@ -182,7 +183,7 @@ def _data_sections(name: str, layout: FolderLayout, survey: Survey) -> dict[str,
                 "annotations": below_root(layout.annotations),
             },
         },
-        "import_wsss": {"source": (layout.wsss or layout.root / "WSSS_maps").as_posix()},
+        "import_wsss": {"source": (layout.wsss or OWN_MAPS).as_posix()},
     }
 
 
@@ -219,7 +220,7 @@ def _remarks(layout: FolderLayout, survey: Survey) -> list[str]:
     if survey.not_listed:
         lines.append(f"{survey.not_listed} image files are not in {layout.labels} and are left out")
     if layout.wsss is None:
-        lines.append(f"no WSSS maps yet: the pipeline wants one a training image in {layout.root / 'WSSS_maps'}")
+        lines.append(f"no WSSS maps in {layout.root / 'WSSS_maps'}: the pipeline makes its own from the labels")
     elif survey.without_wsss:
         first = _first(survey.without_wsss)
         lines.append(f"{len(survey.without_wsss)} training images have no map in {layout.wsss}: {first}")

@@ -8,4 +8,6 @@ from bestie.params.section import Section, option
 class ImportWsss(Section):
     """Weakly supervised semantic maps."""
 
-    source: Path = option(..., "folder with one palette PNG or NPY for each training image")
+    source: Path = option(
+        ..., "folder with one palette PNG or NPY a training image; data/make_wsss/maps.zarr: the run's own maps"
+    )

@@ -9,12 +9,14 @@ from bestie.params.export_mrcnn import ExportMrcnn
 from bestie.params.extract_cues import ExtractCues
 from bestie.params.import_wsss import ImportWsss
 from bestie.params.make_pseudo_labels import MakePseudoLabels
+from bestie.params.make_wsss import MakeWsss
 from bestie.params.prepare import Prepare
 from bestie.params.reading import parse, read_yaml
 from bestie.params.section import Section
 from bestie.params.train_bestie import TrainBestie
 from bestie.params.train_mrcnn import TrainMrcnn
 from bestie.params.train_pam import TrainPam
+from bestie.params.train_wsss import TrainWsss
 
 
 class Params(Section):
@@ -24,6 +26,8 @@ class Params(Section):
     prepare: Prepare
     train_pam: TrainPam
     extract_cues: ExtractCues
+    train_wsss: TrainWsss
+    make_wsss: MakeWsss
     import_wsss: ImportWsss
     make_pseudo_labels: MakePseudoLabels
     train_bestie: TrainBestie

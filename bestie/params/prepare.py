@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from bestie.params.section import Count, Fraction, Section, Seed, option
+from bestie.params.section import Count, CountOrZero, Fraction, Positive, Section, Seed, option
 
 
 def _class_names(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -27,10 +27,15 @@ class Shapes(Section):
     num_val: Count = option(120, "validation images")
     min_side_px: Count = option(112, "shortest side of an image in px")
     max_side_px: Count = option(144, "longest side of an image in px")
+    min_object_px: Positive | None = option(
+        None, "length of the smallest object in px; null: 18 px in an image of 128 px, and in proportion"
+    )
     max_objects: Count = option(6, "most objects on an image")
+    max_distractors: CountOrZero = option(3, "most objects without a class on an image")
     repeats: Annotated[int, Field(ge=0, le=100)] = option(
         0, "most copies of its badge on the body of an object; 0: a tail mark instead"
     )
+    class_colors: bool = option(False, "draw bodies in the hues of their class; false: in any color")
     overlap_fraction: Fraction = option(1 / 3, "part of the images with two touching objects of one class")
     wsss_miou: Annotated[float, Field(ge=0.5, le=1)] = option(0.7, "mIoU of the simulated WSSS maps", "paper, Table 4")
 

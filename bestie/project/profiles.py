@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.paths import OWN_MAPS
 from bestie.errors import InputError
 from bestie.params.params_yaml import Params
 from bestie.params.reading import parse, read_value, read_yaml
@@ -91,7 +92,8 @@ def missing_folders(values: Mapping[str, Any], keys: Iterable[str] = INPUT_FOLDE
     if values["dataset"]["format"] == "shapes":
         return []
     named = {key: Path(values[key.partition(".")[0]][key.partition(".")[2]]) for key in keys}
-    return [f"{key}: there is no folder {path} yet" for key, path in named.items() if not path.is_dir()]
+    missing = {key: path for key, path in named.items() if path != OWN_MAPS and not path.is_dir()}
+    return [f"{key}: there is no folder {path} yet" for key, path in missing.items()]
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

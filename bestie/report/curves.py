@@ -27,8 +27,9 @@ DETECTOR_LOSSES = {
 
 
 def training_curves(data: Path) -> list[Drawing]:
-    """Draw the losses of the three trainings, and two values that show early whether the network learns."""
+    """Draw the losses of the trainings, and two values that show early whether the network learns."""
     classifier = _rows(data / "train_pam" / "history.json")
+    own_maps = _rows(data / "train_wsss" / "history.json")
     network = _rows(data / "train_bestie" / "history.json")
     detector = _rows(data / "train_mrcnn" / "history.json")
     return _drawn(
@@ -66,6 +67,14 @@ def training_curves(data: Path) -> list[Drawing]:
                 "epoch",
                 "loss",
                 [_line(classifier, "total", "loss", "tone-1")],
+            ),
+            Chart(
+                "loss-own-maps",
+                "Own semantic maps: loss",
+                "Cross-entropy of the network for own semantic maps, round after round.",
+                "epoch",
+                "loss",
+                [_line(own_maps, "total", "loss", "tone-1")],
             ),
             Chart(
                 "loss-detector",

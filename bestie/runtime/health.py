@@ -10,12 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Integer
+
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.errors import InputError
 
 WARNINGS = "warnings.json"
+#: A class that more of its maps lack, or that fills more of them, is named.
+SUSPICIOUS_PART = 0.2
 #: The stages that write warnings, in the order in which they run.
-WATCHED = ("prepare", "extract_cues", "make_pseudo_labels", "train_bestie")
+WATCHED = ("prepare", "extract_cues", "make_wsss", "make_pseudo_labels", "train_bestie")
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,38 @@ def missing_cues(images: Mapping[str, int], cues: Mapping[str, int], *, given: b
         cause = "the classifier does not recognize the class: too few images, or too short a training"
         look_at = ("data/train_pam/metrics.json", "train_pam.epochs", "extract_cues.threshold")
     return [*found, HealthWarning(f"no cue for {shown}", cause, look_at)]
+
+
+def unlikely_maps(names: Sequence[str], counts: Mapping[str, Integer[np.ndarray, " k"]]) -> list[HealthWarning]:
+    """Return warnings about classes that own semantic maps often lack, or that often fill them.
+
+    Args:
+        names: the classes, in the order of their category_id.
+        counts: by category_id, from 0: "labeled" images with the class, of which "absent" have no pixel of it on their
+            map, and "everywhere" have hardly anything else.
+    """
+    found = []
+    causes = {
+        "absent": (
+            "no pixel of their map shows the class in",
+            "the class has too few images, or is always seen with another one that takes its place",
+            ("data/train_pam/metrics.json", "train_wsss.background", "make_wsss.background_factor"),
+        ),
+        "everywhere": (
+            "nearly every pixel of their map shows the class in",
+            "the surroundings of the class are as typical of it as the class itself",
+            ("train_wsss.background", "make_wsss.background_factor", "train_wsss.context_threshold"),
+        ),
+    }
+    for kind, (what, cause, look_at) in causes.items():
+        shown = [
+            f"{name} ({counts[kind][number]} of {counts['labeled'][number]})"
+            for number, name in enumerate(names, start=1)
+            if counts[kind][number] > SUSPICIOUS_PART * counts["labeled"][number]
+        ]
+        if shown:
+            found.append(HealthWarning(f"{what} images of {_listed(shown)}", cause, look_at))
+    return found
 
 
 def missing_labels(

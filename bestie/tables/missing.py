@@ -19,7 +19,7 @@ def check_inputs(plan: Plan, *, with_mrcnn: bool) -> None:
     Raises:
         InputError: some are missing; the message names the keys of all of them.
     """
-    trained = ("train_pam", "train_bestie", *(["train_mrcnn"] if with_mrcnn else []))
+    trained = ("train_pam", "train_wsss", "train_bestie", *(["train_mrcnn"] if with_mrcnn else []))
     found: dict[str, None] = {}
     for run in plan.runs:
         written = "import_wsss.source" if run.true_maps else None  # the run writes it itself

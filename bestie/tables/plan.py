@@ -12,7 +12,7 @@ from bestie.project.profiles import assignment, compose
 from bestie.tables.definition import Definition, Row, Variant
 
 TRUE_MAPS = "data/raw/true_maps"
-SEEDED = ("train_pam", "train_bestie", "train_mrcnn")
+SEEDED = ("train_pam", "train_wsss", "train_bestie", "train_mrcnn")
 
 
 @dataclass(frozen=True)

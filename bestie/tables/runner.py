@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bestie.artifacts.metrics_json import read_json, write_json
+from bestie.artifacts.paths import OWN_MAPS
 from bestie.errors import InputError
 from bestie.runtime.fingerprint import declared_code
 from bestie.tables.plan import TRUE_MAPS, Plan, PlannedRun, digest
@@ -84,7 +85,9 @@ class Runner:
         key = digest([*parts, run.true_maps])
         if key not in self._data:
             self._workspace.set_params(plan.profile, run.params)
-            stages = ["prepare"] if run.true_maps else ["prepare", "import_wsss"]
+            # Own maps follow from the parameters, the code and the images.
+            given = not run.true_maps and Path(run.params["import_wsss"]["source"]) != OWN_MAPS
+            stages = ["prepare", "import_wsss"] if given else ["prepare"]
             self._workspace.repro(*stages)
             self._data[key] = digest([self._workspace.lock_entry(stage)["outs"] for stage in stages])
         return self._results / f"{digest([run.identity, self._with_mrcnn, self._code, self._data[key]])}.json"

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bestie.artifacts.paths import GENERATED_ROOT, PARAMS
+from bestie.artifacts.paths import GENERATED_ROOT, OWN_MAPS, PARAMS
 from bestie.audit.lock import LOCK
 from bestie.errors import InputError
 from bestie.params.reading import read_yaml
@@ -30,7 +30,7 @@ DEPTH = 4
 PATHS = (
     ("dataset", "root"),
     ("import_wsss", "source"),
-    *((stage, "backbone", "weights") for stage in ("train_pam", "train_bestie", "train_mrcnn")),
+    *((stage, "backbone", "weights") for stage in ("train_pam", "train_wsss", "train_bestie", "train_mrcnn")),
     *((stage, "trained") for stage in ("train_pam", "train_bestie")),
 )
 DVC_CONFIG = """\
@@ -187,6 +187,6 @@ def _paths(params: Mapping[str, Any]) -> list[Path]:
         for key in keys:
             value = value[key]
         path = Path(value or "/")
-        if not path.is_absolute() and not path.is_relative_to(GENERATED_ROOT):
+        if not path.is_absolute() and not path.is_relative_to(GENERATED_ROOT) and path != OWN_MAPS:
             found.append(path)
     return found

@@ -25,7 +25,7 @@ def test_what_is_no_number_of_parts_is_refused(text: str):
 
 def test_stages_with_shards_can_be_spread_and_one_part_is_none():
     graph = load_graph(ws.ROOT)
-    able = {"extract_cues", "make_pseudo_labels", "export_mrcnn", "evaluate"}
+    able = {"extract_cues", "make_wsss", "make_pseudo_labels", "export_mrcnn", "evaluate"}
     assert {name for name, stage in graph.items() if stage.shards} == able
     assert check_spread(graph, {"extract_cues": 4, "evaluate": 1}) == {"extract_cues": 4}
 

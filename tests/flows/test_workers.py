@@ -17,7 +17,7 @@ from tests.clones import Clone, make_clone
 from tests.flows.cluster import SLOW_S, Cluster, at_work_in, stage_process
 from tests.flows.prefect_server import Server, eventually
 
-pytestmark = pytest.mark.slow  # nine stages on workers, each a flow run that imports Prefect and DVC anew
+pytestmark = pytest.mark.slow  # all stages on workers, each a flow run that imports Prefect and DVC anew
 
 POOLS = {name: entry["meta"]["pool"] for name, entry in ws.dvc_stages().items()}
 

@@ -14,6 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
+from bestie.artifacts.paths import OWN_MAPS
 from bestie.artifacts.tables import read_categories
 from bestie.artifacts.weights import save_safetensors
 from tests import workspace as ws
@@ -303,6 +304,7 @@ def test_a_setting_that_is_no_number(workspace: Path, refused: Refused, monkeypa
 
 @pytest.mark.parametrize("stage", ws.STAGES[1:])
 def test_a_stage_before_the_others_have_run(workspace: Path, refused: Refused, stage: str):
+    ws.set_params(f"import_wsss.source={OWN_MAPS}")  # otherwise train_wsss needs nothing
     shutil.rmtree("data")
     assert re.search(r"data/\w+/\S+ does not exist", refused(stage))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bestie.artifacts.paths import OWN_MAPS
 from tests import workspace as ws
 
 #: Of the stages on the smallest data set the fastest takes ten times as long.
@@ -37,6 +38,9 @@ def collected() -> Iterator[None]:
 @pytest.mark.usefixtures("collected")
 @pytest.mark.parametrize("stage", ws.STAGES)
 def test_ctrl_c_ends_a_stage_soon_and_leaves_whole_files(workspace: Path, stage: str, capsys: pytest.CaptureFixture):
+    if stage in ("train_wsss", "make_wsss"):
+        ws.set_params(f"import_wsss.source={OWN_MAPS}")
+        ws.run("train_wsss", "make_wsss")
     whole = ws.stage_digests(stage)
     usual = signal.getsignal(signal.SIGINT)
     sender = threading.Thread(target=interrupt_when_it_runs, args=(usual,))

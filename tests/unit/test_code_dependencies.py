@@ -35,7 +35,8 @@ def test_stages_modules_sections_and_folders_have_one_name_each():
 def test_a_stage_is_described_and_has_its_command_parameters_and_pool(stage: str):
     entry = ws.dvc_stages()[stage]
     assert entry["cmd"] == f"python -m stages.{stage}"
-    assert entry["params"] == ["dataset", stage]
+    # Own maps are made only if import_wsss names no others.
+    assert entry["params"] == ["dataset", stage, *(["import_wsss"] if stage in ("train_wsss", "make_wsss") else [])]
     assert entry["meta"]["pool"] in ("cpu", "gpu")
     module = (ws.ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
     assert entry["meta"].get("shards", False) == ("in_parts=True" in module)

@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from bestie.artifacts.paths import OWN_MAPS
 from bestie.cli import app as cli
 from bestie.errors import InputError
 from bestie.params.params_yaml import Params
@@ -237,7 +238,8 @@ def test_large_images_and_missing_maps_are_remarked_on(photos: Path):
     Image.new("RGB", (1025, 4)).save(photos / "a.jpg")
     output = call("photos")
     assert "on their WSSS map" not in output
-    assert "no WSSS maps yet: the pipeline wants one a training image in photos/WSSS_maps" in output
+    assert "no WSSS maps in photos/WSSS_maps: the pipeline makes its own from the labels" in output
+    assert Params(**compose("photos", folder=Path("profiles"))).import_wsss.source == OWN_MAPS
     assert "images above 1024 px take much memory and time: scale them down first" in output
 
 

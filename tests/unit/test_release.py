@@ -48,8 +48,9 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_imported_classifier_has_the_activation_maps_of_the_release(classifier_file: Path):
     params = classifier_params(f"train_pam.trained={classifier_file}", "train_pam.attention_layers=[4, 5, 6]")
     classifier, origin = create_classifier(params, num_classes=20)
-    images = torch.randn(1, 3, 64, 96)
-    expected = release.classifier_maps(torch.load(classifier_file)["model"], images, params.alpha)
+    images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
+    normalized = (images - classifier.backbone.mean) / classifier.backbone.std
+    expected = release.classifier_maps(torch.load(classifier_file)["model"], normalized, params.alpha)
     found = classifier.activation_maps(images)
     assert found.shape == (1, 20, 8, 12)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
@@ -61,8 +62,9 @@ def test_an_imported_classifier_has_the_activation_maps_of_the_release(classifie
 def test_an_imported_network_has_the_outputs_of_the_release(network_file: Path):
     params = network_params(f"train_bestie.trained={network_file}")
     network, origin = create_network(params, num_classes=20, previous=NOWHERE)
-    images = torch.randn(1, 3, 64, 96)
-    expected = release.network_outputs(torch.load(network_file)["model"], images)
+    images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
+    normalized = (images - network.backbone.mean) / network.backbone.std
+    expected = release.network_outputs(torch.load(network_file)["model"], normalized)
     found = network(images)
     for name, output in (("seg", found.semantic), ("center", found.center), ("offset", found.offset)):
         scale = float(expected[name].abs().max())

@@ -40,6 +40,8 @@ def test_edges_are_those_of_the_method_without_what_others_imply(run: Path):
         ("prepare", "train_pam"),
         ("prepare", "import_wsss"),
         ("train_pam", "extract_cues"),
+        ("extract_cues", "train_wsss"),
+        ("train_wsss", "make_wsss"),
         ("extract_cues", "make_pseudo_labels"),
         ("import_wsss", "make_pseudo_labels"),
         ("make_pseudo_labels", "train_bestie"),

@@ -1,5 +1,6 @@
 """The generated data set: its files, what its images show, and simulated WSSS maps of a wanted quality."""
 
+import colorsys
 import hashlib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes, measure_miou
 from bestie.datasets.shapes.scene import SceneLimits
+from bestie.datasets.shapes.shape_classes import SHAPE_CLASSES
 from bestie.datasets.shapes.simulated_wsss import CALIBRATION_MIOU, severity_for, simulate_wsss
 from bestie.datasets.shapes.sprites import render_sprite
 from bestie.datasets.shapes.writer import generate_scene, voc_palette
@@ -239,6 +241,29 @@ def test_repeats_leave_data_without_them_as_they_are():
     without, with_repeats = (generate_scene(5, 1, limits=SceneLimits(repeats=n)) for n in (0, 4))
     np.testing.assert_array_equal(generate_scene(5, 1).image, without.image)
     assert not np.array_equal(without.image, with_repeats.image)
+
+
+def test_bodies_take_the_hues_of_their_class_only_if_asked_to():
+    def hues_off(class_colors: bool) -> list[float]:
+        """Distance of each body's hue to its class's, 0 to 0.5, measured beside badge and mark."""
+        found = []
+        for seed in range(60):
+            shape = SHAPE_CLASSES[seed % len(SHAPE_CLASSES)]
+            sprite = render_sprite(
+                np.random.default_rng(seed),
+                category_id=seed % len(SHAPE_CLASSES) + 1,
+                size_px=60,
+                background=np.zeros(3, np.float32),
+                light_angle=0,
+                class_colors=class_colors,
+            )
+            body = sprite.color[sprite.mask & ~sprite.part & ~sprite.mark].mean(axis=0)
+            hue = colorsys.rgb_to_hsv(*body)[0]
+            found.append(abs((hue - shape.badge.hue + 0.5) % 1 - 0.5))
+        return found
+
+    assert np.median(hues_off(True)) < 0.06
+    assert np.median(hues_off(False)) > 0.15
 
 
 def test_distractors_show_nothing_of_a_class():

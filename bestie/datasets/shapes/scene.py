@@ -28,7 +28,7 @@ class SceneLimits:
     """The ranges from which every picture is drawn; sizes are in px.
 
     `two_class_fraction` is the share of pictures with two classes among those with several objects that keep apart;
-    `repeats` is that of `render_sprite`.
+    `repeats` and `class_colors` are those of `render_sprite`.
     """
 
     min_side_px: int = 112
@@ -39,6 +39,7 @@ class SceneLimits:
     max_distractors: int = 3
     two_class_fraction: float = 0.35
     repeats: int = 0
+    class_colors: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn.
@@ -141,7 +142,13 @@ def _lay_out(
         categories, sizes_px = _plan(rng, limits, height=height, width=width, overlapping=overlapping)
         sprites = [
             render_sprite(
-                rng, category_id=c, size_px=s, background=backdrop, light_angle=light_angle, repeats=limits.repeats
+                rng,
+                category_id=c,
+                size_px=s,
+                background=backdrop,
+                light_angle=light_angle,
+                repeats=limits.repeats,
+                class_colors=limits.class_colors,
             )
             for c, s in zip(categories, sizes_px, strict=True)
         ]

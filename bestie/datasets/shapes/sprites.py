@@ -4,6 +4,7 @@ Bodies share their colors and textures and, two classes each, their silhouettes.
 one class, by its pattern; its range of hues also occurs on the plain heads of distractors. At the other end most
 objects have a tail mark in the hues of their class: smaller and fainter, with a pattern that two classes share. The
 activation map of a plain classifier therefore lights up the head, often the tail as well, and leaves the body dark.
+With `class_colors` bodies have the hues of their class, too, and a class is seen all over an object.
 With `repeats` the body has fainter copies of its own badge instead, as fur repeats what a face shows: one object then
 has several activations, the difficulty that peak attention addresses.
 """
@@ -49,6 +50,7 @@ MIN_BADGE_RADIUS_PX = 5.0
 MIN_MARK_RADIUS_PX = 3.0
 HUE_SPREAD = 0.05
 MARK_FRACTION, DECOY_FRACTION = 0.75, 0.4
+CLASS_SATURATION = (0.35, 0.8)
 REPEAT_STRENGTH = (0.3, 0.65)  # of a badge: 0.6 to 1
 
 
@@ -60,6 +62,7 @@ def render_sprite(
     background: Float32[np.ndarray, " 3"],
     light_angle: float,
     repeats: int = 0,
+    class_colors: bool = False,
 ) -> Sprite:
     """Draw one object.
 
@@ -71,13 +74,14 @@ def render_sprite(
         light_angle: the direction that the light comes from, in radians.
         repeats: the largest number of fainter copies of the badge on the body, of which there are half to all; with 0
             most objects have a tail mark instead.
+        class_colors: draw the body in the hues of its class; otherwise in any color. Distractors have any color.
     """
     shape = SHAPE_CLASSES[category_id - 1 if category_id else int(rng.integers(len(SHAPE_CLASSES)))]
     rotation = rng.uniform(0, 2 * math.pi)
     side = math.ceil(size_px * 1.35) + 6
     outline_xy = _outline(rng, shape, rotation=rotation, half_px=size_px / 2) + side / 2
     alpha = _fill(outline_xy, side)
-    color = _body_color(rng, alpha, background)
+    color = _body_color(rng, alpha, background, hue=shape.badge.hue if category_id and class_colors else None)
     mark = part = np.zeros((side, side), np.float32)
     if category_id and repeats:
         color, mark = _add_repeats(rng, shape.badge, color, alpha, most=repeats, rotation=rotation, size_px=size_px)
@@ -120,11 +124,14 @@ def _fill(outline_xy: Float32[np.ndarray, "n 2"], side: int) -> Field:
 
 
 def _body_color(
-    rng: np.random.Generator, alpha: Field, background: Float32[np.ndarray, " 3"]
+    rng: np.random.Generator, alpha: Field, background: Float32[np.ndarray, " 3"], *, hue: float | None
 ) -> Float32[np.ndarray, "s s 3"]:
-    """Draw color and texture, for all classes alike, usually at least faintly unlike the background."""
+    """Draw color and texture, usually at least faintly unlike the background; without `hue` for all classes alike."""
     for _ in range(8):
-        base = random_color(rng, saturation=(0.05, 0.5), value=(0.3, 0.85))
+        if hue is None:
+            base = random_color(rng, saturation=(0.05, 0.5), value=(0.3, 0.85))
+        else:
+            base = random_color(rng, hue=hue + rng.normal(0, HUE_SPREAD), saturation=CLASS_SATURATION, value=(0.4, 0.9))
         if np.abs(base - background).max() > 0.18:
             break
     side = alpha.shape[0]

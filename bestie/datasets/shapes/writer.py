@@ -43,6 +43,7 @@ def generate_shapes(
     max_objects: int = 6,
     max_distractors: int = 3,
     repeats: int = 0,
+    class_colors: bool = False,
     overlap_fraction: float = 1 / 3,
     wsss_miou: float = 0.70,
     progress: Callable[[int, int], None] | None = None,
@@ -65,6 +66,7 @@ def generate_shapes(
         max_distractors: the largest number of objects without a class in a picture.
         repeats: the largest number of fainter copies of its badge on a body, of which there are half to all; with 0
             most objects have a tail mark instead.
+        class_colors: draw bodies in the hues of their class; otherwise in any color.
         overlap_fraction: the share of pictures in which objects of one class touch or overlap.
         wsss_miou: the mean IoU that the WSSS maps of the train split should have; 1.0 is exact truth.
         progress: called with (images done, images in all) after each image.
@@ -82,6 +84,7 @@ def generate_shapes(
         max_objects=max_objects,
         max_distractors=max_distractors,
         repeats=repeats,
+        class_colors=class_colors,
     )
     draw = partial(generate_scene, seed, limits=limits, overlap_fraction=overlap_fraction)
     splits = {"train": range(1, num_train + 1), "val": range(FIRST_VAL_NUMBER, FIRST_VAL_NUMBER + num_val)}

@@ -1,0 +1,72 @@
+"""Pixel-adaptive refinement: a map follows the edges of its image (PAMR, Araslanov and Roth, CVPR 2020, Section 4.2).
+
+It is the refinement of single-stage weakly supervised segmentation, the paper's reference [2], and has no weights:
+every pixel becomes, again and again, the mean of its neighbors, weighted by how much they look alike.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+#: Distances of the eight neighbors in px; together they reach over small gaps and textures.
+DILATIONS = (1, 2, 4, 8, 12, 24)
+#: Color differences count in units of this part of the local standard deviation.
+SOFTNESS = 0.1
+
+
+def refine_by_color(
+    maps: Float[Tensor, "c h w"],
+    image: Float[Tensor, "k h w"],
+    *,
+    steps: int = 10,
+    dilations: tuple[int, ...] = DILATIONS,
+) -> Float[Tensor, "c h w"]:
+    """Average each map over neighbors that have a similar color.
+
+    The weight of neighbor j at pixel i is a softmax over all neighbors of -mean over the channels of |I_i - I_j| /
+    (0.1 σ_i), with σ_i the standard deviation of the channel over the pixel and its neighbors.
+
+    Args:
+        maps: scores or probabilities. If they add up to 1 in every pixel, so does the result.
+        image: the image at the size of the maps, any scale of values.
+        steps: how often each pixel is averaged.
+        dilations: distances of the eight neighbors in px.
+
+    Returns:
+        The refined maps.
+    """
+    reach = max(dilations)
+    shifts = [(d * y, d * x) for d in dilations for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
+    weights = _weights(image, shifts, len(dilations), reach)
+    for _ in range(steps):
+        averaged = torch.zeros_like(maps)
+        for weight, neighbor in zip(weights, _neighbors(maps, shifts, reach), strict=True):
+            averaged.addcmul_(weight, neighbor)
+        maps = averaged
+    return maps
+
+
+def _weights(
+    image: Float[Tensor, "k h w"], shifts: list[tuple[int, int]], centers: int, reach: int
+) -> Float[Tensor, "n h w"]:
+    """Return the weight of each neighbor; the pixel itself counts once a dilation for the standard deviation."""
+    total, squares = torch.zeros_like(image), torch.zeros_like(image)
+    for neighbor in _neighbors(image, shifts, reach):
+        total += neighbor - image
+        squares += (neighbor - image).square()
+    n = len(shifts) + centers
+    variance = (squares - total.square() / n) / (n - 1)
+    unit = 1 / (SOFTNESS * variance.clamp(min=0).sqrt() + 1e-8)
+    alike = [-((neighbor - image).abs() * unit).mean(0) for neighbor in _neighbors(image, shifts, reach)]
+    return torch.stack(alike).softmax(0)
+
+
+def _neighbors(maps: Float[Tensor, "c h w"], shifts: list[tuple[int, int]], reach: int) -> Iterator[Tensor]:
+    """Yield the maps shifted by each (y, x) in px; outside of the image the border goes on."""
+    height, width = maps.shape[1:]
+    padded = F.pad(maps[None], (reach,) * 4, mode="replicate")[0]
+    for y, x in shifts:
+        yield padded[:, reach + y : reach + y + height, reach + x : reach + x + width]

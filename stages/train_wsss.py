@@ -1,0 +1,183 @@
+"""Learn to make semantic maps from image-level labels alone: `python -m stages.train_wsss`.
+
+The cells in which the classifier is active give prototypes of each class, and these the first maps. Then, round after
+round, a network learns the maps made so far, and makes better ones. No true mask is read here. If `import_wsss.source`
+names other maps, nothing is learned, and the outputs are empty.
+"""
+
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.nn import functional as F
+
+from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.metrics_json import read_json, write_history, write_json
+from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.weights import save_weights
+from bestie.method.prototypes import Prototypes
+from bestie.method.semantic_network import SemanticNetwork
+from bestie.params.dataset import Dataset
+from bestie.params.train_wsss import TrainWsss
+from bestie.prediction.semantic_predictor import SemanticPredictor
+from bestie.records import VOID, ImageRecord
+from bestie.runtime.device import autocast, pick_device, prepare_process
+from bestie.runtime.distributed import spread, wait_for_all
+from bestie.runtime.fingerprint import fingerprint
+from bestie.runtime.own_maps import makes_own_maps
+from bestie.runtime.progress import track
+from bestie.runtime.ranks import end_helpers, rank
+from bestie.runtime.settings import Settings
+from bestie.runtime.stage import folder, run_stage
+from bestie.training.checkpoints import Checkpoints
+from bestie.training.initial import Origin
+from bestie.training.samples import image_tensor
+from bestie.training.saved_models import save_model
+from bestie.training.semantic_model import create_semantic_network
+from bestie.training.semantic_training import SemanticImages, train_semantic_network
+
+INDEX = folder("prepare") / "images.parquet"
+CLASSIFIER = folder("train_pam") / "classifier.zarr"
+ACTIVATIONS = folder("extract_cues") / "activations.zarr"
+MAPS, BEGIN = "maps.zarr", "begin.json"
+#: Cells of an image from which a class learns its prototypes, of objects and of their surroundings.
+OBJECT_CELLS, CONTEXT_CELLS = 60, 30
+#: Cells of a class at most; of data sets with many images, each gives fewer.
+MOST_CELLS = 10_000
+
+
+def main(dataset: Dataset, params: TrainWsss, settings: Settings) -> None:
+    """Learn prototypes, then train a network in rounds; write both with the history."""
+    out = folder("train_wsss")
+    if not makes_own_maps():
+        end_helpers()
+        save_weights(out / "semantic_network.zarr", {})
+        write_history(out / "history.parquet", out / "history.json", [])
+        return
+    learner = Learner(dataset.image_root, params, settings)
+    network, origin = learner.fresh_network()
+    learner.learn_prototypes(network)
+
+    inputs = [INDEX, CLASSIFIER, ACTIVATIONS]
+    name = fingerprint("train_wsss", inputs, dataset=dataset, params=params, origin=origin)
+    states = [
+        Checkpoints(settings.state / f"train_wsss_{number}", name, minutes=settings.checkpoint_minutes)
+        for number in range(1, params.rounds + 1)
+    ]
+    begun = max((number for number, state in enumerate(states) if (state.folder / BEGIN).is_file()), default=0)
+    history: list[dict[str, float]] = []
+    for number, state in enumerate(states[begun:], start=begun):
+        begin = state.folder / BEGIN
+        if rank() == 0 and not begin.is_file():
+            pixels = learner.write_maps(state.folder / MAPS, network, by_network=number > 0)
+            write_json(begin, {"class_pixels": pixels, "history": history})
+        wait_for_all()
+        network, rows = learner.train_round(network.prototypes, number, state)
+        history = read_json(begin)["history"] + rows
+    end_helpers()
+    save_model(out / "semantic_network.zarr", network, params, num_classes=learner.num_classes, origin=origin)
+    write_history(out / "history.parquet", out / "history.json", history)
+    for state in states:
+        state.remove()
+
+
+class Learner:
+    """What the rounds share: the training images, and how a network is built, learns, and makes maps."""
+
+    def __init__(self, root: Path, params: TrainWsss, settings: Settings) -> None:
+        self._root, self._params, self._settings = root, params, settings
+        self._device = pick_device(settings.device)
+        self._records = read_images(INDEX, "train")
+        self.num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+
+    def fresh_network(self) -> tuple[SemanticNetwork, Origin]:
+        """Return the network with its first weights, the same each time, and their origin."""
+        prepare_process(self._params.seed)
+        network, origin = create_semantic_network(self._params, num_classes=self.num_classes, previous=CLASSIFIER)
+        return network.to(self._device).to(memory_format=torch.channels_last), origin
+
+    @torch.no_grad()
+    def learn_prototypes(self, network: SemanticNetwork) -> None:
+        """Gather features of cells where a class is active, and where no class is, and cluster them."""
+        rng = np.random.default_rng(self._params.seed)
+        activations = MapReader(ACTIVATIONS)
+        images = Counter(category for record in self._records for category in record.labels)
+        objects: dict[int, list[Tensor]] = defaultdict(list)
+        context: dict[int, list[Tensor]] = defaultdict(list)
+        network.eval()
+        for record in track(self._records, "train_wsss, prototypes", as_json=self._settings.json_progress):
+            if not record.labels:
+                continue
+            with autocast(self._device, self._params.precision):
+                maps = network.pyramid(image_tensor(self._root, record)[None].to(self._device))
+            features = network.signature(maps)[0]
+            active = read_activation(activations, record, features.shape[1:])
+            cells = features.flatten(1).T.half().cpu()
+            around = np.flatnonzero((active < self._params.context_threshold).all(axis=0))
+            for channel, category in enumerate(record.labels):
+                inside = np.flatnonzero(active[channel] >= self._params.object_threshold)
+                for place, found, most in ((objects, inside, OBJECT_CELLS), (context, around, CONTEXT_CELLS)):
+                    count = max(1, min(most, MOST_CELLS // images[category]))
+                    place[category].append(cells[rng.permutation(found)[:count]])
+        generator = torch.Generator().manual_seed(self._params.seed)
+        empty = torch.zeros((0, network.prototypes.object.shape[2]), dtype=torch.half)
+        for category in sorted(images):
+            features_of_class, features_around = (
+                torch.cat([empty, *place.pop(category, [])]).float() for place in (objects, context)
+            )
+            network.prototypes.learn(category, features_of_class, features_around, generator)
+
+    def write_maps(self, path: Path, network: SemanticNetwork, *, by_network: bool) -> list[int]:
+        """Write the maps that the next round learns, and return their pixels of each class, background first."""
+        predictor = SemanticPredictor(
+            network,
+            self._params.maps,
+            by_network=by_network,
+            background=self._params.background,
+            device=self._device,
+        )
+        pixels = np.zeros(VOID + 1, np.int64)
+        canvas_hw = (max(r.height for r in self._records), max(r.width for r in self._records))
+        rows = max(record.row for record in self._records) + 1
+        with MapWriter(path, {"semantic": ("uint8", VOID)}, rows, canvas_hw) as maps:
+            for record in track(self._records, "train_wsss, maps", as_json=self._settings.json_progress):
+                semantic = predictor.find(record, self._root)
+                maps.write(record.row, "semantic", semantic)
+                pixels += np.bincount(semantic.ravel(), minlength=VOID + 1)
+        return pixels[: self.num_classes + 1].tolist()
+
+    def train_round(
+        self, prototypes: Prototypes, number: int, state: Checkpoints
+    ) -> tuple[SemanticNetwork, list[dict[str, float]]]:
+        """Train a new network on the maps of round `number`, counted from 0, and return it with its history."""
+        network, _ = self.fresh_network()
+        network.prototypes.load_state_dict(prototypes.state_dict())
+        maps = MapReader(state.folder / MAPS, keep=True)
+        rows = train_semantic_network(
+            network,
+            SemanticImages(self._records, self._root, self._params.augmentation, maps),
+            self._params,
+            self._settings,
+            self._device,
+            class_pixels=np.array(read_json(state.folder / BEGIN)["class_pixels"]),
+            checkpoints=state,
+            description=f"train_wsss, round {number + 1} of {self._params.rounds}",
+        )
+        return network, [{**row, "epoch": number * self._params.epochs + row["epoch"]} for row in rows]
+
+
+def read_activation(activations: MapReader, record: ImageRecord, grid: torch.Size) -> Float32[np.ndarray, "n cells"]:
+    """Return the activation of each class of an image, 0 to 1, in the cells of a grid."""
+    stride = activations.attributes["stride_px"]
+    size = (-(-record.height // stride), -(-record.width // stride))
+    stored = activations.read(record.row, "activation", *size)[[category - 1 for category in record.labels]]
+    scaled = torch.from_numpy(stored)[None].float() / activations.attributes["scale"]
+    return F.interpolate(scaled, size=grid, mode="bilinear", align_corners=False)[0].flatten(1).numpy()
+
+
+if __name__ == "__main__":
+    run_stage("train_wsss", TrainWsss, spread(main), sys.argv[1:])
