@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from bestie.artifacts import schemas
 from bestie.artifacts.coco_json import write_coco
+from bestie.artifacts.maps import MapReader
 from bestie.artifacts.tables import iter_rows, read_categories, read_images
 from bestie.cli import app as cli
 from bestie.records import ImageRecord
@@ -56,10 +57,12 @@ def init() -> None:
     assert found.exit_code == 0
 
 
-def test_images_and_labels_alone_end_in_instances(images: list[ImageRecord]):
+@pytest.mark.parametrize("maps", ["given", "own"])
+def test_images_and_labels_alone_end_in_instances(images: list[ImageRecord], maps: str):
     train = [record for record in images if record.split == "train"]
     write_labels(train, with_split=False)
-    write_maps(train)
+    if maps == "given":
+        write_maps(train)
     init()
     Path("models").mkdir()
     for name in ("train_pam/classifier.zarr", "train_bestie/network.zarr"):
@@ -71,10 +74,14 @@ def test_images_and_labels_alone_end_in_instances(images: list[ImageRecord]):
         "train_pam.trained=models/classifier.zarr",
         "train_bestie.trained=models/network.zarr",
         "train_mrcnn.epochs=1",
+        "train_wsss.rounds=0",
+        "train_wsss.background=0.2",
     )
     write_params(Path("params.yaml"), "photos", compose("photos", folder=Path("profiles"), overrides=finished))
     ws.run(*ws.STAGES)
 
+    own = MapReader(Path("data/make_wsss/maps.zarr")).attributes["own"]
+    assert own == (maps == "own")
     records = read_images(Path("data/prepare/images.parquet"))
     assert [record.image_id for record in records] == [f"train/{record.image_id}" for record in train]
     for stage in ws.STAGES:
