@@ -21,9 +21,10 @@ from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
 from bestie.training.checkpoints import Checkpoints
 from bestie.training.classifier_model import create_classifier
-from bestie.training.loop import Clock, train
+from bestie.training.loop import Clock
 from bestie.training.samples import LabeledBatch, LabeledImages
 from bestie.training.saved_models import save_model
+from bestie.training.train import train
 
 
 def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
@@ -68,8 +69,6 @@ def train_classifier(
         labels = batch.labels.to(device, non_blocking=True)
         return {"total": F.binary_cross_entropy_with_logits(logits.float(), labels)}
 
-    if settings.compile:
-        classifier.compile()
     return train(
         classifier,
         samples,
@@ -77,7 +76,7 @@ def train_classifier(
         params,
         settings,
         description="train_pam",
-        pin_memory=device.type == "cuda",
+        device=device,
         checkpoints=checkpoints,
     )
 

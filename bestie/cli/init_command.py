@@ -20,7 +20,7 @@ from bestie.params.params_yaml import Params
 from bestie.params.reading import parse, read_yaml
 from bestie.params.training import Training
 from bestie.project.profiles import DEFAULT, overlay, profile_names
-from bestie.training.weight_files import DOWNLOAD, PACKAGE, find_package, is_file_name, weight_path
+from bestie.training.weight_files import DOWNLOAD, missing_weights
 
 #: The sections of a profile that describe its data; the other sections say how to train.
 DATA_SECTIONS = ("dataset", "prepare", "import_wsss")
@@ -144,16 +144,11 @@ def _weights_remarks(params: Params) -> list[str]:
     lines = []
     for stage in FEWEST_STEPS:
         section: Training = getattr(params, stage)
-        weights = section.backbone.weights
+        name, weights = section.backbone.name, section.backbone.weights
         if weights == DOWNLOAD:
-            lines.append(f"{stage}: the weights of {section.backbone.name} are downloaded by the first run")
-        elif weights == PACKAGE:
-            try:
-                find_package(section.backbone.name)
-            except InputError as error:
-                lines.append(f"{stage}.{error}")
-        elif is_file_name(weights) and not weight_path(weights).exists():
-            lines.append(f"{stage}.backbone.weights: there is no file {weight_path(weights)} yet")
+            lines.append(f"{stage}: the weights of {name} are downloaded by the first run")
+        elif missing := missing_weights(weights, name):
+            lines.append(f"{stage}.{missing}")
     return lines
 
 

@@ -19,7 +19,7 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
-from bestie.method.backbones import FeatureExtractor
+from bestie.method.backbones import IMAGENET, FeatureExtractor, Normalization
 
 ASPECTS = (0.5, 1.0, 2.0)
 BOX_SIDE, MASK_SIDE = 7, 14
@@ -43,7 +43,12 @@ class PyramidBackbone(nn.Module):
 
 
 def build_standard_detector(
-    *, num_classes: int, pretrained: bool, min_side_px: int = 800, max_side_px: int = 1333
+    *,
+    num_classes: int,
+    pretrained: bool,
+    min_side_px: int = 800,
+    max_side_px: int = 1333,
+    normalization: Normalization = IMAGENET,
 ) -> MaskRCNN:
     """Build torchvision's `maskrcnn_resnet50_fpn` by its own recipe, with random weights.
 
@@ -53,6 +58,7 @@ def build_standard_detector(
             statistics, stem and first stage are frozen; otherwise all weights are trained.
         min_side_px: the shorter side of each image is scaled to this.
         max_side_px: the longer side is never scaled above this.
+        normalization: how images are normalized.
     """
     backbone = resnet_fpn_backbone(
         backbone_name="resnet50",
@@ -60,7 +66,14 @@ def build_standard_detector(
         norm_layer=FrozenBatchNorm2d if pretrained else nn.BatchNorm2d,
         trainable_layers=STANDARD_TRAINABLE_LAYERS if pretrained else STANDARD_LAYERS,
     )
-    detector = MaskRCNN(backbone, num_classes + 1, min_size=min_side_px, max_size=max_side_px)
+    detector = MaskRCNN(
+        backbone,
+        num_classes + 1,
+        min_size=min_side_px,
+        max_size=max_side_px,
+        image_mean=normalization.mean,
+        image_std=normalization.std,
+    )
     return _with_strides(detector, STANDARD_STRIDES_PX)
 
 

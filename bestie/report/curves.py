@@ -17,6 +17,21 @@ LOSSES = {
     "offset_pseudo": "offset, pseudo labels",
     "offset_refined": "offset, refined labels",
 }
+#: Key, stage, title and text of the charts of trainings with one loss.
+TOTAL_LOSSES = (
+    (
+        "loss-classifier",
+        "train_pam",
+        "Classifier: loss",
+        "Multi-label loss. It rises when the peak attention module joins in.",
+    ),
+    (
+        "loss-own-maps",
+        "train_wsss",
+        "Own semantic maps: loss",
+        "Cross-entropy of the network for own semantic maps, round after round.",
+    ),
+)
 DETECTOR_LOSSES = {
     "classifier": "class",
     "box_reg": "box",
@@ -28,8 +43,6 @@ DETECTOR_LOSSES = {
 
 def training_curves(data: Path) -> list[Drawing]:
     """Draw the losses of the trainings, and two values that show early whether the network learns."""
-    classifier = _rows(data / "train_pam" / "history.json")
-    own_maps = _rows(data / "train_wsss" / "history.json")
     network = _rows(data / "train_bestie" / "history.json")
     detector = _rows(data / "train_mrcnn" / "history.json")
     return _drawn(
@@ -60,21 +73,10 @@ def training_curves(data: Path) -> list[Drawing]:
                 "instances per image",
                 [_line(network, "refined_per_image", "refined instances", "tone-2")],
             ),
-            Chart(
-                "loss-classifier",
-                "Classifier: loss",
-                "Multi-label loss. It rises when the peak attention module joins in.",
-                "epoch",
-                "loss",
-                [_line(classifier, "total", "loss", "tone-1")],
-            ),
-            Chart(
-                "loss-own-maps",
-                "Own semantic maps: loss",
-                "Cross-entropy of the network for own semantic maps, round after round.",
-                "epoch",
-                "loss",
-                [_line(own_maps, "total", "loss", "tone-1")],
+            *(
+                Chart(key, title, text, "epoch", "loss", [_line(rows, "total", "loss", "tone-1")])
+                for key, stage, title, text in TOTAL_LOSSES
+                for rows in [_rows(data / stage / "history.json")]
             ),
             Chart(
                 "loss-detector",

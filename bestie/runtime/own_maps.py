@@ -1,14 +1,10 @@
 """Whether a run makes its own semantic maps, or imports those of another method."""
 
-from bestie.artifacts.paths import OWN_MAPS, PARAMS
+from bestie.artifacts.paths import OWN_MAPS
 from bestie.params.import_wsss import ImportWsss
-from bestie.params.reading import parse, read_yaml
+from bestie.runtime.stage import load_section
 
 
 def makes_own_maps() -> bool:
-    """Return whether `import_wsss.source` names the maps that this run makes.
-
-    Raises:
-        InputError: the section of the parameter file is missing or wrong.
-    """
-    return parse(ImportWsss, read_yaml(PARAMS)["import_wsss"], source=f"{PARAMS}: import_wsss").source == OWN_MAPS
+    """Return whether `import_wsss.source` names the maps that this run makes. Raises InputError like `load_section`."""
+    return load_section("import_wsss", ImportWsss)[1].source == OWN_MAPS

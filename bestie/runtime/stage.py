@@ -31,7 +31,7 @@ T = TypeVar("T", bound=Section)
 
 
 def load_section(name: str, model: type[T], path: Path = PARAMS, arguments: Sequence[str] = ()) -> tuple[Dataset, T]:
-    """Return `dataset` and a stage's own section of the parameter file; a stage sees no other section.
+    """Return `dataset` and a stage's own section of the parameter file.
 
     Args:
         name: the name of the stage and of its section.

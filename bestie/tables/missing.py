@@ -6,7 +6,7 @@ from typing import Any
 from bestie.errors import InputError
 from bestie.project.profiles import INPUT_FOLDERS, missing_folders
 from bestie.tables.plan import Plan
-from bestie.training.weight_files import PACKAGE, find_package, is_file_name, weight_path
+from bestie.training.weight_files import missing_file, missing_weights, weight_path
 
 
 def check_inputs(plan: Plan, *, with_mrcnn: bool) -> None:
@@ -31,12 +31,10 @@ def check_inputs(plan: Plan, *, with_mrcnn: bool) -> None:
 
 def _missing_weights(stage: str, section: Mapping[str, Any]) -> Iterator[str]:
     """Yield a remark if a finished model, or otherwise the file or package of the backbone's weights, is missing."""
-    finished = section.get("trained")
-    key, name = ("trained", finished) if finished else ("backbone.weights", section["backbone"]["weights"])
-    if is_file_name(name) and not weight_path(name).exists():
-        yield f"{stage}.{key}: there is no file {weight_path(name)} yet (BESTIE_WEIGHTS names a folder to look in)"
-    if name == PACKAGE and not finished:
-        try:
-            find_package(section["backbone"]["name"])
-        except InputError as error:
-            yield f"{stage}.{error}"
+    backbone = section["backbone"]
+    if finished := section.get("trained"):
+        missing = None if weight_path(finished).exists() else f"trained: {missing_file(finished)}"
+    else:
+        missing = missing_weights(backbone["weights"], backbone["name"])
+    if missing:
+        yield f"{stage}.{missing}"

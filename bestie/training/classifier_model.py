@@ -16,7 +16,8 @@ def create_classifier(params: TrainPam, *, num_classes: int) -> tuple[Classifier
         InputError: see `build_backbone` and `take_over`.
     """
     if params.trained is not None:
-        return take_over(_classifier(bare_backbone(params.backbone), params, num_classes), params.trained)
+        classifier = _classifier(bare_backbone(params.backbone), params, num_classes)
+        return take_over(classifier, params.trained, params.backbone)
     backbone, origin = build_backbone(params.backbone)
     return _classifier(backbone, params, num_classes), origin
 

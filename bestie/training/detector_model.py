@@ -5,10 +5,17 @@ from pathlib import Path
 from torchvision.models.detection import MaskRCNN
 
 from bestie.errors import InputError
-from bestie.method.backbones import FeatureExtractor
+from bestie.method.backbones import FeatureExtractor, Normalization
 from bestie.method.detector import build_detector, build_standard_detector
 from bestie.params.train_mrcnn import TrainMrcnn
-from bestie.training.initial import Origin, bare_backbone, build_backbone, first_weights, load_backbone
+from bestie.training.initial import (
+    Origin,
+    bare_backbone,
+    build_backbone,
+    first_weights,
+    load_backbone,
+    wanted_normalization,
+)
 from bestie.training.saved_models import load_model
 from bestie.training.weight_files import RANDOM
 
@@ -22,8 +29,9 @@ def create_detector(params: TrainMrcnn, *, num_classes: int, previous: Path) -> 
         InputError: the anchor sizes do not fit the backbone; see also `build_backbone`.
     """
     if params.architecture == STANDARD:
-        detector = _standard_detector(params, num_classes)
         first = first_weights(params.backbone, previous=previous)
+        stored = None if first is None else first.normalization
+        detector = _standard_detector(params, num_classes, wanted_normalization(params.backbone, stored))
         if first is not None:
             load_backbone(detector.backbone.body, first, "resnet50")
         return detector, {"weights": RANDOM} if first is None else first.origin
@@ -36,18 +44,19 @@ def load_detector(path: Path) -> MaskRCNN:
 
     def build(params: TrainMrcnn, num_classes: int) -> MaskRCNN:
         if params.architecture == STANDARD:
-            return _standard_detector(params, num_classes)
+            return _standard_detector(params, num_classes, wanted_normalization(params.backbone))
         return _detector(bare_backbone(params.backbone), params, num_classes)
 
     return load_model(path, TrainMrcnn, build)
 
 
-def _standard_detector(params: TrainMrcnn, num_classes: int) -> MaskRCNN:
+def _standard_detector(params: TrainMrcnn, num_classes: int, normalization: Normalization) -> MaskRCNN:
     return build_standard_detector(
         num_classes=num_classes,
         pretrained=params.backbone.weights != RANDOM,
         min_side_px=params.min_side_px,
         max_side_px=params.max_side_px,
+        normalization=normalization,
     )
 
 

@@ -19,8 +19,9 @@ from bestie.runtime.distributed import replicate
 from bestie.runtime.settings import Settings
 from bestie.training.augment import jitter_colors
 from bestie.training.checkpoints import Checkpoints
-from bestie.training.loop import Clock, train
+from bestie.training.loop import Clock
 from bestie.training.samples import image_tensor
+from bestie.training.train import train
 
 Sample = tuple[Tensor, dict[str, Tensor]]
 

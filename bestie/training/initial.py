@@ -10,7 +10,8 @@ from torch import nn
 
 from bestie.artifacts.weights import StateDict, load_any_weights, load_weights, match_weights, weights_sha256
 from bestie.errors import InputError
-from bestie.method.backbones import IMAGENET, FeatureExtractor, Normalization, create_backbone
+from bestie.method.backbones import IMAGENET, FeatureExtractor, Normalization, create_backbone, normalization_of
+from bestie.params.reading import parse
 from bestie.params.training import Backbone
 from bestie.training.weight_files import (
     DOWNLOAD,
@@ -74,8 +75,7 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
     first = first_weights(params, previous=previous)
     if first is not None:
         load_backbone(backbone.model, first, params.name)
-        if first.normalization is not None and params.mean is None and params.std is None:
-            backbone.normalize_by(first.normalization)
+        backbone.normalize_by(wanted_normalization(params, first.normalization))
     origin = {"weights": RANDOM} if first is None else first.origin
     if not params.trainable:
         backbone.freeze()
@@ -85,13 +85,23 @@ def build_backbone(params: Backbone, *, previous: Path | None = None) -> tuple[F
 
 
 def bare_backbone(params: Backbone) -> FeatureExtractor:
-    """Return the backbone with random weights, which normalizes images as the parameters or else `timm` say."""
+    """Return the backbone with random weights."""
     backbone = create_backbone(
         params.name, output_stride=params.output_stride, stages=params.stages, width_factor=params.width_factor
     )
-    own = backbone.normalization
-    backbone.normalize_by(Normalization(params.mean or own.mean, params.std or own.std))
+    backbone.normalize_by(wanted_normalization(params))
     return backbone
+
+
+def wanted_normalization(params: Backbone, stored: Normalization | None = None) -> Normalization:
+    """Return how a backbone normalizes images: as the parameters say, or its weights, or `timm` for its name.
+
+    Args:
+        params: the backbone; each of `mean` and `std` may be given.
+        stored: that of the weights, if they say (`stored_normalization`).
+    """
+    usual = stored or normalization_of(params.name)
+    return Normalization(params.mean or usual.mean, params.std or usual.std)
 
 
 def first_weights(params: Backbone, *, previous: Path | None = None) -> FirstWeights | None:
@@ -107,7 +117,8 @@ def first_weights(params: Backbone, *, previous: Path | None = None) -> FirstWei
         if previous is None:
             raise InputError("weights: previous, but this is the first stage that trains; name a file or random")
         tensors, attributes = load_weights(previous)
-        return FirstWeights(_of_backbone(tensors), {"weights": PREVIOUS}, previous, _normalization(attributes))
+        stored = stored_normalization(attributes, source=previous)
+        return FirstWeights(_of_backbone(tensors), {"weights": PREVIOUS}, previous, stored)
     if params.weights == DOWNLOAD:
         source, path = download_weights(params.name)
         first = read_weight_file(path, params.sha256)
@@ -133,9 +144,8 @@ def read_weight_file(path: Path, sha256: str | None = None) -> FirstWeights:
             "restore the file or correct backbone.sha256"
         )
     tensors, attributes = load_any_weights(path)
-    return FirstWeights(
-        _of_backbone(tensors), {"weights": path.name, "sha256": found}, path, _normalization(attributes)
-    )
+    stored = stored_normalization(attributes, source=path)
+    return FirstWeights(_of_backbone(tensors), {"weights": path.name, "sha256": found}, path, stored)
 
 
 def name_in_order(tensors: StateDict, name: str, *, source: str) -> StateDict:
@@ -150,14 +160,21 @@ def name_in_order(tensors: StateDict, name: str, *, source: str) -> StateDict:
     return dict(zip(whole, tensors.values(), strict=True))
 
 
-def _normalization(attributes: Mapping[str, Any]) -> Normalization | None:
-    """Return how a model of this pipeline normalizes images; None for weights of other tools."""
+def stored_normalization(attributes: Mapping[str, Any], *, source: Path) -> Normalization | None:
+    """Return how a saved model of this pipeline normalizes images; None for weights of other tools.
+
+    A model that was saved without these values normalizes by those of ImageNet.
+
+    Raises:
+        InputError: the values are malformed.
+    """
     params = attributes.get("params")
-    if not isinstance(params, dict):
+    backbone = params.get("backbone") if isinstance(params, Mapping) else None
+    if not isinstance(backbone, Mapping):
         return None
-    backbone = params.get("backbone", {})
-    mean, std = backbone.get("mean"), backbone.get("std")
-    return Normalization(tuple(mean), tuple(std)) if mean and std else IMAGENET
+    values = {key: backbone.get(key) for key in Normalization._fields}
+    found = parse(Backbone, values, source=f"{source}: its parameters")
+    return Normalization(found.mean or IMAGENET.mean, found.std or IMAGENET.std)
 
 
 def load_backbone(model: nn.Module, first: FirstWeights, name: str) -> None:

@@ -15,14 +15,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
 from bestie.errors import InputError
-from bestie.params.training import Training
 from bestie.records import ImageRecord
 from bestie.runtime import distributed, ranks
 from bestie.runtime.progress import Progress
-from bestie.runtime.settings import Settings
 from bestie.runtime.signals import StoppedError, StopRequest, deferred
 from bestie.training.checkpoints import Checkpoints
-from bestie.training.optimizer import create_optimizer, create_schedule
 
 
 @dataclass
@@ -56,55 +53,6 @@ class Samples(Protocol):
 
     def collate(self, samples: list) -> Any:
         """Return a batch made of samples."""
-
-
-def train(
-    module: nn.Module,
-    samples: Samples,
-    step: Step,
-    params: Training,
-    settings: Settings,
-    *,
-    description: str,
-    pin_memory: bool = False,
-    checkpoints: Checkpoints | None = None,
-    epoch_end: EpochEnd | None = None,
-) -> list[dict[str, float]]:
-    """Train a model as its section of the parameters says, and return the history, one row per epoch.
-
-    Args:
-        module: the model; its weights are changed in place.
-        samples: the training images.
-        step: (batch, clock) -> losses, see `Loop`.
-        params: the section of the parameters.
-        settings: number of workers, and the form of the progress.
-        description: what is trained, for progress and messages.
-        pin_memory: copy batches to a GPU from pinned memory; only for batches that `torch` can pin.
-        checkpoints: where the state is kept, so that an interrupted training continues; None keeps no state.
-        epoch_end: see `Loop`.
-
-    Raises InputError and StoppedError like `Loop.run`.
-    """
-    optimizer = create_optimizer(module, params.optimizer)
-    steps = params.epochs * count_steps(len(samples.records), params.batch_size)
-    return Loop(
-        module=module,
-        optimizer=optimizer,
-        schedule=create_schedule(optimizer, params.optimizer, steps=steps),
-        samples=samples,
-        collate=samples.collate,
-        step=step,
-        count=len(samples.records),
-        epochs=params.epochs,
-        batch_size=params.batch_size,
-        seed=params.seed,
-        description=description,
-        checkpoints=checkpoints,
-        epoch_end=epoch_end,
-        workers=settings.workers,
-        pin_memory=pin_memory,
-        as_json=settings.json_progress,
-    ).run()
 
 
 def count_steps(count: int, batch_size: int) -> int:

@@ -16,7 +16,7 @@ def create_network(params: TrainBestie, *, num_classes: int, previous: Path) -> 
         InputError: see `build_backbone` and `take_over`.
     """
     if params.trained is not None:
-        return take_over(_network(bare_backbone(params.backbone), params, num_classes), params.trained)
+        return take_over(_network(bare_backbone(params.backbone), params, num_classes), params.trained, params.backbone)
     backbone, origin = build_backbone(params.backbone, previous=previous)
     return _network(backbone, params, num_classes), origin
 

@@ -16,8 +16,9 @@ from bestie.runtime.device import autocast
 from bestie.runtime.distributed import replicate
 from bestie.runtime.settings import Settings
 from bestie.training.checkpoints import Checkpoints
-from bestie.training.loop import Clock, EpochEnd, train
+from bestie.training.loop import Clock, EpochEnd
 from bestie.training.samples import InstanceBatch, InstanceImages
+from bestie.training.train import train
 
 
 @dataclass(kw_only=True)
@@ -167,8 +168,6 @@ def train_network(
         device=device,
         class_weights=weights.to(device),
     )
-    if settings.compile:
-        network.compile()
     return train(
         network,
         samples,
@@ -176,7 +175,7 @@ def train_network(
         params,
         settings,
         description=description,
-        pin_memory=device.type == "cuda",
+        device=device,
         checkpoints=checkpoints,
         epoch_end=epoch_end,
     )

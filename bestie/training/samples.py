@@ -1,5 +1,6 @@
 """Training samples: images together with the maps and labels of the earlier stages, augmented alike."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,31 @@ def image_tensor(root: Path, record: ImageRecord) -> UInt8[Tensor, "3 h w"]:
     return torch.from_numpy(read_image(root, record)).permute(2, 0, 1)
 
 
+def augmented(
+    root: Path,
+    record: ImageRecord,
+    maps: Mapping[str, tuple[Tensor, int]],
+    params: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[UInt8[Tensor, "3 s s"], dict[str, Tensor]]:
+    """Return an image and its maps, cut and mirrored alike (`crop_and_flip`), the image also with other colors.
+
+    Args:
+        root: the folder that the path of the image is relative to.
+        record: the image.
+        maps: see `crop_and_flip`.
+        params: crop, scale, flip and color jitter.
+        rng: source of all random choices.
+
+    Raises:
+        InputError: see `read_image`.
+    """
+    image, cut = crop_and_flip(
+        image_tensor(root, record), maps, crop_px=params.crop_px, scale=params.scale, flip=params.flip, rng=rng
+    )
+    return jitter_colors(image, strength=params.jitter, rng=rng), cut
+
+
 class LabeledBatch(NamedTuple):
     """Images (RGB, 0..255) and their image-level labels (0 or 1 for each class)."""
 
@@ -40,10 +66,8 @@ class LabeledImages:
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Sample `index`, augmented by choices drawn from `rng`."""
-        record, params = self.records[index], self.augmentation
-        image = image_tensor(self.root, record)
-        image, _ = crop_and_flip(image, {}, crop_px=params.crop_px, scale=params.scale, flip=params.flip, rng=rng)
-        image = jitter_colors(image, strength=params.jitter, rng=rng)
+        record = self.records[index]
+        image, _ = augmented(self.root, record, {}, self.augmentation, rng)
         return image, torch.from_numpy(record.label_vector(self.num_classes))
 
     @staticmethod
@@ -104,7 +128,7 @@ class InstanceImages:
 
     def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Sample `index`, augmented by choices drawn from `rng`."""
-        record, params = self.records[index], self.augmentation
+        record = self.records[index]
         size = (record.row, record.height, record.width)
         row, height, width = size
         maps = {
@@ -116,10 +140,9 @@ class InstanceImages:
         }
         if self.points is not None:
             maps["point"] = (self._point_map(record), 0)
-        image = image_tensor(self.root, record)
-        image, cut = crop_and_flip(image, maps, crop_px=params.crop_px, scale=params.scale, flip=params.flip, rng=rng)
+        image, cut = augmented(self.root, record, maps, self.augmentation, rng)
         sample = {
-            "images": jitter_colors(image, strength=params.jitter, rng=rng),
+            "images": image,
             "labels": torch.from_numpy(record.label_vector(self.num_classes)),
             "category": torch.from_numpy(self.categories.get(row, np.zeros(0)).astype(np.int64)),
             "components": self._components(cut["semantic"]),

@@ -10,12 +10,12 @@ from torch import nn
 
 from bestie.artifacts.weights import load_any_weights, load_weights, match_weights, save_weights, weights_sha256
 from bestie.errors import InputError
-from bestie.method.backbones import IMAGENET, FeatureExtractor
+from bestie.method.backbones import FeatureExtractor
 from bestie.method.release import rename_release
 from bestie.params.reading import parse
-from bestie.params.training import Training
+from bestie.params.training import Backbone, Training
 from bestie.records import VOID
-from bestie.training.initial import COUNTERS, Origin
+from bestie.training.initial import COUNTERS, Origin, stored_normalization, wanted_normalization
 from bestie.training.weight_files import find_weights
 
 M = TypeVar("M", bound=nn.Module)
@@ -39,12 +39,13 @@ def save_model(
     save_weights(path, module.state_dict(), attributes)
 
 
-def take_over(module: M, name: str) -> tuple[M, Origin]:
+def take_over(module: M, name: str, backbone: Backbone) -> tuple[M, Origin]:
     """Load the weights of a finished model: a checkpoint of the authors' release, or weights of this pipeline.
 
     Args:
         module: the model, built from the parameters.
         name: a file or folder of weights, found by `find_weights`.
+        backbone: the parameters of its backbone, which may say how images are normalized.
 
     Returns:
         The model in evaluation mode, and the origin of its weights.
@@ -54,10 +55,13 @@ def take_over(module: M, name: str) -> tuple[M, Origin]:
             has one that the model lacks.
     """
     path = find_weights(name)
-    tensors, _ = load_any_weights(path)
+    tensors, attributes = load_any_weights(path)
     state = module.state_dict()
     matched = match_weights(state, rename_release(tensors), source=path, allow_missing=COUNTERS)
     module.load_state_dict({**state, **matched})
+    for each in module.modules():
+        if isinstance(each, FeatureExtractor):
+            each.normalize_by(wanted_normalization(backbone, stored_normalization(attributes, source=path)))
     return module.eval(), {"weights": path.name, "sha256": weights_sha256(path), "trained": True}
 
 
@@ -75,7 +79,10 @@ def load_model(path: Path, section: type[T], build: Callable[[T, int], M]) -> M:
         InputError: the parameters are wrong or those of another model; see also `load_weights`.
     """
     weights, attributes = load_weights(path)
-    params = parse(section, _with_normalization(attributes.get("params")), source=f"{path}: its parameters")
+    values: Any = attributes.get("params")
+    if stored := stored_normalization(attributes, source=path):
+        values = {**values, "backbone": {**values["backbone"], **stored._asdict()}}
+    params = parse(section, values, source=f"{path}: its parameters")
     num_classes = attributes.get("num_classes")
     if type(num_classes) is not int or not 0 < num_classes < VOID:
         raise InputError(f"{path} is of a model of {num_classes!r} classes. Train it again or take another file.")
@@ -89,17 +96,13 @@ def load_model(path: Path, section: type[T], build: Callable[[T, int], M]) -> M:
 def _built_from(module: nn.Module, params: Training) -> dict[str, Any]:
     """Return the parameters with the normalization that the model has, wherever it comes from."""
     values = params.model_dump(mode="json")
+    each: Any
     for each in module.modules():
         if isinstance(each, FeatureExtractor):
-            values["backbone"].update({name: list(value) for name, value in each.normalization._asdict().items()})
+            values["backbone"].update(mean=list(each.normalization.mean), std=list(each.normalization.std))
+        elif hasattr(each, "image_mean"):  # the transform of a torchvision detector, which is slow to import
+            values["backbone"].update(mean=list(each.image_mean), std=list(each.image_std))
     return values
-
-
-def _with_normalization(params: Any) -> Any:
-    """Return a model's parameters; models that were saved without a normalization have ImageNet's."""
-    if not isinstance(params, dict) or not isinstance(params.get("backbone"), dict):
-        return params
-    return {**params, "backbone": {**IMAGENET._asdict(), **params["backbone"]}}
 
 
 def _shapes(build: Callable[[], nn.Module]) -> dict[str, torch.Size] | None:

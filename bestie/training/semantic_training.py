@@ -19,10 +19,10 @@ from bestie.records import VOID, ImageRecord
 from bestie.runtime.device import autocast
 from bestie.runtime.distributed import replicate
 from bestie.runtime.settings import Settings
-from bestie.training.augment import crop_and_flip, jitter_colors
 from bestie.training.checkpoints import Checkpoints
-from bestie.training.loop import Clock, train
-from bestie.training.samples import image_tensor
+from bestie.training.loop import Clock
+from bestie.training.samples import augmented
+from bestie.training.train import train
 
 
 class SemanticBatch(NamedTuple):
@@ -50,17 +50,10 @@ class SemanticImages:
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Sample `index`, augmented by choices drawn from `rng`."""
-        record, params = self.records[index], self.augmentation
+        record = self.records[index]
         semantic = torch.from_numpy(self.semantic.read(record.row, "semantic", record.height, record.width))
-        image, cut = crop_and_flip(
-            image_tensor(self.root, record),
-            {"semantic": (semantic, VOID)},
-            crop_px=params.crop_px,
-            scale=params.scale,
-            flip=params.flip,
-            rng=rng,
-        )
-        return jitter_colors(image, strength=params.jitter, rng=rng), cut["semantic"]
+        image, cut = augmented(self.root, record, {"semantic": (semantic, VOID)}, self.augmentation, rng)
+        return image, cut["semantic"]
 
     @staticmethod
     def collate(samples: list[tuple[Tensor, Tensor]]) -> SemanticBatch:
@@ -106,8 +99,6 @@ def train_semantic_network(
         target = batch.semantic.to(device, non_blocking=True)
         return {"total": semantic_loss(resize_like(logits.float(), images), target, weights=weights)}
 
-    if settings.compile:
-        network.compile()
     return train(
         network,
         samples,
@@ -115,6 +106,6 @@ def train_semantic_network(
         params,
         settings,
         description=description,
-        pin_memory=device.type == "cuda",
+        device=device,
         checkpoints=checkpoints,
     )

@@ -101,3 +101,25 @@ def find_package(backbone: str) -> tuple[str, Path]:
     if len(paths) != 1:
         raise InputError(f"backbone.weights: the package {name} has {len(paths)} weight files, not one")
     return f"{name} {metadata.version(name)}", paths[0]
+
+
+def missing_weights(weights: str, backbone: str) -> str | None:
+    """Return what is missing here of the first weights of a backbone, after the key; None if nothing is.
+
+    Args:
+        weights: the parameter `weights`; a download counts as there.
+        backbone: the name of the backbone.
+    """
+    if weights == PACKAGE:
+        try:
+            find_package(backbone)
+        except InputError as error:
+            return str(error)
+    elif is_file_name(weights) and not weight_path(weights).exists():
+        return f"backbone.weights: {missing_file(weights)}"
+    return None
+
+
+def missing_file(name: str) -> str:
+    """Return a remark that a file of weights is missing."""
+    return f"there is no file {weight_path(name)} yet (BESTIE_WEIGHTS names a folder to look in)"

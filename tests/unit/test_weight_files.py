@@ -16,11 +16,13 @@ from safetensors.torch import save
 from bestie.artifacts.weights import save_safetensors, save_weights
 from bestie.errors import InputError
 from bestie.method.backbones import IMAGENET
+from bestie.params.train_mrcnn import TrainMrcnn
 from bestie.params.train_pam import TrainPam
 from bestie.params.training import Backbone
 from bestie.records import hash_file
 from bestie.training import weight_files
 from bestie.training.classifier_model import create_classifier, load_classifier
+from bestie.training.detector_model import create_detector, load_detector
 from bestie.training.initial import build_backbone
 from bestie.training.saved_models import save_model
 from bestie.training.weight_files import download_weights, find_package
@@ -216,3 +218,39 @@ def test_a_model_saved_without_a_normalization_has_that_of_imagenet(tmp_path: Pa
     assert load_classifier(tmp_path / "old.zarr").backbone.normalization == IMAGENET
     following = build_backbone(Backbone(name="test_resnet", weights="previous"), previous=tmp_path / "old.zarr")[0]
     assert following.normalization == IMAGENET
+
+
+def saved_classifier(path: Path, **color: tuple[float, float, float]) -> Path:
+    params = TrainPam(epochs=1, batch_size=1, backbone=Backbone(name="test_resnet", **color))
+    classifier, origin = create_classifier(params, num_classes=2)
+    save_model(path, classifier, params, num_classes=2, origin=origin)
+    return path
+
+
+def test_each_value_of_the_parameters_goes_before_that_of_the_stage_before(tmp_path: Path):
+    previous = saved_classifier(tmp_path / "classifier.zarr", mean=(0.4, 0.3, 0.2), std=(0.3, 0.2, 0.1))
+    params = Backbone(name="test_resnet", weights="previous", mean=(0.1, 0.1, 0.1))
+    following = build_backbone(params, previous=previous)[0].normalization
+    assert following == ((0.1, 0.1, 0.1), (0.3, 0.2, 0.1))
+
+
+def test_a_finished_model_that_is_taken_over_keeps_its_normalization(tmp_path: Path):
+    finished = saved_classifier(tmp_path / "classifier.zarr", mean=(0.4, 0.3, 0.2), std=(0.3, 0.2, 0.1))
+    params = TrainPam(epochs=1, batch_size=1, backbone=Backbone(name="test_resnet"), trained=str(finished))
+    taken, _ = create_classifier(params, num_classes=2)
+    assert taken.backbone.normalization == ((0.4, 0.3, 0.2), (0.3, 0.2, 0.1))
+
+
+def test_the_standard_detector_normalizes_as_the_parameters_say(tmp_path: Path):
+    params = TrainMrcnn(
+        epochs=1,
+        batch_size=1,
+        architecture="maskrcnn_resnet50_fpn",
+        backbone=Backbone(name="resnet50", mean=(0.4, 0.3, 0.2)),
+    )
+    detector, origin = create_detector(params, num_classes=2, previous=tmp_path)
+    assert tuple(detector.transform.image_mean) == (0.4, 0.3, 0.2)
+    assert tuple(detector.transform.image_std) == IMAGENET.std
+    save_model(tmp_path / "detector.zarr", detector, params, num_classes=2, origin=origin)
+    loaded = load_detector(tmp_path / "detector.zarr").transform
+    assert (tuple(loaded.image_mean), tuple(loaded.image_std)) == ((0.4, 0.3, 0.2), IMAGENET.std)
