@@ -50,6 +50,7 @@ class FeatureExtractor(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
+        _replace_dilated_depthwise(model)
         self.channels = channels
         self.strides = strides
         self._keep = keep
@@ -202,6 +203,25 @@ def _drop_unread_resolutions(model: Any, count: int) -> None:
     last.fuse_layers = last.fuse_layers[:count]
 
 
+def _replace_dilated_depthwise(model: nn.Module) -> None:
+    """Put a `DilatedDepthwise` with the same weights in the place of each depthwise convolution with gaps."""
+    for name, layer in list(model.named_modules()):
+        if type(layer) is not nn.Conv2d or layer.groups == 1 or layer.dilation == (1, 1):
+            continue
+        replacement = DilatedDepthwise(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            layer.groups,
+            bias=layer.bias is not None,
+        )
+        replacement.load_state_dict(layer.state_dict())
+        model.set_submodule(name, replacement)
+
+
 def _keep_stride_8(model: nn.Module, strides: list[int]) -> list[int]:
     """Make VGG's fourth pooling layer keep the size, dilate the layers after it, and return the new strides."""
     stride = 1
@@ -215,6 +235,21 @@ def _keep_stride_8(model: nn.Module, strides: list[int]) -> list[int]:
         elif isinstance(module, nn.Conv2d) and stride == 16:
             module.dilation = module.padding = (2, 2)
     return [min(each, 8) for each in strides]
+
+
+class DilatedDepthwise(nn.Conv2d):
+    """A depthwise convolution with gaps, which on a CPU learns in float32, even under autocast.
+
+    In bf16 and channels-last order, oneDNN 3.12 reads memory that nobody wrote when it computes the gradient of the
+    weights of such a layer on maps of 32 px and more: the values are wrong, at times infinite.
+    """
+
+    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, "b n i j"]:
+        """Convolve features of any precision, and return that precision."""
+        if features.device.type != "cpu" or not self.weight.requires_grad:
+            return super().forward(features)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(features.float()).to(features.dtype)
 
 
 class PeakHead(nn.Conv2d):

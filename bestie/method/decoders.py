@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bestie.method.backbones import FeatureExtractor, PeakHead
+from bestie.method.backbones import DilatedDepthwise, FeatureExtractor, PeakHead
 
 Head = Callable[[str, int], nn.Sequential]
 
@@ -30,8 +30,9 @@ class Architecture(NamedTuple):
 
 def unit(inputs: int, outputs: int, kernel: int = 1, *, groups: int = 1, dilation: int = 1) -> nn.Sequential:
     """Return a convolution, batch normalization and ReLU that keep height and width."""
+    layer = DilatedDepthwise if dilation > 1 and groups > 1 else nn.Conv2d
     padding = dilation * (kernel // 2)
-    convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False)
+    convolution = layer(inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 

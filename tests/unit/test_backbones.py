@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from bestie.errors import InputError
-from bestie.method.backbones import IMAGENET, create_backbone, normalization_of
+from bestie.method.backbones import IMAGENET, DilatedDepthwise, create_backbone, normalization_of
 from bestie.params.training import Backbone
 from bestie.training.initial import build_backbone
 
@@ -23,6 +24,27 @@ def test_channels_and_strides_are_those_of_the_maps(name: str, output_stride: in
 def test_a_dilated_stage_stands_for_the_stride_that_it_shares():
     dilated = create_backbone("test_resnet", output_stride=8)
     assert dilated.channels[-1] == create_backbone("test_resnet", output_stride=32).channels[-1]
+
+
+def test_a_dilated_depthwise_layer_has_the_gradient_of_float32():
+    backbone = create_backbone("mobilenetv1_100", output_stride=8).to(memory_format=torch.channels_last)
+    layers = [each for each in backbone.modules() if isinstance(each, nn.Conv2d) and each.dilation != (1, 1)]
+    assert {type(each) for each in layers if each.groups > 1} == {DilatedDepthwise}
+    layer = next(each for each in layers if each.groups > 1)
+    maps = torch.randn(2, layer.in_channels, 40, 40).contiguous(memory_format=torch.channels_last)
+    above = torch.randn(2, layer.out_channels, 40, 40).contiguous(memory_format=torch.channels_last)
+
+    def gradient(*, bf16: bool) -> torch.Tensor:
+        torch.full((4, *maps.shape), 1e9)  # what a kernel finds in memory that it does not write
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            answer = layer(maps)
+        answer.backward(above.to(answer.dtype))
+        return layer.weight.grad.clone()
+
+    exact = gradient(bf16=False)
+    for _ in range(5):
+        assert (gradient(bf16=True) - exact).abs().max() <= 0.03 * exact.abs().max()
 
 
 def test_the_last_stages_can_be_left_out():
