@@ -28,12 +28,16 @@ STANDARD_LAYERS, STANDARD_TRAINABLE_LAYERS = 5, 3
 
 
 class PyramidBackbone(nn.Module):
-    """A feature pyramid over all strides of a backbone."""
+    """A feature pyramid over all strides of a backbone, with batch normalization.
+
+    The pyramid starts from random weights, so without it features of a large scale, as those of EfficientNet, let the
+    heads learn nothing for a thousand steps.
+    """
 
     def __init__(self, backbone: FeatureExtractor, *, width: int) -> None:
         super().__init__()
         self.extractor = backbone
-        self.pyramid = FeaturePyramidNetwork(backbone.channels, width)
+        self.pyramid = FeaturePyramidNetwork(backbone.channels, width, norm_layer=nn.BatchNorm2d)
         self.out_channels = width
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

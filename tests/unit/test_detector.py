@@ -51,7 +51,7 @@ def test_it_learns_a_square():
     image[:, 16:40, 24:48] = 1
     masks = (image[:1] > 0).to(torch.uint8)
     optimizer = torch.optim.AdamW(detector.parameters(), lr=2e-3)
-    for _ in range(60):
+    for _ in range(100):
         losses = sum(detector([image, image], [detector_targets(masks, torch.tensor([2]))] * 2).values())
         optimizer.zero_grad()
         losses.backward()
