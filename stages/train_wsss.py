@@ -1,25 +1,24 @@
 """Learn to make semantic maps from image-level labels alone: `python -m stages.train_wsss`.
 
-The cells in which the classifier is active give prototypes of each class, and these the first maps. Then, round after
-round, a network learns the maps made so far, and makes better ones. No true mask is read here. If `import_wsss.source`
-names other maps, nothing is learned, and the outputs are empty.
+The cells in which the classifier is active give a discriminant of each class, and this gives the first maps. Then,
+round after round, a network learns the maps made so far, and makes better ones. No true mask is read here. If
+`import_wsss.source` names other maps, nothing is learned, and the outputs are empty.
 """
 
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import Tensor
 from torch.nn import functional as F
 
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json, write_history, write_json
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.artifacts.weights import save_weights
-from bestie.method.prototypes import Prototypes
+from bestie.method.discriminants import Cells, Discriminants
 from bestie.method.semantic_network import SemanticNetwork
 from bestie.params.dataset import Dataset
 from bestie.params.train_wsss import TrainWsss
@@ -44,14 +43,12 @@ INDEX = folder("prepare") / "images.parquet"
 CLASSIFIER = folder("train_pam") / "classifier.zarr"
 ACTIVATIONS = folder("extract_cues") / "activations.zarr"
 MAPS, BEGIN = "maps.zarr", "begin.json"
-#: Cells of an image from which a class learns its prototypes, of objects and of their surroundings.
-OBJECT_CELLS, CONTEXT_CELLS = 60, 30
-#: Cells of a class at most; of data sets with many images, each gives fewer.
-MOST_CELLS = 10_000
+#: Cells, drawn at random, that each of the first so many images of a class gives to learn the discriminants from.
+CELLS_PER_IMAGE, IMAGES_PER_CLASS = 256, 300
 
 
 def main(dataset: Dataset, params: TrainWsss, settings: Settings) -> None:
-    """Learn prototypes, then train a network in rounds; write both with the history."""
+    """Learn the discriminants, then train a network in rounds; write both with the history."""
     out = folder("train_wsss")
     if not makes_own_maps():
         end_helpers()
@@ -60,7 +57,7 @@ def main(dataset: Dataset, params: TrainWsss, settings: Settings) -> None:
         return
     learner = Learner(dataset.image_root, params, settings)
     network, origin = learner.fresh_network()
-    learner.learn_prototypes(network)
+    learner.learn_discriminants(network)
 
     inputs = [INDEX, CLASSIFIER, ACTIVATIONS]
     name = fingerprint("train_wsss", inputs, dataset=dataset, params=params, origin=origin)
@@ -76,7 +73,7 @@ def main(dataset: Dataset, params: TrainWsss, settings: Settings) -> None:
             pixels = learner.write_maps(state.folder / MAPS, network, by_network=number > 0)
             write_json(begin, {"class_pixels": pixels, "history": history})
         wait_for_all()
-        network, rows = learner.train_round(network.prototypes, number, state)
+        network, rows = learner.train_round(network.discriminants, number, state)
         history = read_json(begin)["history"] + rows
     end_helpers()
     save_model(out / "semantic_network.zarr", network, params, num_classes=learner.num_classes, origin=origin)
@@ -101,35 +98,33 @@ class Learner:
         return network.to(self._device).to(memory_format=torch.channels_last), origin
 
     @torch.no_grad()
-    def learn_prototypes(self, network: SemanticNetwork) -> None:
-        """Gather features of cells where a class is active, and where no class is, and cluster them."""
+    def learn_discriminants(self, network: SemanticNetwork) -> None:
+        """Gather cells of the training images, with their activations, and learn the discriminants from them."""
         rng = np.random.default_rng(self._params.seed)
         activations = MapReader(ACTIVATIONS)
-        images = Counter(category for record in self._records for category in record.labels)
-        objects: dict[int, list[Tensor]] = defaultdict(list)
-        context: dict[int, list[Tensor]] = defaultdict(list)
         network.eval()
-        for record in track(self._records, "train_wsss, prototypes", as_json=self._settings.json_progress):
-            if not record.labels:
-                continue
+        images = []
+        for record in track(
+            first_of_each_class(self._records, IMAGES_PER_CLASS),
+            "train_wsss, discriminants",
+            as_json=self._settings.json_progress,
+        ):
             with autocast(self._device, self._params.precision):
                 maps = network.pyramid(image_tensor(self._root, record)[None].to(self._device))
             features = network.signature(maps)[0]
-            active = read_activation(activations, record, features.shape[1:])
-            cells = features.flatten(1).T.half().cpu()
-            around = np.flatnonzero((active < self._params.context_threshold).all(axis=0))
-            for channel, category in enumerate(record.labels):
-                inside = np.flatnonzero(active[channel] >= self._params.object_threshold)
-                for place, found, most in ((objects, inside, OBJECT_CELLS), (context, around, CONTEXT_CELLS)):
-                    count = max(1, min(most, MOST_CELLS // images[category]))
-                    place[category].append(cells[rng.permutation(found)[:count]])
-        generator = torch.Generator().manual_seed(self._params.seed)
-        empty = torch.zeros((0, network.prototypes.object.shape[2]), dtype=torch.half)
-        for category in sorted(images):
-            features_of_class, features_around = (
-                torch.cat([empty, *place.pop(category, [])]).float() for place in (objects, context)
+            values = read_activation(activations, record, features.shape[1:])
+            drawn = rng.permutation(values.shape[1])[:CELLS_PER_IMAGE]
+            images.append(
+                Cells(record.labels, features.flatten(1).T[drawn].half().cpu(), torch.from_numpy(values[:, drawn]))
             )
-            network.prototypes.learn(category, features_of_class, features_around, generator)
+        network.discriminants.cpu().learn(
+            images,
+            object_from=self._params.object_threshold,
+            context_below=self._params.context_threshold,
+            shrinkage=self._params.shrinkage,
+            passes=self._params.passes,
+        )
+        network.discriminants.to(self._device)
 
     def write_maps(self, path: Path, network: SemanticNetwork, *, by_network: bool) -> list[int]:
         """Write the maps that the next round learns, and return their pixels of each class, background first."""
@@ -151,11 +146,11 @@ class Learner:
         return pixels[: self.num_classes + 1].tolist()
 
     def train_round(
-        self, prototypes: Prototypes, number: int, state: Checkpoints
+        self, discriminants: Discriminants, number: int, state: Checkpoints
     ) -> tuple[SemanticNetwork, list[dict[str, float]]]:
         """Train a new network on the maps of round `number`, counted from 0, and return it with its history."""
         network, _ = self.fresh_network()
-        network.prototypes.load_state_dict(prototypes.state_dict())
+        network.discriminants.load_state_dict(discriminants.state_dict())
         maps = MapReader(state.folder / MAPS, keep=True)
         rows = train_semantic_network(
             network,
@@ -168,6 +163,17 @@ class Learner:
             description=f"train_wsss, round {number + 1} of {self._params.rounds}",
         )
         return network, [{**row, "epoch": number * self._params.epochs + row["epoch"]} for row in rows]
+
+
+def first_of_each_class(records: list[ImageRecord], most: int) -> list[ImageRecord]:
+    """Return the images that are among the first `most` of one of their classes, in order."""
+    seen: Counter[int] = Counter()
+    kept = []
+    for record in records:
+        if any(seen[category] < most for category in record.labels):
+            kept.append(record)
+        seen.update(record.labels)
+    return kept
 
 
 def read_activation(activations: MapReader, record: ImageRecord, grid: torch.Size) -> Float32[np.ndarray, "n cells"]:

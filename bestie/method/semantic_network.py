@@ -11,20 +11,19 @@ from torch.nn import functional as F
 
 from bestie.method.backbones import FeatureExtractor
 from bestie.method.decoders import FuseDecoder, separable
-from bestie.method.prototypes import Prototypes
+from bestie.method.discriminants import Discriminants
 
 #: Sides of the scaled images are multiples of this, so that the maps of all scales have the same proportions.
 STRIDE_PX = 32
 
 
 class SemanticNetwork(nn.Module):
-    """A backbone that sees each image at several sizes, class prototypes, and a decoder with a head for all classes.
+    """A backbone that sees each image at several sizes, discriminants, and a decoder with a head for all classes.
 
     Args:
         backbone: its coarsest map is read at each size, and its finer maps at the smallest one.
         num_classes: C, without background.
         scales: sizes of the image, ascending.
-        prototypes: number of prototypes of a class.
         width: number of channels of the decoder.
     """
 
@@ -34,13 +33,12 @@ class SemanticNetwork(nn.Module):
         *,
         num_classes: int,
         scales: tuple[float, ...] = (1.0, 2.0),
-        prototypes: int = 12,
         width: int = 192,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.scales = scales
-        self.prototypes = Prototypes(num_classes, prototypes, len(scales) * backbone.channels[-1])
+        self.discriminants = Discriminants(num_classes, len(scales) * backbone.channels[-1])
         channels = sum(backbone.channels) + (len(scales) - 1) * backbone.channels[-1]
         self.norm = nn.BatchNorm2d(channels, affine=False)
         self.decoder = FuseDecoder([channels], width=width)
@@ -60,7 +58,7 @@ class SemanticNetwork(nn.Module):
         return [_to_grid(each, grid) for each in maps]
 
     def signature(self, maps: list[Tensor]) -> Float[Tensor, "b d y x"]:
-        """Return what the prototypes compare: the coarsest maps of all sizes, of length 1 in each cell, joined."""
+        """Return what the discriminants project: the coarsest maps of all sizes, of length 1 in each cell, joined."""
         coarsest = [F.normalize(each.float(), dim=1) for each in maps[-len(self.scales) :]]
         return torch.cat(coarsest, dim=1) / len(coarsest) ** 0.5
 

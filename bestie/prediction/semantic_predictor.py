@@ -1,4 +1,4 @@
-"""Semantic maps of images whose labels are known, by class prototypes or by a network, refined by color."""
+"""Semantic maps of images whose labels are known, by discriminants or by a network, refined by color."""
 
 from pathlib import Path
 
@@ -20,10 +20,10 @@ class SemanticPredictor:
     """A model of `train_wsss`, as the stages use it.
 
     Args:
-        network: the network with its prototypes, on `device`.
+        network: the network with its discriminants, on `device`.
         params: how maps are made.
-        by_network: whether the network was trained; otherwise the prototypes alone make the maps.
-        background: the score of background beside the maps of the prototypes.
+        by_network: whether the network was trained; otherwise the discriminants alone make the maps.
+        background: the score of background beside the maps of the discriminants.
         device: where to compute.
     """
 
@@ -67,7 +67,7 @@ class SemanticPredictor:
             if self._by_network:
                 logits = self._network.classify(torch.cat(maps, dim=1))[0]
                 return logits[[0, *categories]].softmax(0)
-        found = self._network.prototypes(self._network.signature(maps)[0], categories)
+        found = self._network.discriminants(self._network.signature(maps)[0], categories)
         return torch.cat([torch.full_like(found[:1], self._background), found])
 
     def _refined(self, scores: Float[Tensor, "n i j"], image: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "n y x"]:

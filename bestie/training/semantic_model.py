@@ -26,6 +26,4 @@ def load_semantic_network(path: Path) -> tuple[SemanticNetwork, TrainWsss]:
 
 
 def _network(backbone: FeatureExtractor, params: TrainWsss, num_classes: int) -> SemanticNetwork:
-    return SemanticNetwork(
-        backbone, num_classes=num_classes, scales=params.scales, prototypes=params.prototypes, width=params.width
-    )
+    return SemanticNetwork(backbone, num_classes=num_classes, scales=params.scales, width=params.width)

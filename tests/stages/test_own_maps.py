@@ -13,7 +13,7 @@ from bestie.artifacts.schemas import WSSS_SUMMARY
 from bestie.artifacts.tables import iter_rows, read_images
 from bestie.artifacts.weights import load_weights, read_attributes
 from bestie.errors import InputError
-from bestie.method.prototypes import Prototypes
+from bestie.method.discriminants import Discriminants
 from bestie.training.loop import Loop
 from stages import train_wsss
 from tests import workspace as ws
@@ -114,16 +114,18 @@ def test_a_class_that_is_on_no_map_is_named(workspace: Path):
     assert "train_wsss.background" in warnings[0]["look_at"]
 
 
-def test_a_data_set_with_many_images_gives_fewer_cells_of_each(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+def test_of_many_images_the_first_of_each_class_are_enough(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     taken: list[int] = []
-    real = Prototypes.learn
+    real = Discriminants.learn
 
-    def counted(self, category, objects, context, generator):
-        taken.append(max(len(objects), len(context)))
-        real(self, category, objects, context, generator)
+    def counted(self, images, **settings):
+        taken.extend(max(image.categories) for image in images)
+        real(self, images, **settings)
 
-    monkeypatch.setattr(Prototypes, "learn", counted)
-    monkeypatch.setattr(train_wsss, "MOST_CELLS", 40)
+    monkeypatch.setattr(Discriminants, "learn", counted)
+    monkeypatch.setattr(train_wsss, "IMAGES_PER_CLASS", 1)
     ws.set_params(OWN, "train_wsss.rounds=0")
     ws.run("train_wsss")
-    assert 0 < max(taken) <= 40
+    records = read_images(Path("data/prepare/images.parquet"), "train")
+    classes = {category for record in records for category in record.labels}
+    assert 0 < len(taken) <= len(classes) < len(records)

@@ -11,7 +11,7 @@ from bestie.method.semantic_network import SemanticNetwork
 @pytest.fixture
 def network() -> SemanticNetwork:
     torch.manual_seed(0)
-    return SemanticNetwork(create_backbone("test_resnet"), num_classes=3, width=16, prototypes=2).eval()
+    return SemanticNetwork(create_backbone("test_resnet"), num_classes=3, width=16).eval()
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (50, 70), (20, 20)])
@@ -37,5 +37,5 @@ def test_the_coarsest_maps_are_those_of_both_sizes(network: SemanticNetwork):
 def test_a_signature_has_length_one(network: SemanticNetwork):
     maps = network.pyramid(torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8))
     signature = network.signature(maps)
-    assert signature.shape[1] == network.prototypes.object.shape[2]
+    assert signature.shape[1] == network.discriminants.direction.shape[1]
     torch.testing.assert_close(signature.norm(dim=1), torch.ones(1, *signature.shape[2:]))
