@@ -205,19 +205,12 @@ def _drop_unread_resolutions(model: Any, count: int) -> None:
 
 def _replace_dilated_depthwise(model: nn.Module) -> None:
     """Put a `DilatedDepthwise` with the same weights in the place of each depthwise convolution with gaps."""
+    same = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
     for name, layer in list(model.named_modules()):
         if type(layer) is not nn.Conv2d or layer.groups == 1 or layer.dilation == (1, 1):
             continue
-        replacement = DilatedDepthwise(
-            layer.in_channels,
-            layer.out_channels,
-            layer.kernel_size,
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            layer.groups,
-            bias=layer.bias is not None,
-        )
+        sizes = {size: getattr(layer, size) for size in same}
+        replacement = DilatedDepthwise(**sizes, bias=layer.bias is not None)
         replacement.load_state_dict(layer.state_dict())
         model.set_submodule(name, replacement)
 
