@@ -30,8 +30,7 @@ STANDARD_LAYERS, STANDARD_TRAINABLE_LAYERS = 5, 3
 class PyramidBackbone(nn.Module):
     """A feature pyramid over all strides of a backbone, with batch normalization.
 
-    The pyramid starts from random weights, so without it features of a large scale, as those of EfficientNet, let the
-    heads learn nothing for a thousand steps.
+    The maps of some backbones, EfficientNet among them, end in a linear layer, and nothing else fixes their scale.
     """
 
     def __init__(self, backbone: FeatureExtractor, *, width: int) -> None:

@@ -3,8 +3,9 @@
 A classifier's activation marks the few parts of an object that tell its class from others. The mean feature of such
 parts over many images, less the mean of their surroundings, is a direction along which the rest of the object lies too.
 The maps that it gives mark more of each object than the activation did, so the means are taken anew from them, a few
-times. The idea to compare features with objects and surroundings is LPCAM's (Chen and Sun, CVPR 2023), with clusters
-in the place of means; the shrinkage of the scatter is that of regularized discriminant analysis (Friedman, 1989).
+times. Comparing features with objects and with surroundings is the idea of LPCAM (Chen and Sun, CVPR 2023), which
+clusters where means are taken here; the shrinkage of the covariance is that of regularized discriminant analysis
+(Friedman, 1989).
 """
 
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ class Discriminants(nn.Module):
             images: cells of the training images.
             object_from: activation from which a cell counts as an object at first.
             context_below: activation of all classes below which a cell counts as surroundings at first.
-            shrinkage: times the mean variance, it is added to the variances. Small values trust the directions in which
+            shrinkage: added to the variances, in units of their mean. Small values trust the directions in which
                 the samples differ least; large ones give the plain difference of means.
             passes: how often the directions are learned again.
         """
