@@ -49,6 +49,27 @@ def refine_by_color(
     return maps
 
 
+def refine_small(
+    maps: Float[Tensor, "c h w"], image: Float[Tensor, "3 y x"], *, steps: int, longest_px: int
+) -> Float[Tensor, "c i j"]:
+    """Return `refine_by_color` at the size of the image, or of a smaller version of it.
+
+    The smaller version is faster, and the neighbors then reach farther over the image.
+
+    Args:
+        maps: of any size; they are resized first.
+        image: RGB, any scale of values.
+        steps: see `refine_by_color`.
+        longest_px: the longer side of the result, at most.
+    """
+    factor = min(1.0, longest_px / max(image.shape[-2:]))
+    size = [max(1, round(side * factor)) for side in image.shape[-2:]]
+    small = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+    return refine_by_color(
+        F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0], small, steps=steps
+    )
+
+
 def _weights(
     image: Float[Tensor, "k h w"], shifts: list[tuple[int, int]], centers: int, reach: int
 ) -> Float[Tensor, "n h w"]:

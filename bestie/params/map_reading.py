@@ -1,6 +1,6 @@
 """How instances are read from the maps of a network: shared by `export_mrcnn` and `evaluate`."""
 
-from bestie.params.section import Count, Fraction, Precision, Scales, Section, Window, option
+from bestie.params.section import ColorRefinement, Count, Fraction, Precision, Scales, Section, Window, option
 
 
 class Grouping(Section):
@@ -10,7 +10,7 @@ class Grouping(Section):
     threshold: Fraction = option(0.1, "least value of a center", "release")
 
 
-class MapReading(Section):
+class MapReading(ColorRefinement):
     """How maps are predicted, and instances read from them."""
 
     grouping: Grouping = option(Grouping(), "how centers are found")

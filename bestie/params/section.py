@@ -44,3 +44,10 @@ def option(default: Any, help_text: str, source: str = "ours") -> Any:
         source: where the default comes from: the paper (and where in it), the authors' release, or ours.
     """
     return Field(default, description=help_text, json_schema_extra={"source": source})
+
+
+class ColorRefinement(Section):
+    """How semantic maps are made to follow the edges of their images (`bestie.method.pixel_adaptive`)."""
+
+    color_steps: CountOrZero = option(0, "steps of pixel-adaptive refinement of the semantic map; 0: none")
+    refined_side_px: Count = option(176, "longer side, at most, of the image at which maps are refined")

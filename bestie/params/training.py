@@ -56,6 +56,9 @@ class Training(Section):
     batch_size: Count = option(..., "images in a step, over all processes")
     precision: Precision = option("bf16", "bf16 with fp32 weights where the device has it, or fp32")
     optimizer: Optimizer = option(Optimizer(), "how weights move")
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = option(
+        0.0, "the model is a running mean of its weights, of which a step keeps this part; 0: the last weights"
+    )
     backbone: Backbone = option(Backbone(), "feature extractor and its first weights")
 
 

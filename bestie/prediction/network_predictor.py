@@ -6,14 +6,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
 
 from bestie.artifacts.instances import instance_rows
 from bestie.method.inference import Confidence, Instances, predict_instances
 from bestie.method.network import BestieNetwork, Outputs
+from bestie.method.pixel_adaptive import refine_small
 from bestie.params.map_reading import MapReading
 from bestie.prediction.network_maps import predict_maps
 from bestie.prediction.padded_image import padded_image
 from bestie.records import ImageRecord
+
+#: Classes whose probability is below this everywhere in an image are not refined.
+LEAST_PROBABILITY = 0.1
+TINY = 1e-8
 
 
 class NetworkPredictor:
@@ -21,7 +29,8 @@ class NetworkPredictor:
 
     Args:
         network: the network, on `device`.
-        reading: precision, mirror image and sizes of the prediction, and how instances are found on the maps.
+        reading: precision, mirror image and sizes of the prediction, whether its semantic map is refined by color,
+            and how instances are found on the maps.
         num_classes: C, without background.
         device: where to compute.
         confidence: what the score of an instance is; see `predict_instances`.
@@ -60,15 +69,35 @@ class NetworkPredictor:
         for record in records:
             if rows is not None and record.row not in rows:
                 continue
+            image = padded_image(root, record)
             outputs = predict_maps(
                 self._network,
-                padded_image(root, record),
+                image,
                 device=self._device,
                 precision=reading.precision,
                 flip=reading.flip,
                 instance_scales=reading.instance_scales,
             )
-            yield record, Outputs(*(each[:, :, : record.height, : record.width] for each in outputs))
+            height, width = record.height, record.width
+            maps = Outputs(*(each[:, :, :height, :width] for each in outputs))
+            if reading.color_steps:
+                maps = maps._replace(semantic=self._refined(maps.semantic, image[0, :, :height, :width]))
+            yield record, maps
+
+    def _refined(
+        self, logits: Float[Tensor, "1 classes h w"], image: UInt8[Tensor, "3 h w"]
+    ) -> Float[Tensor, "1 classes h w"]:
+        """Return logarithms of the class probabilities, those of the classes in the image refined by color."""
+        probability = logits[0].float().softmax(0)
+        found = (probability.flatten(1).amax(1) >= LEAST_PROBABILITY).nonzero().flatten()
+        refined = refine_small(
+            probability[found],
+            image.to(probability).float(),
+            steps=self._reading.color_steps,
+            longest_px=self._reading.refined_side_px,
+        )
+        full = F.interpolate(refined[None], size=probability.shape[1:], mode="bilinear", align_corners=False)[0]
+        return probability.index_copy(0, found, full).clamp(min=TINY).log()[None]
 
     def instances(self, outputs: Outputs, record: ImageRecord, *, semantic: np.ndarray | None = None) -> Instances:
         """Return the instances on the maps of one image.

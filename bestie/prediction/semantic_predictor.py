@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from bestie.method.pixel_adaptive import refine_by_color
+from bestie.method.pixel_adaptive import refine_small
 from bestie.method.semantic_network import SemanticNetwork
 from bestie.params.make_wsss import MakeWsss
 from bestie.records import ImageRecord
@@ -73,9 +73,5 @@ class SemanticPredictor:
     def _refined(self, scores: Float[Tensor, "n i j"], image: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "n y x"]:
         if not self._params.color_steps:
             return scores
-        longest = max(image.shape[-2:])
-        factor = min(1.0, self._params.refined_side_px / longest)
-        size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-        small = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)[0]
-        maps = F.interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0]
-        return refine_by_color(maps, small, steps=self._params.color_steps)
+        steps, longest_px = self._params.color_steps, self._params.refined_side_px
+        return refine_small(scores, image[0], steps=steps, longest_px=longest_px)

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +20,7 @@ from bestie.records import ImageRecord
 from bestie.runtime import distributed, ranks
 from bestie.runtime.progress import Progress
 from bestie.runtime.signals import StoppedError, StopRequest, deferred
+from bestie.training.averaging import RunningMean
 from bestie.training.checkpoints import Checkpoints
 
 
@@ -88,7 +90,8 @@ class Loop:
         count: the number of samples.
         workers: processes that load data; 0 loads it in this process.
         clip_norm: the largest norm of all gradients; None does not clip them.
-        epoch_end: epoch (from 1) -> further values for the history.
+        epoch_end: epoch (from 1) -> further values for the history; the module then has the mean of its weights.
+        weight_average: decay of the mean of the weights that the module has in the end; 0: it keeps the last ones.
         remedy: what to try if the loss is not finite, for the message.
     """
 
@@ -109,8 +112,10 @@ class Loop:
     pin_memory: bool = False
     as_json: bool = False
     clip_norm: float | None = 10.0
+    weight_average: float = 0.0
     remedy: str = "lower the learning rate or use precision: fp32"
     history: list[dict[str, float]] = field(default_factory=list)
+    _mean: RunningMean | None = field(default=None, init=False)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -129,6 +134,8 @@ class Loop:
         if self.count == 0:
             raise InputError(f"{self.description}: there are no training images; check the image list")
         self._check_shares()
+        if self.weight_average:
+            self._mean = RunningMean(self.module, self.weight_average)
         clock = Clock(steps=self.epochs * self.steps_per_epoch)
         sums = self._resume(clock)
         progress = Progress(self.description, clock.steps, done=clock.step, as_json=self.as_json)
@@ -136,6 +143,8 @@ class Loop:
             while clock.epoch < self.epochs:
                 self._run_epoch(clock, sums, progress, request)
         progress.close()
+        if self._mean:
+            self._mean.apply()
         return self.history
 
     def _run_epoch(self, clock: Clock, sums: dict[str, float], progress: Progress, request: StopRequest) -> None:
@@ -163,7 +172,8 @@ class Loop:
         """Return what `end` adds to the history. If a signal stops it, the epoch's last step leaves a checkpoint."""
         self.module.eval()
         try:
-            return end(clock.epoch)
+            with self._mean.applied() if self._mean else nullcontext():
+                return end(clock.epoch)
         except StoppedError:
             clock.epoch -= 1
             self._save_if(True, clock, sums)
@@ -208,6 +218,8 @@ class Loop:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm)
         self.optimizer.step()
         self.schedule.step()
+        if self._mean:
+            self._mean.update()
         return values
 
     def _save_if(self, wanted: bool, clock: Clock, sums: Mapping[str, float]) -> None:
@@ -217,6 +229,7 @@ class Loop:
         self.checkpoints.save(
             {
                 "module": self.module.state_dict(),
+                "mean": self._mean.state_dict() if self._mean else {},
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "clock": [clock.epoch, clock.step],
@@ -232,6 +245,8 @@ class Loop:
         if state is None:
             return sums
         self.module.load_state_dict(state["module"])
+        if self._mean:
+            self._mean.load_state_dict(state["mean"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         clock.epoch, clock.step = state["clock"]

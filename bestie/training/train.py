@@ -56,6 +56,7 @@ def train(
         description=description,
         checkpoints=checkpoints,
         epoch_end=epoch_end,
+        weight_average=params.weight_average,
         workers=settings.workers,
         pin_memory=device is not None and device.type == "cuda",
         as_json=settings.json_progress,

@@ -79,6 +79,34 @@ def test_outputs_have_the_size_of_their_image(records: list[ImageRecord], networ
         assert outputs.offset.shape == (1, 2, *size)
 
 
+def test_a_refined_semantic_map_follows_the_edges_of_its_image(network: BestieNetwork, tmp_path: Path):
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:, 37:] = 200
+    Image.fromarray(pixels).save(tmp_path / "edge.png")
+    record = ImageRecord(0, "edge", "val", "edge.png", 64, 64, hash_file(tmp_path / "edge.png"), ())
+    probability = torch.full((4, 64, 64), 0.01)
+    probability[0] += 0.9  # class 3 is nowhere, and the edge of class 1 is 5 px off
+    probability[[0, 1], :, 42:] = probability[[1, 0], :, 42:]
+
+    class Fixed(BestieNetwork):
+        def forward(self, images: torch.Tensor, *, full_size: bool = True) -> Outputs:
+            return network(images, full_size=full_size)._replace(
+                semantic=probability.log().expand(len(images), -1, -1, -1)
+            )
+
+    fixed = Fixed(network.backbone, num_classes=3, width=16)
+    reading = MapReading(precision="fp32", flip=False, color_steps=10, refined_side_px=64)
+    refined = next(NetworkPredictor(fixed, reading, num_classes=3, device=CPU).maps([record], tmp_path))[1].semantic
+    unrefined = MapReading(precision="fp32", flip=False)
+    plain = next(NetworkPredictor(fixed, unrefined, num_classes=3, device=CPU).maps([record], tmp_path))[1].semantic
+
+    true = (torch.from_numpy(pixels[..., 0]) > 0).long()
+    assert (plain[0].argmax(0) != true).float().mean() > 0.07
+    assert (refined[0].argmax(0) != true).float().mean() < 0.02
+    torch.testing.assert_close(refined.softmax(1), refined.exp(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(refined[0, 3].exp(), probability[3], atol=1e-3, rtol=0)
+
+
 def test_a_mirrored_image_has_the_mirrored_prediction(network: BestieNetwork):
     images = torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8)
     plain = predict_maps(network, images, device=CPU, precision="fp32", flip=True)

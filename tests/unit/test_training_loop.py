@@ -102,12 +102,41 @@ def test_worker_processes_change_nothing():
     assert seen_alone == seen_helped
 
 
-@pytest.mark.parametrize("breaks_at", [1, 2, 3, 5, 11])
-def test_a_resumed_run_equals_one_without_a_break(tmp_path: Path, breaks_at: int):
-    whole, seen = make_loop()
+def test_a_mean_of_the_weights_is_what_epoch_ends_see_and_what_remains():
+    decay, trained, seen = 0.8, [], []
+
+    def weights() -> dict[str, Tensor]:
+        return {name: value.double() for name, value in loop.module.state_dict().items() if value.is_floating_point()}
+
+    def step(batch: Tensor, _clock: Clock) -> dict[str, Tensor]:
+        trained.append(weights())  # those after the step before
+        return {"total": (loop.module(batch) - 2 * batch).square().mean()}
+
+    def epoch_end(_epoch: int) -> dict[str, float]:
+        seen.append(weights())
+        return {}
+
+    loop, _ = make_loop(step, epoch_end=epoch_end, weight_average=decay)
+    loop.run()
+
+    plain, _ = make_loop()
+    plain.run()
+    expected, means = {}, []
+    for after in [*trained[1:], {name: value.double() for name, value in plain.module.state_dict().items()}]:
+        expected = {name: decay * expected.get(name, after[name]) + (1 - decay) * after[name] for name in trained[0]}
+        means.append(expected)
+    for found, mean in zip([*seen, weights()], [*means[2::3], means[-1]], strict=True):
+        for name, value in mean.items():
+            torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(weights()["0.weight"], plain.module.state_dict()["0.weight"].double(), atol=1e-3)
+
+
+@pytest.mark.parametrize(("breaks_at", "average"), [(1, 0), (2, 0.9), (3, 0), (5, 0.9), (11, 0)])
+def test_a_resumed_run_equals_one_without_a_break(tmp_path: Path, breaks_at: int, average: float):
+    whole, seen = make_loop(weight_average=average)
     expected = whole.run()
     checkpoints = Checkpoints(tmp_path, "a", minutes=0)
-    broken, _ = make_loop(checkpoints=checkpoints)
+    broken, _ = make_loop(checkpoints=checkpoints, weight_average=average)
     real = broken._optimize
 
     def fail_once(batch: Any, clock: Clock) -> dict[str, float]:
@@ -120,7 +149,7 @@ def test_a_resumed_run_equals_one_without_a_break(tmp_path: Path, breaks_at: int
         broken.run()
 
     torch.manual_seed(99)
-    resumed, seen_later = make_loop(checkpoints=Checkpoints(tmp_path, "a", minutes=60))
+    resumed, seen_later = make_loop(checkpoints=Checkpoints(tmp_path, "a", minutes=60), weight_average=average)
     assert resumed.run() == expected
     assert seen_later == seen[breaks_at:]
     for name, value in whole.module.state_dict().items():
