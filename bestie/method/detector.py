@@ -13,18 +13,61 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from bestie.method.backbones import IMAGENET, FeatureExtractor, Normalization
+from bestie.method.pixel_adaptive import refine_scaled
 
 ASPECTS = (0.5, 1.0, 2.0)
 BOX_SIDE, MASK_SIDE = 7, 14
 STANDARD_STRIDES_PX = (4, 8, 16, 32)
 STANDARD_LAYERS, STANDARD_TRAINABLE_LAYERS = 5, 3
+
+
+class SharedBoxes(nn.Module):
+    """The last layer of the box head: a score for each class, and one box for all of them.
+
+    A class of a few dozen labels does not show how boxes fit, and all classes together do (R-FCN, Dai et al., NeurIPS
+    2016; Cascade R-CNN, Cai and Vasconcelos, CVPR 2018).
+
+    Args:
+        inputs: number of channels of a proposal.
+        num_outputs: number of classes, background included.
+    """
+
+    def __init__(self, inputs: int, num_outputs: int) -> None:
+        super().__init__()
+        self.scores, self.box = nn.Linear(inputs, num_outputs), nn.Linear(inputs, 4)
+
+    def forward(self, proposals: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class scores (`n k`) and for each class the same box (`n 4k`), as torchvision expects them."""
+        scores = self.scores(proposals)
+        return scores, self.box(proposals).repeat(1, scores.shape[1])
+
+
+class SharedMasks(MaskRCNNPredictor):
+    """The last layers of the mask head, with one mask for all classes, as `SharedBoxes` has one box.
+
+    He et al. (ICCV 2017, Section 4.1) found such masks nearly as good as one mask a class: 29.7 against 30.3 AP on
+    COCO, where no class lacks labels.
+
+    Args:
+        inputs: number of channels of a proposal's map.
+        hidden: number of channels before the last layer.
+        num_outputs: number of classes, background included.
+    """
+
+    def __init__(self, inputs: int, hidden: int, num_outputs: int) -> None:
+        super().__init__(inputs, hidden, 1)
+        self._num_outputs = num_outputs
+
+    def forward(self, proposals: Tensor) -> Tensor:
+        """Return for each class the same mask, `n k h w` of logits, as torchvision expects them."""
+        return super().forward(proposals).expand(-1, self._num_outputs, -1, -1)
 
 
 class PyramidBackbone(nn.Module):
@@ -91,7 +134,7 @@ def build_detector(
     proposals: int = 100,
     box_batch: int = 64,
 ) -> MaskRCNN:
-    """Build Mask R-CNN over any backbone.
+    """Build Mask R-CNN over any backbone, for few labels: its boxes and masks are shared by all classes.
 
     Args:
         backbone: gives the feature maps of the pyramid.
@@ -128,10 +171,10 @@ def build_detector(
         box_batch_size_per_image=box_batch,
         box_roi_pool=MultiScaleRoIAlign(names, BOX_SIDE, sampling_ratio=2),
         box_head=TwoMLPHead(width * BOX_SIDE**2, hidden),
-        box_predictor=FastRCNNPredictor(hidden, num_classes + 1),
+        box_predictor=SharedBoxes(hidden, num_classes + 1),
         mask_roi_pool=MultiScaleRoIAlign(names, MASK_SIDE, sampling_ratio=2),
         mask_head=MaskRCNNHeads(width, (width, width), 1),
-        mask_predictor=MaskRCNNPredictor(width, width, num_classes + 1),
+        mask_predictor=SharedMasks(width, width, num_classes + 1),
     )
     return _with_strides(detector, backbone.strides)
 
@@ -167,7 +210,13 @@ def detector_targets(masks: Tensor, category_id: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def detect(
-    detector: MaskRCNN, images: list[Tensor], *, min_score: float = 0.05, mask_threshold: float = 0.5
+    detector: MaskRCNN,
+    images: list[Tensor],
+    *,
+    min_score: float = 0.05,
+    mask_threshold: float = 0.5,
+    color_steps: int = 0,
+    refined_side_px: int = 176,
 ) -> list[dict[str, Any]]:
     """Find the instances of images.
 
@@ -176,20 +225,25 @@ def detect(
         images: RGB images, float `3 h w` in [0, 1].
         min_score: instances with a lower score are left out.
         mask_threshold: a pixel belongs to a mask from this probability on.
+        color_steps: the probabilities are refined by color in so many steps, see `refine_by_color`.
+        refined_side_px: the longer side, at most, of the image at which they are.
 
     Returns:
         For each image `masks` (bool `n h w`), `category_id` (int32 `n`) and `score` (float32 `n`), best first.
     """
     detector.eval()
     found = []
-    for output in detector(images):
-        masks = output["masks"][:, 0] >= mask_threshold
-        keep = (output["scores"] >= min_score) & masks.flatten(1).any(1)
-        found.append(
-            {
-                "masks": masks[keep].cpu().numpy(),
-                "category_id": output["labels"][keep].int().cpu().numpy(),
-                "score": output["scores"][keep].float().cpu().numpy(),
-            }
+    for image, output in zip(images, detector(images), strict=True):
+        sure = output["scores"] >= min_score
+        probability, category_id, score = (
+            output["masks"][sure, 0].float(),
+            output["labels"][sure],
+            output["scores"][sure],
         )
+        if color_steps and len(probability):
+            probability = refine_scaled(probability, image, steps=color_steps, longest_px=refined_side_px)
+        masks = probability >= mask_threshold
+        keep = masks.flatten(1).any(1)
+        columns = {"masks": masks, "category_id": category_id.int(), "score": score.float()}
+        found.append({name: column[keep].cpu().numpy() for name, column in columns.items()})
     return found

@@ -11,7 +11,7 @@ from torch import Tensor
 from bestie.method.grouping import Split, mean_probability, split_regions
 from bestie.method.regions import MIN_REGION_PX, Regions, center_of_class, count_index, find_regions, label_components
 
-Confidence = Literal["center", "product", "release"]
+Confidence = Literal["center", "product", "probability", "release"]
 Maps = tuple[Float[Tensor, "b classes h w"], Float[Tensor, "b k h w"], Float[Tensor, "b 2 h w"]]
 
 
@@ -68,9 +68,9 @@ def predict_instances(
         min_area_px: components with fewer pixels are left out.
         drop_components_without_center: whether a component without a center gives nothing; otherwise it is one
             instance.
-        confidence: the score of an instance. "center" is its largest center value, at most 1; "product" multiplies
-            this by the instance's mean class probability; "release" does the same, but squares the probability if the
-            center value is 1 or more, as the authors' release does (1 is its mark of clustered centers).
+        confidence: the score of an instance. "center" is its largest center value, at most 1; "probability" is its
+            mean class probability; "product" multiplies the two; "release" does the same, but squares the probability
+            if the center value is 1 or more, as the authors' release does (1 is its mark of clustered centers).
 
     Returns:
         The instances of each image.
@@ -96,7 +96,7 @@ def predict_instances(
         probability = mean_probability(semantic_logits, split, regions)
         if confidence == "release":
             trust = torch.where(split.peak_score >= 1, probability, split.peak_score)
-        trust = trust * probability
+        trust = probability if confidence == "probability" else trust * probability
     return _to_host(split, regions, trust, semantic)
 
 

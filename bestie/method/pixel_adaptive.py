@@ -49,25 +49,25 @@ def refine_by_color(
     return maps
 
 
-def refine_small(
-    maps: Float[Tensor, "c h w"], image: Float[Tensor, "3 y x"], *, steps: int, longest_px: int
-) -> Float[Tensor, "c i j"]:
-    """Return `refine_by_color` at the size of the image, or of a smaller version of it.
+def refine_scaled(
+    maps: Float[Tensor, "c h w"], image: Float[Tensor, "k y x"], *, steps: int, longest_px: int
+) -> Float[Tensor, "c y x"]:
+    """Return `refine_by_color` of maps on a smaller version of the image, at the size of the image.
 
-    The smaller version is faster, and the neighbors then reach farther over the image.
+    It takes less time than at full size, and the neighbors reach farther over the image.
 
     Args:
-        maps: of any size; they are resized first.
-        image: RGB, any scale of values.
+        maps: of any size, resized to the smaller version of the image.
+        image: any scale of values.
         steps: see `refine_by_color`.
-        longest_px: the longer side of the result, at most.
+        longest_px: the longer side of the smaller version, at most.
     """
     factor = min(1.0, longest_px / max(image.shape[-2:]))
     size = [max(1, round(side * factor)) for side in image.shape[-2:]]
     small = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
-    return refine_by_color(
-        F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0], small, steps=steps
-    )
+    resized = F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+    refined = refine_by_color(resized, small, steps=steps)
+    return F.interpolate(refined[None], size=image.shape[-2:], mode="bilinear", align_corners=False)[0]
 
 
 def _weights(

@@ -20,8 +20,8 @@ class Evaluate(MapReading):
     iou_thresholds: Annotated[tuple[Fraction, ...], AfterValidator(_with_half)] = option(
         (0.25, 0.5, 0.7, 0.75), "IoU from which a detection counts as right", "paper, Table 1"
     )
-    confidence: Literal["product", "center", "release"] = option(
+    confidence: Literal["product", "center", "probability", "release"] = option(
         "product",
-        "score of an instance: center value times class probability, the center value alone, or the release's",
+        "score of an instance: center value times class probability, one of the two alone, or the release's",
     )
     sheet_images: Count = option(12, "images on the contact sheet")

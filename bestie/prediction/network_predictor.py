@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.nn import functional as F
 
 from bestie.artifacts.instances import instance_rows
 from bestie.method.inference import Confidence, Instances, predict_instances
 from bestie.method.network import BestieNetwork, Outputs
-from bestie.method.pixel_adaptive import refine_small
+from bestie.method.pixel_adaptive import refine_scaled
 from bestie.params.map_reading import MapReading
 from bestie.prediction.network_maps import predict_maps
 from bestie.prediction.padded_image import padded_image
@@ -90,14 +89,13 @@ class NetworkPredictor:
         """Return logarithms of the class probabilities, those of the classes in the image refined by color."""
         probability = logits[0].float().softmax(0)
         found = (probability.flatten(1).amax(1) >= LEAST_PROBABILITY).nonzero().flatten()
-        refined = refine_small(
+        refined = refine_scaled(
             probability[found],
             image.to(probability).float(),
             steps=self._reading.color_steps,
             longest_px=self._reading.refined_side_px,
         )
-        full = F.interpolate(refined[None], size=probability.shape[1:], mode="bilinear", align_corners=False)[0]
-        return probability.index_copy(0, found, full).clamp(min=TINY).log()[None]
+        return probability.index_copy(0, found, refined).clamp(min=TINY).log()[None]
 
     def instances(self, outputs: Outputs, record: ImageRecord, *, semantic: np.ndarray | None = None) -> Instances:
         """Return the instances on the maps of one image.

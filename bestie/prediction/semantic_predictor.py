@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from bestie.method.pixel_adaptive import refine_small
+from bestie.method.pixel_adaptive import refine_scaled
 from bestie.method.semantic_network import SemanticNetwork
 from bestie.params.make_wsss import MakeWsss
 from bestie.records import ImageRecord
@@ -55,8 +55,7 @@ class SemanticPredictor:
         if self._params.flip:
             scores = (scores + self._scores(image.flip(-1), categories).flip(-1)) / 2
         scores[0] *= self._params.background_factor if self._by_network else 1
-        scores = self._refined(scores, image)
-        full = F.interpolate(scores[None], size=image.shape[-2:], mode="bilinear", align_corners=False)[0]
+        full = self._refined(scores, image)
         names = torch.tensor([0, *categories], dtype=torch.uint8, device=self._device)
         return names[full.argmax(0)].cpu().numpy()
 
@@ -72,6 +71,6 @@ class SemanticPredictor:
 
     def _refined(self, scores: Float[Tensor, "n i j"], image: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "n y x"]:
         if not self._params.color_steps:
-            return scores
+            return F.interpolate(scores[None], size=image.shape[-2:], mode="bilinear", align_corners=False)[0]
         steps, longest_px = self._params.color_steps, self._params.refined_side_px
-        return refine_small(scores, image[0], steps=steps, longest_px=longest_px)
+        return refine_scaled(scores, image[0], steps=steps, longest_px=longest_px)

@@ -55,10 +55,12 @@ def test_confidence_is_the_center_alone_or_with_the_class_probability():
 
     (center,) = predict_instances(**maps, confidence="center")
     (product,) = predict_instances(**maps, confidence="product")
+    (alone,) = predict_instances(**maps, confidence="probability")
 
     probability = np.e / (np.e + 2)
     assert center.score.tolist() == pytest.approx([0.8, 0.5])
     assert product.score.tolist() == pytest.approx([0.8 * probability, 0.5 * probability])
+    assert alone.score.tolist() == pytest.approx([probability, probability])
 
 
 def test_a_center_value_above_1_counts_as_1_but_not_in_the_release():

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bestie.method.pixel_adaptive import refine_by_color
+from bestie.method.pixel_adaptive import refine_by_color, refine_scaled
 
 
 def slowly(maps: np.ndarray, image: np.ndarray, steps: int, dilations: tuple[int, ...]) -> np.ndarray:
@@ -74,3 +74,24 @@ def test_an_image_of_one_color_smooths_without_a_fault():
     refined = refine_by_color(torch.eye(8)[None], torch.full((3, 8, 8), 7.0), steps=2, dilations=(1,))
     assert refined.isfinite().all()
     assert refined[0, 4, 4] < 0.4
+
+
+def test_refinement_on_a_smaller_image_has_the_size_of_the_image_and_its_edge():
+    image = torch.zeros(3, 60, 90)
+    image[:, :, 50:] = 1
+    given = torch.zeros(2, 15, 20)
+    given[0, :, :13], given[1, :, 13:] = 1, 1  # its edge is at 58 px
+
+    refined = refine_scaled(given, image, steps=20, longest_px=45)
+
+    assert refined.shape == (2, 60, 90)
+    torch.testing.assert_close(refined.sum(0), torch.ones(60, 90))
+    assert (refined[0, :, :48] > 0.5).all()
+    assert (refined[1, :, 52:] > 0.5).float().mean() > 0.95
+
+
+def test_a_limit_above_the_size_of_the_image_changes_nothing():
+    image, given = torch.rand(3, 12, 10), torch.rand(2, 12, 10)
+    torch.testing.assert_close(
+        refine_scaled(given, image, steps=3, longest_px=100), refine_by_color(given, image, steps=3)
+    )
