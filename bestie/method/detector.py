@@ -20,7 +20,6 @@ from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScale
 from torchvision.ops.poolers import initLevelMapper
 
 from bestie.method.backbones import IMAGENET, FeatureExtractor, Normalization
-from bestie.method.pixel_adaptive import refine_scaled
 
 ASPECTS = (0.5, 1.0, 2.0)
 BOX_SIDE, MASK_SIDE = 7, 14
@@ -210,13 +209,7 @@ def detector_targets(masks: Tensor, category_id: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def detect(
-    detector: MaskRCNN,
-    images: list[Tensor],
-    *,
-    min_score: float = 0.05,
-    mask_threshold: float = 0.5,
-    color_steps: int = 0,
-    refined_side_px: int = 176,
+    detector: MaskRCNN, images: list[Tensor], *, min_score: float = 0.05, mask_threshold: float = 0.5
 ) -> list[dict[str, Any]]:
     """Find the instances of images.
 
@@ -225,25 +218,20 @@ def detect(
         images: RGB images, float `3 h w` in [0, 1].
         min_score: instances with a lower score are left out.
         mask_threshold: a pixel belongs to a mask from this probability on.
-        color_steps: the probabilities are refined by color in so many steps, see `refine_by_color`.
-        refined_side_px: the longer side, at most, of the image at which they are.
 
     Returns:
         For each image `masks` (bool `n h w`), `category_id` (int32 `n`) and `score` (float32 `n`), best first.
     """
     detector.eval()
     found = []
-    for image, output in zip(images, detector(images), strict=True):
-        sure = output["scores"] >= min_score
-        probability, category_id, score = (
-            output["masks"][sure, 0].float(),
-            output["labels"][sure],
-            output["scores"][sure],
+    for output in detector(images):
+        masks = output["masks"][:, 0] >= mask_threshold
+        keep = (output["scores"] >= min_score) & masks.flatten(1).any(1)
+        found.append(
+            {
+                "masks": masks[keep].cpu().numpy(),
+                "category_id": output["labels"][keep].int().cpu().numpy(),
+                "score": output["scores"][keep].float().cpu().numpy(),
+            }
         )
-        if color_steps and len(probability):
-            probability = refine_scaled(probability, image, steps=color_steps, longest_px=refined_side_px)
-        masks = probability >= mask_threshold
-        keep = masks.flatten(1).any(1)
-        columns = {"masks": masks, "category_id": category_id.int(), "score": score.float()}
-        found.append({name: column[keep].cpu().numpy() for name, column in columns.items()})
     return found

@@ -13,7 +13,6 @@ from bestie.method.detector import (
     detect,
     detector_targets,
 )
-from bestie.method.pixel_adaptive import refine_scaled
 
 
 def make_detector(**options: object):
@@ -80,25 +79,6 @@ def test_all_classes_share_one_box_and_one_mask():
     assert masks.shape == (5, 4, 28, 28)
     assert all(torch.equal(each, masks[:, 0]) for each in masks.unbind(1))
     assert not torch.equal(masks[0], masks[1])
-
-
-def test_refined_masks_are_the_refined_probabilities_from_the_threshold_on():
-    image = torch.rand(3, 64, 80)
-    detector = make_detector().eval()
-    with torch.no_grad():
-        raw = detector([image])[0]
-    probability = refine_scaled(raw["masks"][:, 0], image, steps=4, longest_px=40)
-    expected = probability >= probability.median()
-    threshold = float(probability.median())
-
-    found = detect(detector, [image], min_score=0, mask_threshold=threshold, color_steps=4, refined_side_px=40)[0]
-    plain = detect(detector, [image], min_score=0, mask_threshold=threshold)[0]
-
-    kept = expected.flatten(1).any(1)
-    np.testing.assert_array_equal(found["masks"], expected[kept].numpy())
-    np.testing.assert_allclose(found["score"], raw["scores"][kept].numpy())
-    assert found["masks"].shape[1:] == (64, 80)
-    assert plain["masks"].shape != found["masks"].shape or (plain["masks"] != found["masks"]).any()
 
 
 def test_detections_are_sorted_and_none_is_empty():
