@@ -119,7 +119,7 @@ def build_standard_detector(
         image_mean=normalization.mean,
         image_std=normalization.std,
     )
-    return _with_strides(detector, STANDARD_STRIDES_PX)
+    return _with_exact_boxes(_with_strides(detector, STANDARD_STRIDES_PX))
 
 
 def build_detector(
@@ -175,7 +175,7 @@ def build_detector(
         mask_head=MaskRCNNHeads(width, (width, width), 1),
         mask_predictor=SharedMasks(width, width, num_classes + 1),
     )
-    return _with_strides(detector, backbone.strides)
+    return _with_exact_boxes(_with_strides(detector, backbone.strides))
 
 
 def _with_strides(detector: MaskRCNN, strides: Sequence[int]) -> MaskRCNN:
@@ -189,6 +189,21 @@ def _with_strides(detector: MaskRCNN, strides: Sequence[int]) -> MaskRCNN:
         pooler.scales = [1 / stride for stride in strides]
         pooler.map_levels = initLevelMapper(first, last)
     return detector
+
+
+def _with_exact_boxes(detector: MaskRCNN) -> MaskRCNN:
+    """Let the two layers that move boxes answer in float32, even under autocast, and return the detector.
+
+    torchvision computes proposals, true boxes and their differences in the precision of these answers. From 256 px on,
+    neighboring values of bf16 are 2 px apart, and a narrow box can lose its width, whose logarithm is then infinite.
+    """
+    for layer in (detector.rpn.head, detector.roi_heads.box_predictor):
+        layer.register_forward_hook(_in_float32)
+    return detector
+
+
+def _in_float32(_layer: nn.Module, _inputs: tuple, outputs: tuple) -> tuple:
+    return tuple([each.float() for each in part] if isinstance(part, list) else part.float() for part in outputs)
 
 
 def detector_targets(masks: Tensor, category_id: Tensor) -> dict[str, Tensor]:

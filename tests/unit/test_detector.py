@@ -1,8 +1,11 @@
 """Mask R-CNN: what it learns from, what it detects, and the strides of its features."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from torchvision.models.detection import MaskRCNN
 
 from bestie.method.backbones import create_backbone
 from bestie.method.detector import (
@@ -79,6 +82,26 @@ def test_all_classes_share_one_box_and_one_mask():
     assert masks.shape == (5, 4, 28, 28)
     assert all(torch.equal(each, masks[:, 0]) for each in masks.unbind(1))
     assert not torch.equal(masks[0], masks[1])
+
+
+def standard_detector():
+    torch.manual_seed(0)
+    return build_standard_detector(num_classes=3, pretrained=False, min_side_px=320, max_side_px=448)
+
+
+@pytest.mark.parametrize("make", [lambda: make_detector(min_side_px=320, max_side_px=448), standard_detector])
+def test_boxes_are_not_rounded_to_bf16(make: Callable[[], MaskRCNN]):
+    detector, seen = make().train(), []
+    masks = torch.zeros(1, 320, 448, dtype=torch.uint8)
+    masks[0, 30:301, 17:431] = 1
+    detector.rpn.register_forward_hook(lambda _module, _inputs, outputs: seen.extend(outputs[0]))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = detector([torch.rand(3, 320, 448)], [detector_targets(masks, torch.tensor([2]))])
+        found = detector.eval()([torch.rand(3, 320, 448)])[0]["boxes"]
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    for boxes in (*seen, found):
+        assert boxes.dtype == torch.float32
+        assert (boxes != boxes.bfloat16().float()).float().mean() > 0.3
 
 
 def test_detections_are_sorted_and_none_is_empty():
