@@ -89,6 +89,8 @@ class NetworkPredictor:
         """Return logarithms of the class probabilities, those of the classes in the image refined by color."""
         probability = logits[0].float().softmax(0)
         found = (probability.flatten(1).amax(1) >= LEAST_PROBABILITY).nonzero().flatten()
+        if not len(found):
+            return logits
         refined = refine_scaled(
             probability[found],
             image.to(probability).float(),
