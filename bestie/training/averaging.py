@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class RunningMean:
     """The exponential mean of a module's weights and batch statistics.
+
+    Until enough steps have been made, it is the plain mean of all of them. Otherwise the first weights would count
+    most: after 236 steps at 0.99, still a tenth.
 
     Args:
         module: the model that is trained.
@@ -21,12 +26,16 @@ class RunningMean:
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        self._module = module
-        self._mean = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self._module, self._decay = module, decay
+        self._mean = AveragedModel(module, multi_avg_fn=self._average, use_buffers=True)
 
     def update(self) -> None:
         """Move the mean towards the module's weights; the first time, take them as they are."""
         self._mean.update_parameters(self._module)
+
+    def _average(self, mean: Tensors, weights: Tensors, steps: Tensor | int) -> None:
+        decay = min(self._decay, float(steps / (steps + 1)))
+        get_ema_multi_avg_fn(decay)(mean, weights, steps)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -107,6 +107,18 @@ def test_a_refined_semantic_map_follows_the_edges_of_its_image(network: BestieNe
     torch.testing.assert_close(refined[0, 3].exp(), probability[3], atol=1e-3, rtol=0)
 
 
+def test_a_network_that_is_sure_of_no_class_is_read_as_it_is(records: list[ImageRecord], tmp_path: Path):
+    torch.manual_seed(0)
+    unsure = BestieNetwork(create_backbone("test_resnet"), num_classes=30, width=16)
+
+    def semantic(**options: int) -> torch.Tensor:
+        reading = MapReading(precision="fp32", **options)
+        return next(NetworkPredictor(unsure, reading, num_classes=30, device=CPU).maps(records, tmp_path))[1].semantic
+
+    assert semantic().softmax(1).max() < 0.1
+    assert torch.equal(semantic(color_steps=5), semantic())
+
+
 def test_a_mirrored_image_has_the_mirrored_prediction(network: BestieNetwork):
     images = torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8)
     plain = predict_maps(network, images, device=CPU, precision="fp32", flip=True)

@@ -121,9 +121,11 @@ def test_a_mean_of_the_weights_is_what_epoch_ends_see_and_what_remains():
 
     plain, _ = make_loop()
     plain.run()
-    expected, means = {}, []
-    for after in [*trained[1:], {name: value.double() for name, value in plain.module.state_dict().items()}]:
-        expected = {name: decay * expected.get(name, after[name]) + (1 - decay) * after[name] for name in trained[0]}
+    expected, means = {name: torch.tensor(0.0).double() for name in trained[0]}, []
+    last = {name: value.double() for name, value in plain.module.state_dict().items()}
+    for steps, after in enumerate([*trained[1:], last]):
+        kept = min(decay, steps / (steps + 1))  # at first, the mean of all steps
+        expected = {name: kept * expected[name] + (1 - kept) * after[name] for name in trained[0]}
         means.append(expected)
     for found, mean in zip([*seen, weights()], [*means[2::3], means[-1]], strict=True):
         for name, value in mean.items():
