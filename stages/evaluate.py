@@ -173,7 +173,7 @@ def load_detector_predictor(params: Evaluate, settings: Settings, num_classes: i
     """Load the trained Mask R-CNN, ready to predict."""
     device = pick_device(settings.device)
     detector = load_detector(DETECTOR).to(device)
-    return DetectorPredictor(detector, num_classes=num_classes, device=device, precision=params.precision)
+    return DetectorPredictor(detector, params, num_classes=num_classes, device=device)
 
 
 def write_detector_detections(

@@ -170,8 +170,7 @@ def train_detector_on_truth(
     detector, _ = create_detector(own, num_classes=num_classes, previous=previous)
     detector.to(device)
     train_detector(detector, samples, own, settings, device, description=f"upper bound, Mask R-CNN, seed {seed}")
-    precision = params.evaluate.precision
-    predictor = DetectorPredictor(detector, num_classes=num_classes, device=device, precision=precision)
+    predictor = DetectorPredictor(detector, params.evaluate, num_classes=num_classes, device=device)
     return _found_masks(predictor, validation, params.dataset.image_root)
 
 

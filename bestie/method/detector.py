@@ -5,7 +5,7 @@ The detector is torchvision's: with its standard ResNet-50, or with any backbone
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -224,7 +224,11 @@ def detector_targets(masks: Tensor, category_id: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def detect(
-    detector: MaskRCNN, images: list[Tensor], *, min_score: float = 0.05, mask_threshold: float = 0.5
+    detector: MaskRCNN,
+    images: list[Tensor],
+    *,
+    min_score: float = 0.05,
+    to_masks: Callable[[Tensor, Tensor], Tensor] = lambda probability, _image: probability >= 0.5,
 ) -> list[dict[str, Any]]:
     """Find the instances of images.
 
@@ -232,21 +236,17 @@ def detect(
         detector: the model; it is switched to evaluation mode.
         images: RGB images, float `3 h w` in [0, 1].
         min_score: instances with a lower score are left out.
-        mask_threshold: a pixel belongs to a mask from this probability on.
+        to_masks: turns the probabilities of an image's masks (float32 `n h w`) and the image into bool `n h w`.
 
     Returns:
         For each image `masks` (bool `n h w`), `category_id` (int32 `n`) and `score` (float32 `n`), best first.
     """
     detector.eval()
     found = []
-    for output in detector(images):
-        masks = output["masks"][:, 0] >= mask_threshold
-        keep = (output["scores"] >= min_score) & masks.flatten(1).any(1)
-        found.append(
-            {
-                "masks": masks[keep].cpu().numpy(),
-                "category_id": output["labels"][keep].int().cpu().numpy(),
-                "score": output["scores"][keep].float().cpu().numpy(),
-            }
-        )
+    for image, output in zip(images, detector(images), strict=True):
+        sure = output["scores"] >= min_score
+        masks = to_masks(output["masks"][sure, 0].float(), image)
+        columns = {"masks": masks, "category_id": output["labels"][sure].int(), "score": output["scores"][sure].float()}
+        keep = masks.flatten(1).any(1)
+        found.append({name: column[keep].cpu().numpy() for name, column in columns.items()})
     return found

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from bestie.params.map_reading import MapReading
-from bestie.params.section import Count, Fraction, option
+from bestie.params.section import Count, CountOrZero, Fraction, option
 
 
 def _with_half(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -24,4 +24,5 @@ class Evaluate(MapReading):
         "product",
         "score of an instance: center value times class probability, one of the two alone, or the release's",
     )
+    mrcnn_color_steps: CountOrZero = option(0, "steps of pixel-adaptive refinement of Mask R-CNN's masks; 0: none")
     sheet_images: Count = option(12, "images on the contact sheet")

@@ -15,6 +15,7 @@ class MapReading(ColorRefinement):
 
     grouping: Grouping = option(Grouping(), "how centers are found")
     flip: bool = option(True, "average the maps of the image and its mirror image")
+    semantic_scales: Scales = option((1.0,), "sizes of the image whose semantic maps (logits) are averaged")
     instance_scales: Scales = option((1.0,), "sizes of the image whose center and offset maps are averaged")
     min_area_px: Count = option(16, "smallest instance in px; the release has 50")
     precision: Precision = option("bf16", "bf16 where the device has it, or fp32")

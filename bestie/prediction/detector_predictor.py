@@ -1,6 +1,7 @@
 """Mask R-CNN as a predictor: from images to rows of an instance table."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from torchvision.models.detection import MaskRCNN
 
 from bestie.artifacts.instances import instance_rows
 from bestie.method.detector import detect
+from bestie.method.pixel_adaptive import refine_masks
+from bestie.params.evaluate import Evaluate
 from bestie.records import ImageRecord
 from bestie.runtime.device import autocast
 from bestie.training.samples import image_tensor
@@ -19,21 +22,26 @@ class DetectorPredictor:
 
     Args:
         detector: the model, on `device`.
+        reading: precision, and whether masks are refined by color.
         num_classes: C, without background.
         device: where to compute.
-        precision: `fp32` or `bf16`.
     """
 
     kind = "Mask R-CNN"
 
-    def __init__(self, detector: MaskRCNN, *, num_classes: int, device: torch.device, precision: str) -> None:
-        self._detector, self.num_classes = detector, num_classes
-        self._device, self._precision = device, precision
+    def __init__(self, detector: MaskRCNN, reading: Evaluate, *, num_classes: int, device: torch.device) -> None:
+        self._detector, self.num_classes, self._device = detector, num_classes, device
+        self._precision = reading.precision
+        self._options: dict[str, Any] = {}
+        if reading.mrcnn_color_steps:
+            self._options["to_masks"] = partial(
+                refine_masks, steps=reading.mrcnn_color_steps, longest_px=reading.refined_side_px
+            )
 
     def find(self, records: Iterable[ImageRecord], root: Path) -> Iterator[tuple[ImageRecord, list[dict[str, Any]]]]:
         """Yield each image with the rows of its instances, in order. Raises InputError like `read_image`."""
         for record in records:
             image = image_tensor(root, record).to(self._device).float() / 255
             with autocast(self._device, self._precision):
-                found = detect(self._detector, [image])[0]
+                found = detect(self._detector, [image], **self._options)[0]
             yield record, instance_rows(record, found["masks"], found["category_id"], scores=found["score"])

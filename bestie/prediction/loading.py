@@ -63,7 +63,7 @@ def load_predictor(path: Path, *, device: str, params: Path = PARAMS) -> Predict
     if "architecture" in trained:
         detector = load_detector(path).to(target)
         num_classes = attributes["num_classes"]
-        return DetectorPredictor(detector, num_classes=num_classes, device=target, precision=evaluate.precision)
+        return DetectorPredictor(detector, evaluate, num_classes=num_classes, device=target)
     if "decoder" in trained:
         return NetworkPredictor(
             load_network(path).to(target),

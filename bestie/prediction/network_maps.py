@@ -22,13 +22,13 @@ def predict_maps(
     device: torch.device,
     precision: str,
     flip: bool,
+    semantic_scales: Sequence[float] = (1.0,),
     instance_scales: Sequence[float] = (1.0,),
 ) -> Outputs:
-    """Return the full-size maps of a batch of images.
+    """Return the full-size maps of a batch of images, each a mean over several sizes of the images.
 
-    The semantic map is that of the images as they are. The center and offset maps are means over several sizes of the
-    images: a network trained on crops that are smaller than the images recognizes a large object as a whole only in a
-    smaller version of its image.
+    Large sizes show the edges of objects better. A network trained on crops that are smaller than the images recognizes
+    a large object as a whole only in a smaller version of its image.
 
     Args:
         network: the network, on `device`; it is set to evaluation mode.
@@ -36,20 +36,22 @@ def predict_maps(
         device: where to compute.
         precision: `fp32` or `bf16`.
         flip: average each map with that of the mirror image.
+        semantic_scales: factors on the sides of the images, for the semantic map; class logits are averaged.
         instance_scales: factors on the sides of the images, for the center and offset maps.
     """
     network.eval()
     inputs = images.to(device, non_blocking=True).float()
     with autocast(device, precision):
-        outputs = _with_mirror_image(network, inputs, flip=flip)
-        if tuple(instance_scales) == (1.0,):
-            return outputs
-        center, offset = torch.zeros_like(outputs.center), torch.zeros_like(outputs.offset)
-        for scale in instance_scales:
-            more = outputs[1:] if scale == 1 else _at_scale(network, inputs, scale, flip=flip)
-            center += more[0] / len(instance_scales)
-            offset += more[1] / len(instance_scales)
-    return Outputs(outputs.semantic, center, offset)
+        found = {scale: _at_scale(network, inputs, scale, flip=flip) for scale in {*semantic_scales, *instance_scales}}
+    return Outputs(
+        _mean([found[scale].semantic for scale in semantic_scales]),
+        _mean([found[scale].center for scale in instance_scales]),
+        _mean([found[scale].offset for scale in instance_scales]),
+    )
+
+
+def _mean(maps: list[Float[Tensor, "b k h w"]]) -> Float[Tensor, "b k h w"]:
+    return maps[0] if len(maps) == 1 else torch.stack(maps).mean(0)
 
 
 def _with_mirror_image(network: BestieNetwork, inputs: Float[Tensor, "b 3 h w"], *, flip: bool) -> Outputs:
@@ -60,13 +62,12 @@ def _with_mirror_image(network: BestieNetwork, inputs: Float[Tensor, "b 3 h w"],
     return Outputs(*average_with_flip(outputs, flipped))
 
 
-def _at_scale(
-    network: BestieNetwork, inputs: Float[Tensor, "b 3 h w"], scale: float, *, flip: bool
-) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b 2 h w"]]:
-    """Return center and offset maps of the images at `scale` times their size, resized to the images' own size."""
+def _at_scale(network: BestieNetwork, inputs: Float[Tensor, "b 3 h w"], scale: float, *, flip: bool) -> Outputs:
+    """Return the maps of the images at `scale` times their size, resized to the images' own size."""
+    if scale == 1:
+        return _with_mirror_image(network, inputs, flip=flip)
     size = tuple(max(1, round(side * scale / STRIDE_PX)) * STRIDE_PX for side in inputs.shape[2:])
     resized = F.interpolate(inputs, size=size, mode="bilinear", align_corners=False, antialias=True)
-    outputs = _with_mirror_image(network, resized, flip=flip)
-    center, offset = resize_like(outputs.center, inputs), resize_like(outputs.offset, inputs)
+    outputs = Outputs(*(resize_like(each, inputs) for each in _with_mirror_image(network, resized, flip=flip)))
     magnification = [full / side for full, side in zip(inputs.shape[2:], size, strict=True)]
-    return center, offset * offset.new_tensor(magnification)[:, None, None]
+    return outputs._replace(offset=outputs.offset * outputs.offset.new_tensor(magnification)[:, None, None])

@@ -75,6 +75,7 @@ class NetworkPredictor:
                 device=self._device,
                 precision=reading.precision,
                 flip=reading.flip,
+                semantic_scales=reading.semantic_scales,
                 instance_scales=reading.instance_scales,
             )
             height, width = record.height, record.width

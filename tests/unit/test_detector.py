@@ -104,6 +104,28 @@ def test_boxes_are_not_rounded_to_bf16(make: Callable[[], MaskRCNN]):
         assert (boxes != boxes.bfloat16().float()).float().mean() > 0.3
 
 
+def test_masks_are_made_from_the_probabilities_and_the_image():
+    images, seen = [torch.rand(3, 64, 80), torch.rand(3, 72, 64)], []
+
+    def upper_half(probability: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        seen.append((probability, image))
+        masks = torch.ones_like(probability, dtype=torch.bool)
+        masks[:, 30:], masks[0] = False, False
+        return masks
+
+    detector = make_detector().eval()
+    with torch.no_grad():
+        raw = detector(images)
+    found = detect(detector, images, min_score=0.0, to_masks=upper_half)
+
+    for each, output, (probability, image), given in zip(found, raw, seen, images, strict=True):
+        torch.testing.assert_close(probability, output["masks"][:, 0])
+        assert image is given
+        np.testing.assert_allclose(each["score"], output["scores"][1:].numpy())  # the first mask is empty
+        assert each["masks"][:, :30].all()
+        assert not each["masks"][:, 30:].any()
+
+
 def test_detections_are_sorted_and_none_is_empty():
     found = detect(make_detector(), [torch.rand(3, 64, 80), torch.rand(3, 72, 64)], min_score=0.0)
     assert [each["masks"].shape[1:] for each in found] == [(64, 80), (72, 64)]

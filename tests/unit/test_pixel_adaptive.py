@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bestie.method.pixel_adaptive import refine_by_color, refine_scaled
+from bestie.method.pixel_adaptive import refine_by_color, refine_masks, refine_scaled
 
 
 def slowly(maps: np.ndarray, image: np.ndarray, steps: int, dilations: tuple[int, ...]) -> np.ndarray:
@@ -95,3 +95,34 @@ def test_a_limit_above_the_size_of_the_image_changes_nothing():
     torch.testing.assert_close(
         refine_scaled(given, image, steps=3, longest_px=100), refine_by_color(given, image, steps=3)
     )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 5))
+def test_masks_keep_most_of_their_pixels(seed: int, count: int):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(3, 20, 24, generator=generator)
+    probability = torch.rand(count, 20, 24, generator=generator) ** torch.randint(1, 30, (count, 1, 1))
+    refined = refine_scaled(probability, image, steps=4, longest_px=24) if count else probability
+
+    masks = refine_masks(probability, image, steps=4, longest_px=24)
+
+    assert masks.shape == (count, 20, 24)
+    for mask, values, before in zip(masks, refined, probability, strict=True):
+        least = int(0.7 * (before >= 0.5).sum())
+        highest = sorted(values.flatten().tolist(), reverse=True)
+        threshold = 0.5 if not least else max(1e-3, min(0.5, highest[least - 1]))
+        assert torch.equal(mask, values >= threshold)
+
+
+def test_a_mask_takes_the_edge_of_its_image_and_a_thin_one_stays():
+    image = torch.zeros(3, 40, 40)
+    image[:, :, 14:] = 1
+    rough, thin = torch.zeros(40, 40), torch.zeros(40, 40)
+    rough[:, 16:] = 1  # two columns too late
+    thin[20, 16:36] = 1
+    masks = refine_masks(torch.stack([rough, thin]), image, steps=10, longest_px=40)
+    assert masks[0, :, 14:].all()
+    assert not masks[0, :, :14].any()
+    assert (refine_scaled(thin[None], image, steps=10, longest_px=40) < 0.5).all()
+    assert masks[1].sum() >= 14

@@ -8,14 +8,20 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from bestie.artifacts.instances import decode_mask
 from bestie.method.backbones import create_backbone
+from bestie.method.detector import build_detector
 from bestie.method.network import BestieNetwork, Outputs
+from bestie.method.pixel_adaptive import refine_masks
+from bestie.params.evaluate import Evaluate
 from bestie.params.map_reading import MapReading
+from bestie.prediction.detector_predictor import DetectorPredictor
 from bestie.prediction.network_maps import predict_maps
 from bestie.prediction.network_predictor import NetworkPredictor
 from bestie.prediction.padded_image import padded_image
 from bestie.records import ImageRecord, hash_file
 from bestie.training.augment import MEAN_RGB
+from bestie.training.samples import image_tensor
 
 CPU = torch.device("cpu")
 SIZES = [(40, 50), (64, 33), (20, 70)]
@@ -119,6 +125,25 @@ def test_a_network_that_is_sure_of_no_class_is_read_as_it_is(records: list[Image
     assert torch.equal(semantic(color_steps=5), semantic())
 
 
+@pytest.mark.parametrize("steps", [0, 4])
+def test_masks_of_mask_rcnn_are_refined_by_color_if_wanted(steps: int, records: list[ImageRecord], tmp_path: Path):
+    torch.manual_seed(0)
+    sizes = {"width": 16, "min_side_px": 64, "max_side_px": 80, "anchor_sizes_px": (8, 16, 32)}
+    detector = build_detector(create_backbone("test_resnet"), num_classes=3, **sizes).eval()
+    reading = Evaluate(precision="fp32", mrcnn_color_steps=steps, refined_side_px=40)
+
+    for record, rows in DetectorPredictor(detector, reading, num_classes=3, device=CPU).find(records, tmp_path):
+        image = image_tensor(tmp_path, record).float() / 255
+        with torch.no_grad():
+            output = detector([image])[0]
+        probability = output["masks"][output["scores"] >= 0.05, 0]
+        expected = refine_masks(probability, image, steps=steps, longest_px=40) if steps else probability >= 0.5
+        expected = expected[expected.flatten(1).any(1)]
+        assert len(rows) == len(expected) > 0
+        for row, mask in zip(rows, expected, strict=True):
+            np.testing.assert_array_equal(decode_mask(row["rle"], record.height, record.width), mask)
+
+
 def test_a_mirrored_image_has_the_mirrored_prediction(network: BestieNetwork):
     images = torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8)
     plain = predict_maps(network, images, device=CPU, precision="fp32", flip=True)
@@ -142,6 +167,21 @@ def test_instances_are_also_read_from_smaller_images(network: BestieNetwork):
     torch.testing.assert_close(outputs.center, (plain.center + small[1]) / 2)
     torch.testing.assert_close(outputs.offset, (plain.offset + 2 * small[2]) / 2)  # px of the image as it is
     assert not torch.allclose(outputs.center, plain.center, atol=1e-3)
+
+
+def test_the_semantic_map_is_the_mean_over_several_sizes(network: BestieNetwork):
+    images = torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8)
+    large = F.interpolate(images.float(), size=(128, 192), mode="bilinear", align_corners=False, antialias=True)
+    plain = predict_maps(network, images, device=CPU, precision="fp32", flip=False)
+    with torch.no_grad():
+        more = F.interpolate(network(large).semantic, size=(64, 96), mode="bilinear")
+
+    outputs = predict_maps(network, images, device=CPU, precision="fp32", flip=False, semantic_scales=(1.0, 2.0))
+
+    torch.testing.assert_close(outputs.semantic, (plain.semantic + more) / 2)
+    assert torch.equal(outputs.center, plain.center)
+    assert torch.equal(outputs.offset, plain.offset)
+    assert not torch.allclose(outputs.semantic, plain.semantic, atol=1e-3)
 
 
 def test_a_side_that_is_shrunk_more_than_the_other_keeps_its_pixels(network: BestieNetwork):
