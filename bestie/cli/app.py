@@ -1,6 +1,7 @@
 """The `bestie` command: everything that users do besides `dvc repro`."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -33,6 +34,21 @@ console = plain_console()
 
 #: Exit status for bad input, as of git and grep; the status for findings is 1 (`bestie audit`).
 BAD_INPUT = 2
+
+
+def _print_version(wanted: bool | None) -> None:
+    if wanted:
+        print(version("bestie-pipeline"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version_: Annotated[
+        bool | None, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = None,
+) -> None:
+    """Read the options that come before a command."""
 
 
 @app.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from bestie.artifacts.paths import PARAMS
 from bestie.cli.output import print_json
@@ -17,12 +17,21 @@ from bestie.project.profiles import changes, compose, missing_folders, profile_n
 
 
 def list_profiles(profiles: Path, *, as_json: bool) -> None:
-    """Print the names of the profiles, the default first."""
+    """Print the names of the profiles, the default first, and the first line of each."""
     names = profile_names(profiles)
     if as_json:
         print_json(names)
-    else:
-        print("\n".join(names))
+        return
+    longest = max(map(len, names))
+    for name in names:
+        print(f"{name:{longest}}  {_about(profiles / f'{name}.yaml')}".rstrip())
+
+
+def _about(profile: Path) -> str:
+    """Return the comment in the first line of a profile."""
+    with profile.open(encoding="utf-8") as file:
+        first = file.readline()
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
 def print_keys(console: Console, *, as_json: bool) -> None:
@@ -31,7 +40,7 @@ def print_keys(console: Console, *, as_json: bool) -> None:
     if as_json:
         print_json([asdict(key) for key in keys])
         return
-    table = Table("key", "default", "meaning", "source", box=None)
+    table = Table(Column("key", no_wrap=True), "default", "meaning", "source", box=None)
     for key in keys:
         table.add_row(key.name, key.default, key.help, key.source)
     console.print(table)
@@ -65,7 +74,7 @@ def set_profile(
         listed = [{"parameter": key, "before": old, "after": new} for key, old, new in changed]
         print_json({"profile": name, "written": None if check else PARAMS, "changes": listed, "remarks": remarks})
         return
-    table = Table("parameter", "before", "after", box=None)
+    table = Table(Column("parameter", no_wrap=True), "before", "after", box=None)
     for key, old, new in changed:
         table.add_row(key, str(old), str(new))
     console.print(table if changed else f"{PARAMS} is already profile {name}")

@@ -1,6 +1,7 @@
 """Parameter files, read and checked; errors name the file and the key."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,20 +35,32 @@ def parse(model: type[T], values: Any, *, source: str) -> T:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{source}: {_describe(error)}") from None
+        raise InputError(f"{source}: {_describe(error, model)}") from None
 
 
-def _describe(error: ValidationError) -> str:
+def _describe(error: ValidationError, model: type[Section]) -> str:
     problems = []
     for entry in error.errors():
         key = ".".join(str(part) for part in entry["loc"])
         if entry["type"] == "extra_forbidden":
-            problems.append(f"unknown key {key!r}; remove it or correct its spelling")
+            close = get_close_matches(str(entry["loc"][-1]), _keys_beside(model, entry["loc"]), n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            problems.append(f"unknown key {key!r}; remove it or correct its spelling{hint}")
         elif entry["type"] == "missing":
             problems.append(f"missing key {key!r}; add it")
         else:
             problems.append(f"{key} = {entry['input']!r}: {entry['msg'].lower()}; correct the value")
     return "; ".join(problems)
+
+
+def _keys_beside(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that there are in place of the last one of `location`; none within lists and optional parts."""
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, Section):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -1,21 +1,26 @@
 """The `bestie` command."""
 
 import errno
+import io
 import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from rich.console import Console
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from bestie.artifacts.paths import PROFILES
 from bestie.artifacts.weights import load_weights
 from bestie.cli import app as cli
 from bestie.cli import audit_command
+from bestie.cli.profile_command import set_profile
 from bestie.errors import InputError
 from tests import workspace as ws
 from tests.audit_project import Project
@@ -45,7 +50,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the profiles of the repository."""
     monkeypatch.chdir(tmp_path)
     Path("profiles").symlink_to(ws.ROOT / "profiles")
-    monkeypatch.setattr(cli.console, "width", 120)
     return tmp_path
 
 
@@ -56,7 +60,9 @@ def call(*arguments: str) -> str:
 
 
 def test_profile_lists_the_profiles(folder: Path, capsys: pytest.CaptureFixture):
-    assert call("profile").split()[0] == "shapes"
+    lines = call("profile").splitlines()
+    assert lines[0].split()[0] == "shapes"
+    assert any(line.startswith("smoke ") and "32 tiny images" in line for line in lines)
     assert not Path("params.yaml").exists()
 
 
@@ -67,7 +73,22 @@ def test_profile_writes_parameters_and_says_what_changed(folder: Path):
     assert (values["train_bestie"]["epochs"], values["dataset"]["name"]) == (3, "smoke")
     assert "dataset.name" in output
     assert "train_mrcnn.proposals" in output
+    assert "…" not in output  # whole, also where there is no terminal
     assert "params.yaml is already profile smoke" in call("profile", "smoke", "--set", "train_bestie.epochs=3")
+
+
+def test_a_narrow_terminal_shows_whole_keys(folder: Path):
+    call("profile", "shapes")
+    printed = io.StringIO()
+    console = Console(width=60, file=printed)
+    set_profile("smoke", (), profiles=PROFILES, check=True, as_json=False, console=console)
+    keys = [each["parameter"] for each in json.loads(call("profile", "smoke", "--check", "--json"))["changes"]]
+    assert max(map(len, keys)) > 30
+    assert all(f" {key} " in printed.getvalue() for key in keys)
+
+
+def test_the_version_is_that_of_the_package():
+    assert call("--version").strip() == version("bestie-pipeline")
 
 
 def test_profile_can_only_look(folder: Path):
