@@ -57,6 +57,7 @@ def prepare_process(seed: int) -> None:
     # By default torch then fills every new tensor as a safety net, which costs a pass over its memory.
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # by default, fp32 convolutions on a GPU keep only 10 bits of each value
     cv2.setNumThreads(1)  # the maps are small, and OpenCV's threads would wait for those of torch
     if sys.platform == "linux" and not torch.cuda.is_available():
         libc = ctypes.CDLL("libc.so.6")

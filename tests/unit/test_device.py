@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from bestie.runtime.device import autocast, cpu_has_bf16
+from bestie.runtime.device import autocast, cpu_has_bf16, prepare_process
 
 CPU = torch.device("cpu")
 
@@ -28,3 +28,10 @@ def test_a_processor_without_bf16_is_told_of_once(capfd: pytest.CaptureFixture[s
         with autocast(CPU, "bf16"):
             pass
     assert capfd.readouterr().err.count("computed in fp32") == (0 if cpu_has_bf16() else 1)
+
+
+def test_fp32_is_not_rounded_on_a_gpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # torch's own default
+    prepare_process(0)
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
