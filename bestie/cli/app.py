@@ -96,7 +96,7 @@ def init(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="Class names, separated by commas, in the order of their numbers on the WSSS maps.",
+            help="Class names, separated by commas or semicolons, in the order of their numbers on the maps.",
             autocompletion=complete_labels,
         ),
     ] = None,
@@ -109,13 +109,14 @@ def init(
     """
     from bestie.cli.init_command import init_json, print_init, run_init
 
+    separator = ";" if ";" in (classes or "") else ","
     written = run_init(
         folder,
         profiles=PROFILES,
         like=like,
         name=name,
         wsss=wsss,
-        categories=None if classes is None else [each.strip() for each in classes.split(",")],
+        categories=None if classes is None else [each.strip() for each in classes.split(separator)],
         overwrite=overwrite,
     )
     if as_json:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bestie.datasets.base import GroundTruth, check_categories
+from bestie.datasets.class_labels import clean_name
 from bestie.datasets.coco_file import AnnotatedImage, CocoFile
 from bestie.datasets.image_reading import image_size
 from bestie.datasets.label_table import (
@@ -53,7 +54,7 @@ class FolderDataSet:
         annotations: Path | None = None,
     ) -> None:
         self.root = root
-        listed = read_label_table(labels)
+        listed = read_label_table(labels, categories)
         names = class_names(labels, listed, categories)
         check_categories(labels, names)
         self.categories = tuple(Category(k, name, k) for k, name in enumerate(names, start=1))
@@ -156,6 +157,7 @@ class TrueMasks:
                 f"{image.height}x{image.width}. Restore the image or correct the annotations."
             )
         names = {number: self._file.category_names[number] for number in self._file.categories_in(image)}
+        names = {number: clean_name(name) for number, name in names.items()}
         check_names(names.values(), id_of_name, f"{self._file.path}, {file}")
         return self._file.ground_truth(image, {number: id_of_name[name] for number, name in names.items()})
 
@@ -163,4 +165,4 @@ class TrueMasks:
         """Return the class name of each annotation of an image, crowds included; empty if the image is not listed."""
         image = self._images.get(file)
         annotations = () if image is None else image.annotations
-        return [self._file.category_names.get(a["category_id"], "") for a in annotations]
+        return [clean_name(self._file.category_names.get(a["category_id"], "")) for a in annotations]

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from bestie.artifacts.own_table import OwnRow, column_names, read_own_table
+from bestie.datasets.class_labels import check_alike, clean_name, names_in_cell, split_at_commas
 from bestie.datasets.text_files import is_path_below
 from bestie.errors import InputError
 
@@ -31,17 +32,24 @@ class LabeledFile:
         return str(PurePosixPath(self.file).with_suffix(""))
 
 
-def read_label_table(path: Path) -> list[LabeledFile]:
+def read_label_table(path: Path, categories: Collection[str] | None = None) -> list[LabeledFile]:
     """Read all rows of a table with the columns `file`, `labels` and, optionally, `split`, in their order.
 
-    `labels` are class names: a list in Parquet, joined by semicolons in CSV. An image without objects has none.
+    `labels` are class names: a list in Parquet, joined by semicolons in CSV. An image without objects has none. Names
+    that are joined by commas or printed as a list are read, too (`bestie.datasets.class_labels`).
+
+    Args:
+        path: the table.
+        categories: the class names, if they are known; they may hold commas.
 
     Raises:
-        InputError: the table is missing or malformed, names no image, a path outside its folder, or an image twice.
+        InputError: the table is missing or malformed, names no image, a path outside its folder, or an image twice, or
+            it is not clear which classes a cell names.
     """
+    known = {clean_name(name) for name in categories or ()}
     seen: dict[str, LabeledFile] = {}
     for row in read_own_table(path, required=REQUIRED, optional=OPTIONAL):
-        entry = _labeled_file(row)
+        entry = _labeled_file(row, known)
         if (first := seen.setdefault(entry.image_id, entry)) is not entry:
             raise InputError(
                 f"{entry.where}: {entry.file} is the image {entry.image_id}, as {first.file} is ({first.where}). "
@@ -49,7 +57,10 @@ def read_label_table(path: Path) -> list[LabeledFile]:
             )
     if not seen:
         raise InputError(f"{path} names no image. Add a line for each.")
-    return list(seen.values())
+    if path.suffix != ".csv":
+        return list(seen.values())
+    labels = split_at_commas({entry.where: list(entry.labels) for entry in seen.values()}, known)
+    return [replace(entry, labels=tuple(labels[entry.where])) for entry in seen.values()]
 
 
 def class_names(path: Path, listed: Sequence[LabeledFile], categories: Sequence[str] | None) -> tuple[str, ...]:
@@ -61,9 +72,14 @@ def class_names(path: Path, listed: Sequence[LabeledFile], categories: Sequence[
         categories: names, or None.
 
     Raises:
-        InputError: there is no class, or a label is not among `categories`.
+        InputError: there is no class, a label is not among `categories`, or without these, two labels look the same.
     """
-    names = tuple(sorted({name for entry in listed for name in entry.labels}) if categories is None else categories)
+    if categories is None:
+        places = {name: entry.where for entry in listed for name in entry.labels}
+        check_alike(places)
+        names = tuple(sorted(places))
+    else:
+        names = tuple(clean_name(name) for name in categories)
     if not names:
         raise InputError(f"{path} names no class. Write class names into the column labels.")
     for entry in listed:
@@ -142,18 +158,19 @@ def _values_of(splits: Mapping[str, str]) -> dict[str, set[str]]:
     return {split: {name.strip() for name in names.split(",")} for split, names in splits.items()}
 
 
-def _labeled_file(row: OwnRow) -> LabeledFile:
+def _labeled_file(row: OwnRow, known: Collection[str]) -> LabeledFile:
     labels, split = row.values["labels"], row.values["split"]
-    names = (labels or "").split(";") if isinstance(labels, str | None) else labels
-    if not (isinstance(names, Iterable) and all(isinstance(name, str) for name in names)):
+    try:
+        names = names_in_cell(labels, known)
+    except ValueError:
         raise InputError(
             f"{row.where}: the labels {str(labels)[:80]!r} are no class names. Write names, joined by semicolons."
-        )
+        ) from None
     if split is not None and not (isinstance(split, str) and split.strip()):
         raise InputError(f"{row.where}: the split is {str(split)[:80]!r}. Write train or val, or leave out the column.")
     return LabeledFile(
         file=file_of(row),
-        labels=tuple(dict.fromkeys(stripped for name in names if (stripped := name.strip()))),
+        labels=tuple(names),
         split=None if split is None else split.strip(),
         where=row.where,
     )

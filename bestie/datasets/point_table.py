@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bestie.artifacts.own_table import OwnRow, read_own_table
+from bestie.datasets.class_labels import clean_name
 from bestie.datasets.label_table import LabeledFile, file_of
 from bestie.errors import InputError
 from bestie.records import Point
@@ -31,7 +32,7 @@ class PointTable:
         self.path = path
         self._points: dict[str, list[LabeledPoint]] = defaultdict(list)
         for row in read_own_table(path, required=("file", "x", "y", "label")):
-            label = str(row.values["label"] or "").strip()
+            label = clean_name(str(row.values["label"] or ""))
             self._points[file_of(row)].append(LabeledPoint(_number(row, "x"), _number(row, "y"), label, row.where))
 
     @property

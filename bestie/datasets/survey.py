@@ -126,7 +126,7 @@ def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None)
         InputError: an image is missing or unreadable, a table or a map is malformed, a label is not a category, a class
             has no name of its own, no image is for training, or a point or a true mask does not fit its image.
     """
-    listed = read_label_table(layout.labels)
+    listed = read_label_table(layout.labels, categories)
     names = class_names(layout.labels, listed, categories)
     check_categories(layout.labels, names)
     train, val = _by_split(layout.labels, listed)

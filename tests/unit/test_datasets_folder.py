@@ -86,6 +86,48 @@ def test_a_table_from_a_spreadsheet_is_read(folder: Path):
     assert [data_set.record(name, row=0, split="train").labels for name in data_set.samples("train")] == [(1, 2), (2,)]
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        ("\"['cat', 'dog']\"", "['dog']", "[]"),
+        ('"cat,dog"', "dog", "NaN"),
+        ("cat\u200b; dog", "dog", "none"),
+    ],
+)
+def test_labels_as_other_tools_write_them(folder: Path, column: tuple[str, ...]):
+    expected = [read(folder).record(image, row=0, split="train").labels for image in ("a", "sub/a", "c")]
+    files, splits = ("a.jpg", "sub/a.png", "c.jpg"), ("train", "train", "val")
+    lines = [f"{file},{cell},{split}\n" for file, cell, split in zip(files, column, splits, strict=True)]
+    known = "cat;dog" if "cat,dog" in column[0] else ""
+    extra = f"extra.jpg,{known},test\n" if known else ""
+    (folder / "labels.csv").write_text("file,labels,split\n" + "".join(lines) + extra, encoding="utf-8")
+    found = read(folder)
+    assert [category.name for category in found.categories] == ["cat", "dog"]
+    assert [found.record(image, row=0, split="train").labels for image in ("a", "sub/a", "c")] == expected
+
+
+def test_names_that_look_alike_are_refused_unless_they_are_given(folder: Path):
+    table = TABLE.replace("sub/a.png,dog", "sub/a.png,Dog")
+    (folder / "labels.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(InputError, match=r"labels.csv, line 3: the classes 'dog' and 'Dog' differ only by upper"):
+        read(folder)
+    assert len(read(folder, categories=["cat", "dog", "Dog"]).categories) == 3
+
+
+def test_points_and_masks_take_the_same_names(folder: Path):
+    for name in ("labels.csv", "points.csv"):
+        text = (folder / name).read_text(encoding="utf-8")
+        (folder / name).write_text(text.replace("cat", "house  cat"), encoding="utf-8")
+    masks = json.dumps(MASKS).replace('"cat"', '"house\u00a0cat"')
+    (folder / "masks.json").write_text(masks, encoding="utf-8")
+    found = read(folder, points=folder / "points.csv", annotations=folder / "masks.json")
+    assert [category.name for category in found.categories] == ["dog", "house cat"]
+    assert {point.category_id for point in found.points("a")} == {1, 2}
+    truth = found.ground_truth("a")
+    assert truth is not None
+    assert [instance.category_id for instance in truth.instances] == [2]
+
+
 def test_without_splits_every_image_is_for_training(folder: Path):
     (folder / "labels.csv").write_text("file,labels\na.jpg,cat\nc.jpg,\n", encoding="utf-8")
     data_set = read(folder)
