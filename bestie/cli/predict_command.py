@@ -1,5 +1,6 @@
 """`bestie predict`: instances that a trained model finds on new images."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,8 @@ def predict(
 ) -> None:
     """Find instances on new images, and write a table, masks as palette PNG files, and overlays.
 
+    Files that are no readable image are named and left out; the exit status is 1 then.
+
     The section `evaluate` of params.yaml says how the network's maps are grouped.
 
     Example: bestie predict photos/ --model data/train_mrcnn/detector.zarr --out found
@@ -45,18 +48,24 @@ def predict(
     from bestie.prediction.new_images import predict_files
     from bestie.runtime.settings import load_settings
 
-    records = index_files(images, split="predict")
+    records, left_out = index_files(images, split="predict")
     predictor = load_predictor(model, device=load_settings().device)
     named = category_names(categories, predictor.num_classes)
     count = predict_files(predictor, records, out, categories=named, min_score=min_score)
     if as_json:
-        print_json({"path": out, "model": predictor.kind, "images": len(records), "instances": count})
-        return
-    plain_console().print(
-        f"{out}: {count} instances of {predictor.kind} on {len(records)} images: instances.parquet, masks/, overlays/",
-        highlight=False,
-        soft_wrap=True,
-    )
+        counts = {"images": len(records), "instances": count}
+        print_json({"path": out, "model": predictor.kind, **counts, "left_out": left_out})
+    else:
+        plain_console().print(
+            f"{out}: {count} instances of {predictor.kind} on {len(records)} images: instances.parquet, masks/, "
+            "overlays/",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for message in left_out:
+        print(f"left out: {message}", file=sys.stderr)
+    if left_out:
+        raise typer.Exit(1)
 
 
 def category_names(path: Path, num_classes: int) -> "list[Category]":

@@ -4,17 +4,21 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, features
 
 from bestie.errors import InputError
 from bestie.records import ImageRecord, hash_file
 
 #: Formats that are opened as images. Pillow knows more, and hands some of them to other programs (EPS).
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
+IMAGE_FORMATS = (
+    *("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000"),
+    *(("AVIF",) if features.check("avif") else ()),
+)
 #: Suffixes of image files in folders, in lower case or capitals.
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx"),
+    *((".avif",) if "AVIF" in IMAGE_FORMATS else ()),
 )
 
 #: Larger images are refused before they are decoded: a small file can unpack to gigabytes.

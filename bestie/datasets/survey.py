@@ -9,7 +9,8 @@ import numpy as np
 
 from bestie.datasets.base import check_categories
 from bestie.datasets.folder import TrueMasks
-from bestie.datasets.image_reading import IMAGE_SUFFIXES, image_size
+from bestie.datasets.image_files import is_image_name
+from bestie.datasets.image_reading import image_size
 from bestie.datasets.label_table import (
     FOLDER_SPLITS,
     LabeledFile,
@@ -193,7 +194,7 @@ def _size(root: Path, entry: LabeledFile) -> tuple[int, int]:
 
 def _image_files(layout: FolderLayout) -> Iterator[str]:
     for path in layout.root.rglob("*"):
-        if path.suffix.lower() in IMAGE_SUFFIXES and (layout.wsss is None or layout.wsss not in path.parents):
+        if is_image_name(path) and (layout.wsss is None or layout.wsss not in path.parents):
             yield path.relative_to(layout.root).as_posix()
 
 

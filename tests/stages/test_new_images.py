@@ -77,6 +77,24 @@ def test_a_folder_stands_for_its_images_and_the_limit_holds_everywhere(finished_
         assert not np.array(objects).any()
 
 
+def test_one_damaged_file_costs_no_other_its_result(finished_run: Path, tmp_path: Path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in validation_images():
+        shutil.copy(path, photos)
+    (photos / "zzz.jpg").write_bytes(validation_images()[0].read_bytes()[:700])
+
+    arguments = ["predict", photos, "--out", tmp_path / "found", "--json"]
+    ended = CliRunner().invoke(cli.app, [str(each) for each in arguments], catch_exceptions=False)
+
+    assert ended.exit_code == 1
+    said = json.loads(ended.stdout)
+    assert said["images"] == len(read_images(tmp_path / "found/images.parquet")) == 3
+    assert len(said["left_out"]) == 1
+    assert f"left out: {photos / 'zzz.jpg'} cannot be decoded" in ended.stderr
+    assert len(list((tmp_path / "found/overlays").iterdir())) == 3
+
+
 @pytest.mark.parametrize(("model", "name"), [(NETWORK, "bestie"), (DETECTOR, "mrcnn")])
 def test_on_the_runs_own_images_a_model_has_the_scores_of_the_run(finished_run: Path, model: str, name: str):
     scores = json.loads(call("evaluate", model, ROOT, "--categories", CATEGORIES, "--json"))

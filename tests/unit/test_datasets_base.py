@@ -112,5 +112,37 @@ def test_every_format_that_is_opened_is_looked_for_in_folders_and_no_other(tmp_p
     assert {format_of[suffix] for suffix in IMAGE_SUFFIXES} == set(IMAGE_FORMATS)
     for suffix in IMAGE_SUFFIXES:
         Image.new("1" if suffix == ".pbm" else "L", (3, 2)).save(tmp_path / f"{suffix[1:]}{suffix.upper()}")
-    records = index_files([tmp_path], split="new")
+    records, left_out = index_files([tmp_path], split="new")
     assert [record.image_id for record in records] == sorted(suffix[1:] for suffix in IMAGE_SUFFIXES)
+    assert left_out == ()
+
+
+def test_files_that_are_no_readable_image_are_named_and_hidden_ones_are_none(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg", "d.png"):
+        Image.fromarray(PIXELS).save(tmp_path / name)
+    whole = (tmp_path / "b.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(whole[: len(whole) * 2 // 3])  # its header is whole
+    (tmp_path / "c.jpg").write_bytes(b"no image")
+    (tmp_path / "._a.jpg").write_bytes(b"Mac OS X")
+    for name in ("e.HEIC", "f.heic", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+
+    records, left_out = index_files([tmp_path], split="new")
+
+    assert [(record.row, record.image_id) for record in records] == [(0, "a"), (1, "d")]
+    heic, cut, other = left_out
+    assert "2 .heic files are not read. Save them as JPEG or PNG" in heic
+    assert "b.jpg cannot be decoded" in cut
+    assert "c.jpg is no readable image" in other
+
+
+def test_where_no_image_is_readable_the_reason_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds no image .* 1 .heic files are not read"):
+        index_files([tmp_path], split="new")
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"a.jpg is no readable image"):
+        index_files([tmp_path / "a.jpg"], split="new")
+    with pytest.raises(InputError, match=r"a.jpg is no readable image .* others is readable"):
+        index_files([tmp_path / "a.jpg", tmp_path / "b.jpg"], split="new")
