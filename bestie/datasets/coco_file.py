@@ -19,6 +19,9 @@ from bestie.datasets.segmentation import decode_segmentation
 from bestie.datasets.text_files import is_path_below
 from bestie.errors import InputError
 
+#: How files write that an annotation is a group of objects, or is none.
+CROWD = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+
 
 @dataclass(frozen=True)
 class AnnotatedImage:
@@ -51,10 +54,9 @@ class CocoFile:
         self.path = path
         content = _load(path, missing)
         try:
-            categories = sorted(content["categories"], key=lambda category: category["id"])
-            self.category_names = {int(category["id"]): str(category["name"]) for category in categories}
+            self.category_names = _categories(path, content)
             self.images = _images(path, content)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(f"{path} is not in COCO's format ({error!r}). Restore the file.") from error
 
     def categories_in(self, image: AnnotatedImage) -> set[int]:
@@ -81,7 +83,7 @@ class CocoFile:
             TruthInstance(
                 category_id_of[self._category(annotation)],
                 self._decode(image, annotation),
-                bool(annotation.get("iscrowd", 0)),
+                annotation["iscrowd"],
             )
             for annotation in image.annotations
         ]
@@ -107,7 +109,7 @@ class CocoFile:
 
 def _load(path: Path, missing: str) -> Any:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             return json.load(file, object_hook=_pack_polygons)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist. {missing}") from error
@@ -124,29 +126,73 @@ def _pack_polygons(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
+def _categories(path: Path, content: Mapping[str, Any]) -> dict[int, str]:
+    """Return id -> name of all categories, in ascending order. Raises InputError if an id belongs to two names."""
+    names: dict[int, str] = {}
+    for category in content["categories"]:
+        number, name = _whole(category["id"]), str(category["name"])
+        if names.setdefault(number, name) != name:
+            raise InputError(
+                f"{path} has the category {number} twice, as '{names[number]}' and as '{name}'. "
+                "If files were put together, give each category an id of its own."
+            )
+    return dict(sorted(names.items()))
+
+
 def _images(path: Path, content: Mapping[str, Any]) -> tuple[AnnotatedImage, ...]:
     annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for annotation in content["annotations"]:
-        kept = ("id", "category_id", "iscrowd", "segmentation")
-        operator.index(annotation["category_id"])
-        annotations[annotation["image_id"]].append({k: annotation[k] for k in kept})
+    for number, annotation in enumerate(content["annotations"], start=1):
+        name = annotation.get("id", f"number {number}")
+        kept = {
+            "id": name,
+            "category_id": _whole(annotation["category_id"]),
+            "iscrowd": _is_crowd(annotation.get("iscrowd"), f"{path}, annotation {name}"),
+            "segmentation": annotation["segmentation"],
+        }
+        annotations[_whole(annotation["image_id"])].append(kept)
+    listed: dict[int, Any] = {}
+    for image in content["images"]:
+        first = listed.setdefault(number := _whole(image["id"]), image)
+        if first is not image:
+            raise InputError(
+                f"{path} has the image {number} twice, as {str(first['file_name'])[:80]} and as "
+                f"{str(image['file_name'])[:80]}. If files were put together, give each image an id of its own."
+            )
     images = tuple(
         AnnotatedImage(
             file_name=_file_name(image["file_name"]),
-            source_id=operator.index(image["id"]),
-            height=operator.index(image["height"]),
-            width=operator.index(image["width"]),
-            annotations=tuple(annotations.pop(image["id"], ())),
+            source_id=number,
+            height=_whole(image["height"]),
+            width=_whole(image["width"]),
+            annotations=tuple(annotations.pop(number, ())),
         )
-        for image in sorted(content["images"], key=lambda image: image["id"])
+        for number, image in sorted(listed.items())
     )
     if large := [i for i in images if not (i.height > 0 and i.width > 0 and i.height * i.width <= MAX_IMAGE_PX)]:
         raise InputError(f"{path} has the image {large[0].file_name} of {large[0].height}x{large[0].width} pixels.")
     if annotations:
-        raise InputError(
-            f"{path} annotates the image {min(annotations, key=str)}, which it does not list. Restore the file."
-        )
+        raise InputError(f"{path} annotates the image {min(annotations)}, which it does not list. Restore the file.")
     return images
+
+
+def _whole(value: Any) -> int:
+    """Return a whole number that may be written as text or with a decimal point. Raises ValueError for others."""
+    if isinstance(value, str):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return operator.index(value)
+
+
+def _is_crowd(value: Any, where: str) -> bool:
+    """Return whether `iscrowd` says so, which is also missing, null or a text in files of other tools.
+
+    Raises InputError, naming `where`, if it means neither.
+    """
+    text = "0" if value is None else str(value).strip().casefold()
+    if text not in CROWD:
+        raise InputError(f"{where}: iscrowd {str(value)[:80]!r} is neither 0 nor 1. Correct the file.")
+    return CROWD[text]
 
 
 def _file_name(name: Any) -> str:

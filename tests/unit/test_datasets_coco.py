@@ -100,6 +100,51 @@ def test_points_are_read_where_somebody_made_them(tmp_path: Path) -> None:
     assert data_set.points("000000000007") == (Point(2, y=2.0, x=3.0, score=1.0),)
 
 
+def every(entries: list[dict[str, Any]], change: Callable[[dict[str, Any]], object]) -> None:
+    for entry in entries:
+        change(entry)
+
+
+def as_text(*keys: str) -> Callable[[dict[str, Any]], None]:
+    return lambda entry: entry.update({key: str(entry[key]) for key in keys if key in entry})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: every(content["annotations"], as_text("iscrowd")),
+        lambda content: every(content["annotations"], lambda a: a.update(iscrowd=str(bool(a["iscrowd"])).lower())),
+        lambda content: every(content["annotations"], lambda a: a.update(iscrowd=bool(a["iscrowd"]))),
+        lambda content: every(content["annotations"], lambda a: a.update(iscrowd=a["iscrowd"] or None)),
+        lambda content: content["annotations"][0].pop("iscrowd"),
+        lambda content: every(content["annotations"], lambda a: a.pop("id")),
+        lambda content: every(
+            content["images"] + content["annotations"] + content["categories"],
+            as_text("id", "image_id", "category_id", "height"),
+        ),
+        lambda content: every(content["annotations"], lambda a: a.update(category_id=float(a["category_id"]))),
+        lambda content: every(content["images"], lambda i: i.update(height=float(HEIGHT), id=float(i["id"]))),
+        lambda content: content["categories"].append(content["categories"][0]),
+    ],
+)
+def test_numbers_are_read_as_other_tools_write_them(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    expected = write(tmp_path, CONTENT)
+    content = copy.deepcopy(CONTENT)
+    change(content)
+    assert json.dumps(content) != json.dumps(CONTENT)
+    path = tmp_path / "annotations/instances_val2017.json"
+    path.write_text(json.dumps(content), encoding="utf-8-sig")
+    found = CocoDataSet(tmp_path, {"val": "val2017"})
+    assert found.categories == expected.categories
+    assert found.samples("val") == expected.samples("val")
+    for image_id in found.samples("val"):
+        assert found.record(image_id, row=0, split="val") == expected.record(image_id, row=0, split="val")
+        one, other = found.ground_truth(image_id), expected.ground_truth(image_id)
+        np.testing.assert_array_equal(one.semantic, other.semantic)
+        assert [each.is_crowd for each in one.instances] == [each.is_crowd for each in other.instances]
+        assert [each.category_id for each in one.instances] == [each.category_id for each in other.instances]
+
+
 def break_annotation(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda content: content["annotations"][0].update(changes)
 
@@ -118,6 +163,19 @@ def break_annotation(**changes: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (break_annotation(image_id=8), "annotates the image 8, which it does not list"),
         (lambda content: content.pop("images"), "is not in COCO's format"),
+        (lambda content: content["annotations"].append([]), "is not in COCO's format"),
+        (break_annotation(iscrowd="maybe"), "annotation 1: iscrowd 'maybe' is neither 0 nor 1"),
+        (break_annotation(iscrowd=2), "annotation 1: iscrowd '2' is neither 0 nor 1"),
+        (break_annotation(image_id="b"), "is not in COCO's format"),
+        (break_annotation(category_id=1.5), "is not in COCO's format"),
+        (
+            lambda content: content["images"][1].update(id=7),
+            r"has the image 7 twice, as 000000000007.jpg and as 000000000005.jpg.*an id of its own",
+        ),
+        (
+            lambda content: content["categories"].append({"id": 3, "name": "cart"}),
+            "has the category 3 twice, as 'car' and as 'cart'",
+        ),
         (lambda content: content["images"][1].update(file_name="b/000000000007.jpg"), "lists two images"),
     ],
 )
