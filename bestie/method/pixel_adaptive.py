@@ -18,7 +18,7 @@ SOFTNESS = 0.1
 #: A pixel belongs to a mask from this probability on.
 MASK = 0.5
 #: A mask keeps at least this part of its pixels when it is refined, and no pixel of a smaller value than the second.
-KEPT_AREA, TINY = 0.7, 1e-3
+KEPT_AREA, TINY = 0.85, 1e-3
 
 
 def refine_by_color(
@@ -79,7 +79,7 @@ def refine_masks(
 ) -> Bool[Tensor, "n h w"]:
     """Return masks that follow the edges of the image: where the refined probability is at least 0.5.
 
-    A small or thin object is thinned by its neighbors. A mask that would have less than 0.7 of the pixels that it has
+    A small or thin object is thinned by its neighbors. A mask that would have less than 0.85 of the pixels that it has
     without refinement gets that many of its highest values instead.
 
     Args:

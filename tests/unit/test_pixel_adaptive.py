@@ -109,7 +109,7 @@ def test_masks_keep_most_of_their_pixels(seed: int, count: int):
 
     assert masks.shape == (count, 20, 24)
     for mask, values, before in zip(masks, refined, probability, strict=True):
-        least = int(0.7 * (before >= 0.5).sum())
+        least = int(0.85 * (before >= 0.5).sum())
         highest = sorted(values.flatten().tolist(), reverse=True)
         threshold = 0.5 if not least else max(1e-3, min(0.5, highest[least - 1]))
         assert torch.equal(mask, values >= threshold)
@@ -125,4 +125,4 @@ def test_a_mask_takes_the_edge_of_its_image_and_a_thin_one_stays():
     assert masks[0, :, 14:].all()
     assert not masks[0, :, :14].any()
     assert (refine_scaled(thin[None], image, steps=10, longest_px=40) < 0.5).all()
-    assert masks[1].sum() >= 14
+    assert masks[1].sum() >= 17
