@@ -65,7 +65,7 @@ def _printed_list(text: str) -> list[str] | None:
         return []
     if re.fullmatch(r"[\s,;]*", QUOTED.sub("", content)):
         return [re.sub(r"\\(.)", r"\1", single or double) for single, double in QUOTED.findall(content)]
-    if text[0] == "[" and not re.search(r"""[\[\]'"]""", content):
+    if text[0] == "[" and re.search("[,;]", content) and not re.search(r"""[\[\]'"]""", content):
         return re.split("[,;]", content)
     return None
 

@@ -48,8 +48,10 @@ def read_label_table(path: Path, categories: Collection[str] | None = None) -> l
     """
     known = {clean_name(name) for name in categories or ()}
     seen: dict[str, LabeledFile] = {}
+    as_text = False
     for row in read_own_table(path, required=REQUIRED, optional=OPTIONAL):
         entry = _labeled_file(row, known)
+        as_text |= isinstance(row.values["labels"], str)
         if (first := seen.setdefault(entry.image_id, entry)) is not entry:
             raise InputError(
                 f"{entry.where}: {entry.file} is the image {entry.image_id}, as {first.file} is ({first.where}). "
@@ -57,7 +59,7 @@ def read_label_table(path: Path, categories: Collection[str] | None = None) -> l
             )
     if not seen:
         raise InputError(f"{path} names no image. Add a line for each.")
-    if path.suffix != ".csv":
+    if not as_text:  # the lists of Parquet
         return list(seen.values())
     labels = split_at_commas({entry.where: list(entry.labels) for entry in seen.values()}, known)
     return [replace(entry, labels=tuple(labels[entry.where])) for entry in seen.values()]

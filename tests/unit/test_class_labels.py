@@ -31,6 +31,7 @@ from bestie.errors import InputError
         ("none;cat", ["none", "cat"]),  # a name among others is a name
         ("no", ["no"]),
         ("[red]y[/red]", ["[red]y[/red]"]),
+        ("[/x]", ["[/x]"]),
         ("(a)", ["(a)"]),
         ("a(b)", ["a(b)"]),
         (["cat", " dog", ""], ["cat", "dog"]),

@@ -106,6 +106,12 @@ def test_labels_as_other_tools_write_them(folder: Path, column: tuple[str, ...])
     assert [found.record(image, row=0, split="train").labels for image in ("a", "sub/a", "c")] == expected
 
 
+def test_commas_in_a_text_of_parquet_join_names_too(folder: Path):
+    table = {"file": ["a.jpg", "sub/a.png", "c.jpg"], "labels": ["cat,dog", "dog", "cat"]}
+    pq.write_table(pa.table(table), folder / "labels.parquet")
+    assert [category.name for category in read(folder, "labels.parquet").categories] == ["cat", "dog"]
+
+
 def test_names_that_look_alike_are_refused_unless_they_are_given(folder: Path):
     table = TABLE.replace("sub/a.png,dog", "sub/a.png,Dog")
     (folder / "labels.csv").write_text(table, encoding="utf-8")

@@ -79,10 +79,10 @@ def test_what_it_found_is_said_as_json(photos: Path):
 
 
 def test_names_are_printed_as_they_are(photos: Path):
-    (photos / "labels.csv").write_text("file,labels\na.jpg,a[/x]\nb.jpg,:cat:;[red]dog\n", encoding="utf-8")
+    (photos / "labels.csv").write_text("file,labels\na.jpg,[/x]\nb.jpg,:cat:;[red]dog\n", encoding="utf-8")
     shutil.rmtree(photos / "WSSS_maps")
     output = call("photos")
-    assert all(name in output for name in ("a[/x]", ":cat:", "[red]dog"))
+    assert all(name in output for name in ("[/x]", ":cat:", "[red]dog"))
 
 
 def write_masks(folder: Path, *, name: str = "dog", segmentation: object = ((1, 1, 5, 1, 5, 4),), width: int = 8):
