@@ -24,8 +24,10 @@ class Category:
 class ImageRecord:
     """One row of `images.parquet`: where an image is, its size and hash, and the categories that it shows.
 
-    `path` is relative to the data set's root. `height` and `width`, in px, are those of the stored pixels (EXIF
-    orientation is not applied). `sha256` is the hash of the file. `labels` are category ids in ascending order.
+    `path` is relative to the data set's root. `height` and `width`, in px, are those of the upright image
+    (turned as EXIF says). `sha256` is the hash of the file. `labels` are category ids in ascending order.
+    `source_id` is the data set's own number of the image, if it has one; `orientation` is that of EXIF, with which the
+    file is stored, 1 to 8, and 1 if it is stored upright.
     """
 
     row: int
@@ -36,6 +38,8 @@ class ImageRecord:
     width: int
     sha256: str
     labels: tuple[int, ...]
+    source_id: int | None = None
+    orientation: int = 1
 
     def label_vector(self, num_classes: int) -> Float32[np.ndarray, " c"]:
         """Return a vector with 1 at entry category_id - 1 of each label and 0 elsewhere."""

@@ -6,18 +6,21 @@ one. Every map is checked against the image index; if one is wrong, nothing is w
 
 import hashlib
 import sys
+from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.paths import OWN_MAPS
 from bestie.artifacts.schemas import WSSS_SUMMARY
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
+from bestie.datasets.upright import UPRIGHT, check_fits_one_way, turned_hint
 from bestie.datasets.wsss import find_wsss, read_wsss
 from bestie.errors import InputError
 from bestie.params.dataset import Dataset
 from bestie.params.import_wsss import ImportWsss
-from bestie.records import VOID, hash_file
+from bestie.records import VOID, ImageRecord, hash_file
 from bestie.runtime.progress import track
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
@@ -45,7 +48,7 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
                 sha256 = hashlib.sha256(semantic.tobytes()).hexdigest()
             else:
                 path = find_wsss(params.source, record.image_id)
-                semantic = read_wsss(path, height=record.height, width=record.width, n_categories=n_categories)
+                semantic = read_map(path, record, n_categories)
                 sha256 = hash_file(path)
             maps.write(record.row, "semantic", semantic)
             counts = np.bincount(semantic.ravel(), minlength=256)
@@ -59,6 +62,22 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
                     "sha256": sha256,
                 }
             )
+
+
+def read_map(path: Path, record: ImageRecord, n_categories: int) -> UInt8[np.ndarray, "h w"]:
+    """Return the map of an image.
+
+    Raises:
+        InputError: it is wrong, or the image is stored turned, and it is not known which way the map fits.
+    """
+    size = (record.height, record.width)
+    check_fits_one_way(Path(record.path), record.orientation, size, f"map {path}", by_size=True)
+    try:
+        return read_wsss(path, height=record.height, width=record.width, n_categories=n_categories)
+    except InputError as error:
+        if record.orientation == UPRIGHT:
+            raise
+        raise InputError(f"{error} The image is read upright{turned_hint(record.orientation)}.") from error
 
 
 def read_own_maps() -> MapReader:

@@ -6,6 +6,7 @@ diagnostics, the true instances and semantic maps. The generated data set goes t
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bestie.artifacts.atomic import atomic_output
@@ -15,8 +16,8 @@ from bestie.artifacts.paths import GENERATED_ROOT
 from bestie.artifacts.schemas import INSTANCES, POINTS, SKIPPED
 from bestie.artifacts.tables import TableWriter, write_categories, write_images
 from bestie.datasets.base import DataSet
+from bestie.datasets.coco import CocoDataSet
 from bestie.datasets.folder import FolderDataSet
-from bestie.datasets.image_reading import read_image
 from bestie.datasets.opening import open_dataset
 from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes
 from bestie.errors import InputError
@@ -27,6 +28,7 @@ from bestie.runtime.health import skipped_samples, write_warnings
 from bestie.runtime.progress import Progress, track
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
+from bestie.runtime.threads import in_threads
 
 #: The folders of VOC's layout. Each is an output of its own, so that another stage depends only on those it reads.
 FOLDERS = (
@@ -52,6 +54,12 @@ def main(dataset: Dataset, params: Prepare, settings: Settings) -> None:
     reader = open_dataset(dataset, params)
     if isinstance(reader, FolderDataSet):
         say_left_out(reader, params)
+    if isinstance(reader, CocoDataSet | FolderDataSet) and reader.without_masks:
+        print(
+            f"prepare: {reader.without_masks} images have objects with a box and no mask; their classes are labels, "
+            "and these images have no true masks to score with",
+            file=sys.stderr,
+        )
     out = folder("prepare")
     records, skipped = read_records(reader, dataset, params, settings)
     write_skipped(out, skipped, total=len(records) + len(skipped))
@@ -100,6 +108,8 @@ def read_records(
 ) -> tuple[list[ImageRecord], list[tuple[str, str]]]:
     """Return the index: training images first, then validation images, each in the order of its list.
 
+    All pixels are read once, so that a damaged file is known before anything is trained.
+
     Returns:
         The records, and (image_id, reason) of each sample that was set aside; none with `on_error: fail`.
 
@@ -110,29 +120,35 @@ def read_records(
     wanted = [(split, image_id) for split in limits for image_id in reader.samples(split)[: limits[split]]]
     records: list[ImageRecord] = []
     skipped: list[tuple[str, str]] = []
-    for split, image_id in track(wanted, "prepare: index", as_json=settings.json_progress):
+
+    def read(sample: tuple[str, str]) -> ImageRecord | InputError:
         try:
-            record = reader.record(image_id, row=len(records), split=split)
+            record = reader.record(sample[1], row=0, split=sample[0])
             if params.on_error == "skip":
                 examine(reader, dataset, record)
         except InputError as error:
-            if params.on_error == "fail":
-                raise
-            skipped.append((image_id, str(error)))
+            return error
+        return record
+
+    progress = track(wanted, "prepare: images", as_json=settings.json_progress)
+    for (_, image_id), found in zip(progress, in_threads(read, wanted), strict=True):
+        if isinstance(found, ImageRecord):
+            records.append(replace(found, row=len(records)))
+        elif params.on_error == "skip":
+            skipped.append((image_id, str(found)))
         else:
-            records.append(record)
+            raise found
     if skipped and not any(record.split == "train" for record in records):
         raise InputError(f"no training image is left: {len(skipped)} samples are bad, the first: {skipped[0][1]}")
     return records, skipped
 
 
 def examine(reader: DataSet, dataset: Dataset, record: ImageRecord) -> None:
-    """Read everything of a sample that later steps will read.
+    """Read what later steps will read of a sample beside its pixels.
 
     Raises:
         InputError: a part of the sample is wrong; the message names the first one.
     """
-    read_image(reader.root, record)
     reader.ground_truth(record.image_id)
     if dataset.supervision == "point" and record.split == "train":
         reader.points(record.image_id)

@@ -84,11 +84,29 @@ def write_coco_results(
 
 
 def coco_image_ids(images: Iterable[ImageRecord]) -> dict[int, int]:
-    """Return row -> integer image id: the digits of the image_id if they are unique, otherwise row + 1.
+    """Return row -> integer image id: the data set's own number, which its annotations use.
 
-    Images of COCO and VOC thus keep their usual numbers (2007_000033 is 2007000033) in every list of images.
+    Images of a data set without numbers have the digits of their image_id if these are unique (2007_000033 of VOC is
+    2007000033), otherwise row + 1. If only some have a number, the others are counted on from the largest one.
+
+    Raises:
+        InputError: two images have the same number, as in two splits that are numbered separately.
     """
     images = list(images)
+    numbers = {record.row: record.source_id for record in images if record.source_id is not None}
+    if not numbers:
+        return _ids_without_numbers(images)
+    holders: dict[int, ImageRecord] = {}
+    for record in images:
+        if record.row in numbers and (first := holders.setdefault(numbers[record.row], record)) is not record:
+            raise InputError(
+                f"the data set gives the images {first.image_id} and {record.image_id} the same number, "
+                f"{record.source_id}. Take one split at a time, with --split."
+            )
+    return {record.row: numbers.get(record.row, max(numbers.values()) + 1 + record.row) for record in images}
+
+
+def _ids_without_numbers(images: Sequence[ImageRecord]) -> dict[int, int]:
     digits = {record.row: "".join(filter(str.isdecimal, record.image_id)) for record in images}
     ids = {row: int(text) for row, text in digits.items() if 0 < len(text) <= MAX_DIGITS}
     unique = len(set(ids.values())) == len(images)

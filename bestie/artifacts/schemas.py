@@ -1,7 +1,8 @@
 """The columns of every table: one schema for all kinds of instances, one for all kinds of points.
 
 `row` is the row of `images.parquet` and of every map array. `category_id` counts from 1 without gaps; `source_id` is
-the data set's own number. No column holds nulls, except the measured values of a history.
+the data set's own number. No column holds nulls, except the measured values of a history and the columns of images
+that older files lack.
 """
 
 from collections.abc import Iterable
@@ -11,15 +12,17 @@ import pyarrow as pa
 Schema = pa.Schema
 
 
-def _schema(**types: pa.DataType) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+def _schema(*with_nulls: str, **types: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=name in with_nulls) for name, kind in types.items()])
 
 
 IDS = pa.list_(pa.int32())
 BOX_XYWH = pa.list_(pa.float32(), 4)
 
-#: One image; `path` is relative to `dataset.root`, `labels` are its category ids in ascending order.
+#: One image; `path` is relative to `dataset.root`, and `labels` are its category ids in ascending order. `source_id` is
+#: null if the data set does not number its images; `orientation` is that of EXIF, 1 to 8, where null counts as upright.
 IMAGES = _schema(
+    *("source_id", "orientation"),
     row=pa.int32(),
     image_id=pa.string(),
     split=pa.string(),
@@ -28,6 +31,8 @@ IMAGES = _schema(
     width=pa.int32(),
     sha256=pa.string(),
     labels=IDS,
+    source_id=pa.int64(),
+    orientation=pa.int32(),
 )
 
 CATEGORIES = _schema(category_id=pa.int32(), name=pa.string(), source_id=pa.int32())

@@ -111,11 +111,16 @@ def as_rows(columns: Columns) -> Iterator[dict[str, Any]]:
 
 
 def iter_rows(path: Path | Blob, schema: pa.Schema, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the rows as dictionaries of Python values. Raises InputError like `read_table`."""
+    """Yield the rows as dictionaries of Python values. Raises InputError like `read_table`.
+
+    A column that may hold nulls can be missing, as it is in files from before it existed; all of its values are None.
+    """
+    names = _names(schema, columns)
     with _open_table(path, schema) as file:
-        for batch in file.iter_batches(STREAM_ROWS, columns=_names(schema, columns), use_threads=False):
+        without = {name: None for name in names if name not in file.schema_arrow.names}
+        for batch in file.iter_batches(STREAM_ROWS, columns=names, use_threads=False):
             _check_nulls(path, schema, batch)
-            yield from batch.to_pylist()
+            yield from (row | without for row in batch.to_pylist())
 
 
 def iter_images(
@@ -171,7 +176,7 @@ def iter_records(path: Path | Blob, split: str | None = None) -> Iterator[ImageR
             stands = f"{path}: image {row['image_id']} of {row['height']}x{row['width']} px is row {row['row']}"
             raise InputError(f"{stands} and stands in row {expected}. {remedy(path)}")
         if split is None or row["split"] == split:
-            yield ImageRecord(**{**row, "labels": tuple(row["labels"])})
+            yield ImageRecord(**{**row, "labels": tuple(row["labels"]), "orientation": row["orientation"] or 1})
 
 
 def write_categories(path: Path, categories: Iterable[Category]) -> None:
@@ -243,6 +248,8 @@ def _source(path: Path | Blob) -> AbstractContextManager[Any]:
 def _check_columns(path: Path | Blob, schema: pa.Schema, found: pa.Schema) -> None:
     for field in schema:
         if field.name not in found.names:
+            if field.nullable:
+                continue
             raise InputError(f"{path} has no column {field.name}. {remedy(path)}")
         if found.field(field.name).type != field.type:
             raise InputError(

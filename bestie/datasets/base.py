@@ -54,7 +54,10 @@ class DataSet(Protocol):
         """Return the image ids of a split in the data set's own order. Raises InputError for an unknown split."""
 
     def record(self, image_id: str, *, row: int, split: str) -> ImageRecord:
-        """Return the record of one image. Raises InputError if the image or its labels are missing or wrong."""
+        """Return the record of one image after reading its pixels.
+
+        Raises InputError if the image or its labels are missing or wrong.
+        """
 
     def ground_truth(self, image_id: str) -> GroundTruth | None:
         """Return the true masks of one image, or None if it has none.

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from bestie.datasets.base import MISSING_LIST, GroundTruth, check_categories
 from bestie.datasets.coco_file import AnnotatedImage, CocoFile
-from bestie.datasets.image_reading import image_size
+from bestie.datasets.image_reading import check_fits, check_image
 from bestie.datasets.points import read_point_file
+from bestie.datasets.text_files import as_spelled
+from bestie.datasets.upright import turned_hint
 from bestie.errors import InputError
 from bestie.records import Category, ImageRecord, Point, hash_file
 
@@ -29,8 +31,8 @@ class CocoDataSet:
     COCO's category ids have gaps; `category_id` counts from 1 without gaps, and `source_id` is COCO's own id. The
     `image_id` is the file name without its suffix. Images without objects belong to their split and have the labels ();
     they are allowed in training too, because a classifier learns from them. Crowds count as labels. Polygons and RLE
-    are decoded when the masks of an image are read. COCO has no point labels; `Center_points/<image_id>.txt` is read as
-    in VOC.
+    are decoded when the masks of an image are read; `without_masks` is the number of images with boxes without masks.
+    COCO has no point labels; `Center_points/<image_id>.txt` is read as in VOC.
 
     Args:
         root: the folder with `annotations/` and the image folders.
@@ -44,6 +46,7 @@ class CocoDataSet:
 
     def __init__(self, root: Path, splits: Mapping[str, str] | None = None, *, missing: str = MISSING_LIST) -> None:
         self.root = root
+        self.without_masks = 0
         self._samples: dict[str, tuple[str, ...]] = {}
         self._entries: dict[str, _Entry] = {}
         names: dict[int, str] = {}
@@ -56,6 +59,7 @@ class CocoDataSet:
             if shared := entries.keys() & self._entries.keys():
                 raise InputError(f"{file.path} lists the image {min(shared)} of another split. Remove it from one.")
             names = file.category_names
+            self.without_masks += file.without_masks
             self._entries |= entries
             self._samples[split] = tuple(entries)
         check_categories(root, list(names.values()))
@@ -76,33 +80,45 @@ class CocoDataSet:
             InputError: the data set has no such image, or its file is missing or not of the size that COCO says.
         """
         entry = self._entry(image_id)
-        path, image = self.root / entry.path, entry.image
-        if (size := image_size(path)) != (image.height, image.width):
+        path, image = as_spelled(self.root / entry.path), entry.image
+        found = check_image(path)
+        if (found.height, found.width) != (image.height, image.width):
             raise InputError(
-                f"{path} is {size[0]}x{size[1]} (height x width), but {entry.file.path} says "
+                f"{path} is {found.height}x{found.width} (height x width){turned_hint(found.orientation)}, but "
+                f"{entry.file.path} says "
                 f"{image.height}x{image.width}. Restore the image."
             )
         return ImageRecord(
             row=row,
             image_id=image_id,
             split=split,
-            path=entry.path,
+            path=path.relative_to(self.root).as_posix(),
             height=image.height,
             width=image.width,
             sha256=hash_file(path),
             labels=tuple(sorted(self._id_of_source[number] for number in entry.file.categories_in(image))),
+            source_id=image.source_id,
+            orientation=found.orientation,
         )
 
-    def ground_truth(self, image_id: str) -> GroundTruth:
-        """Return the true masks of one image. Raises InputError for an unknown image or a malformed mask."""
+    def ground_truth(self, image_id: str) -> GroundTruth | None:
+        """Return the true masks of one image, or None if it has boxes without masks.
+
+        Raises InputError for an unknown image or a malformed mask.
+        """
         entry = self._entry(image_id)
+        if entry.image.annotations:
+            check_fits(as_spelled(self.root / entry.path), "masks")
         return entry.file.ground_truth(entry.image, self._id_of_source)
 
     def points(self, image_id: str) -> tuple[Point, ...]:
         """Return the point labels of one image. Raises InputError if the file is missing or a line is malformed."""
-        image = self._entry(image_id).image
+        entry = self._entry(image_id)
         path = self.root / "Center_points" / f"{image_id}.txt"
-        return read_point_file(path, n_categories=len(self.categories), height=image.height, width=image.width)
+        size = {"height": entry.image.height, "width": entry.image.width}
+        points = read_point_file(path, n_categories=len(self.categories), **size)
+        check_fits(as_spelled(self.root / entry.path), "points", by_size=False)
+        return points
 
     def _entry(self, image_id: str) -> _Entry:
         if image_id not in self._entries:

@@ -33,6 +33,11 @@ class AnnotatedImage:
     width: int
     annotations: tuple[dict[str, Any], ...]
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether each of its annotations has a mask."""
+        return all(annotation["segmentation"] for annotation in self.annotations)
+
 
 class CocoFile:
     """The categories and images of one annotation file, each in ascending order of their ids in the file.
@@ -41,6 +46,7 @@ class CocoFile:
         path: the file.
         category_names: the id of a category in the file -> its name.
         images: all listed images, including those without objects.
+        without_masks: number of images with an object that has a box, but no mask.
 
     Args:
         path: the file.
@@ -58,6 +64,8 @@ class CocoFile:
             self.images = _images(path, content)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(f"{path} is not in COCO's format ({error!r}). Restore the file.") from error
+        self.without_masks = sum(not image.has_masks for image in self.images)
+        self._only_boxes = 0 < self.without_masks == sum(bool(image.annotations) for image in self.images)
 
     def categories_in(self, image: AnnotatedImage) -> set[int]:
         """Return the ids, in the file, of the categories in an image, including those of crowds.
@@ -67,9 +75,10 @@ class CocoFile:
         """
         return {self._category(annotation) for annotation in image.annotations}
 
-    def ground_truth(self, image: AnnotatedImage, category_id_of: Mapping[int, int]) -> GroundTruth:
+    def ground_truth(self, image: AnnotatedImage, category_id_of: Mapping[int, int]) -> GroundTruth | None:
         """Return the true masks of an image, and the semantic map painted from them, larger masks first.
 
+        None if an object has no mask, or if the whole file has none: it then holds boxes, whose classes are labels.
         Crowds have the class of their annotation. Masks that cover no pixel are left out.
 
         Args:
@@ -79,6 +88,8 @@ class CocoFile:
         Raises:
             InputError: a mask is malformed or not of the size of the image.
         """
+        if self._only_boxes or not image.has_masks:
+            return None
         instances = [
             TruthInstance(
                 category_id_of[self._category(annotation)],
@@ -147,7 +158,7 @@ def _images(path: Path, content: Mapping[str, Any]) -> tuple[AnnotatedImage, ...
             "id": name,
             "category_id": _whole(annotation["category_id"]),
             "iscrowd": _is_crowd(annotation.get("iscrowd"), f"{path}, annotation {name}"),
-            "segmentation": annotation["segmentation"],
+            "segmentation": annotation.get("segmentation"),
         }
         annotations[_whole(annotation["image_id"])].append(kept)
     listed: dict[int, Any] = {}

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
@@ -14,6 +14,7 @@ from bestie.errors import InputError
 from bestie.records import Category, ImageRecord
 
 Entry = Mapping[str, Any]
+Found = TypeVar("Found")
 
 
 def read_results(
@@ -33,29 +34,37 @@ def read_results(
         InputError: the file is missing or malformed, or names an image or category that does not exist.
     """
     category_id = {category.source_id: category.category_id for category in categories}
-    by_row: dict[int, list[tuple[int, Entry]]] = {}
+    by_row: dict[int, list[tuple[int, int, Entry]]] = {}
     records: dict[int, ImageRecord] = {}
     for number, entry in enumerate(_load(path)):
-        record = images.get(_field(path, number, entry, "image_id"))
+        record = _listed(images, _field(path, number, entry, "image_id"))
         if record is None:
             raise InputError(f"{path}, entry {number}: there is no image {entry['image_id']!r}. Is it another split?")
-        if _field(path, number, entry, "category_id") not in category_id:
+        category = _listed(category_id, _field(path, number, entry, "category_id"))
+        if category is None:
             raise InputError(
                 f"{path}, entry {number}: there is no category {entry['category_id']!r}. Correct the file."
             )
         records[record.row] = record
-        by_row.setdefault(record.row, []).append((number, entry))
+        by_row.setdefault(record.row, []).append((number, category, entry))
     for row in sorted(by_row):
         masks = [
-            (category_id[entry["category_id"]], _score(path, number, entry), _mask(path, number, entry, records[row]))
-            for number, entry in by_row[row]
+            (category, _score(path, number, entry), _mask(path, number, entry, records[row]))
+            for number, category, entry in by_row[row]
         ]
         yield records[row], [each for each in masks if each[2].any()]
 
 
+def _listed(known: Mapping[Any, Found], key: int | float | str) -> Found | None:
+    """Return what `known` has for a name or a number, which may be written as text, or None."""
+    if key in known or not isinstance(key, str):
+        return known.get(key)
+    return known.get(int(key)) if key.strip().isdecimal() else None
+
+
 def _load(path: Path) -> list[Entry]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist. Correct the path.") from error
     except (ValueError, RecursionError, OSError) as error:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from bestie.datasets.base import GroundTruth, check_categories
 from bestie.datasets.class_labels import clean_name
 from bestie.datasets.coco_file import AnnotatedImage, CocoFile
-from bestie.datasets.image_reading import image_size
+from bestie.datasets.image_reading import check_fits, check_image, how_stored, image_size
 from bestie.datasets.label_table import (
     FOLDER_SPLITS,
     LabeledFile,
@@ -17,6 +18,7 @@ from bestie.datasets.label_table import (
     split_images,
 )
 from bestie.datasets.point_table import PointTable
+from bestie.datasets.text_files import as_spelled
 from bestie.errors import InputError
 from bestie.records import Category, ImageRecord, Point, hash_file
 
@@ -28,7 +30,8 @@ class FolderDataSet:
     labels are allowed. Points come from a point table (`bestie.datasets.point_table`), true masks from a file in COCO's
     format, in which `file_name` is a path as in the label table. Images that this file does not list have no truth.
 
-    Images of all other splits are left out; `other_splits` has their number by split.
+    Images of all other splits are left out; `other_splits` has their number by split. `without_masks` is the number of
+    images whose objects have boxes in the file of true masks, but not all of them a mask.
 
     Args:
         root: the folder.
@@ -65,6 +68,7 @@ class FolderDataSet:
         self.other_splits = other_splits(listed, wanted)
         self._points = None if points is None else PointTable(points)
         self._truth = None if annotations is None else TrueMasks(annotations, {entry.file for entry in listed})
+        self.without_masks = 0 if self._truth is None else self._truth.without_masks
 
     def samples(self, split: str) -> tuple[str, ...]:
         """Return the image ids of a split in the order of the table. Raises InputError for an unknown split."""
@@ -75,19 +79,21 @@ class FolderDataSet:
     def record(self, image_id: str, *, row: int, split: str) -> ImageRecord:
         """Return the record of one image. Raises InputError if its file is missing or not an image."""
         entry = self._entry(image_id)
-        path = self.root / entry.file
+        path = self._path(entry)
         if not path.is_file():
             raise InputError(f"{entry.where}: {path} does not exist. Add the image or remove the line.")
-        height, width = image_size(path)
+        image = check_image(path)
         return ImageRecord(
             row=row,
             image_id=image_id,
             split=split,
-            path=entry.file,
-            height=height,
-            width=width,
+            path=path.relative_to(self.root).as_posix(),
+            height=image.height,
+            width=image.width,
             sha256=hash_file(path),
             labels=tuple(sorted(self._id_of_name[name] for name in entry.labels)),
+            source_id=None if self._truth is None else self._truth.number_of(entry.file),
+            orientation=image.orientation,
         )
 
     def ground_truth(self, image_id: str) -> GroundTruth | None:
@@ -99,7 +105,7 @@ class FolderDataSet:
         entry = self._entry(image_id)
         if self._truth is None:
             return None
-        return self._truth.read(entry.file, image_size(self.root / entry.file), self._id_of_name)
+        return self._truth.read(entry.file, self._path(entry), self._id_of_name)
 
     def points(self, image_id: str) -> tuple[Point, ...]:
         """Return the point labels of one image.
@@ -110,7 +116,13 @@ class FolderDataSet:
         entry = self._entry(image_id)
         if self._points is None:
             raise InputError(f"{self.root} has no points. Name their table in prepare.folder.points.")
-        return self._points.points_of(entry, image_size(self.root / entry.file), self._id_of_name)
+        path = self._path(entry)
+        points = self._points.points_of(entry, image_size(path), self._id_of_name)
+        check_fits(path, "points", by_size=False)
+        return points
+
+    def _path(self, entry: LabeledFile) -> Path:
+        return as_spelled(self.root / entry.file)
 
     def _entry(self, image_id: str) -> LabeledFile:
         if image_id not in self._files:
@@ -131,35 +143,44 @@ class TrueMasks:
 
     def __init__(self, path: Path, files: set[str]) -> None:
         self._file = CocoFile(path, missing="Put it there or correct its name in prepare.folder.annotations.")
+        self.without_masks = self._file.without_masks
         self._images: dict[str, AnnotatedImage] = {}
         for image in self._file.images:
-            if image.file_name in self._images:
-                raise InputError(f"{path} lists the image {image.file_name} twice. Remove one of them.")
-            self._images[image.file_name] = image
+            name = normalize("NFC", image.file_name)
+            if name in self._images:
+                raise InputError(f"{path} lists the image {name} twice. Remove one of them.")
+            self._images[name] = image
         if not files & self._images.keys():
             raise InputError(
                 f"{path} lists none of the images of the label table. Write file_name as the table writes file."
             )
 
-    def read(self, file: str, size: tuple[int, int], id_of_name: Mapping[str, int]) -> GroundTruth | None:
-        """Return the truth of one image of `size` (height, width) in px, or None if the file does not list it.
+    def read(self, file: str, path: Path, id_of_name: Mapping[str, int]) -> GroundTruth | None:
+        """Return the truth of the image `file`, which is at `path`; None if the file of masks has no masks of it.
 
         Raises:
-            InputError: the file has another size for the image, an annotation has no class of the data set, or a mask
-                is malformed.
+            InputError: the file of masks has another size for the image, it is not known which way the masks fit it, an
+                annotation has no class of the data set, or a mask is malformed.
         """
         image = self._images.get(file)
         if image is None:
             return None
-        if size != (image.height, image.width):
+        if (size := image_size(path)) != (image.height, image.width):
             raise InputError(
-                f"{file} is {size[0]}x{size[1]} (height x width), but {self._file.path} says "
+                f"{file} is {size[0]}x{size[1]} (height x width){how_stored(path)}, but {self._file.path} says "
                 f"{image.height}x{image.width}. Restore the image or correct the annotations."
             )
+        if image.annotations:
+            check_fits(path, "masks")
         names = {number: self._file.category_names[number] for number in self._file.categories_in(image)}
         names = {number: clean_name(name) for number, name in names.items()}
         check_names(names.values(), id_of_name, f"{self._file.path}, {file}")
         return self._file.ground_truth(image, {number: id_of_name[name] for number, name in names.items()})
+
+    def number_of(self, file: str) -> int | None:
+        """Return the file's own number of an image, or None if the file does not list it."""
+        image = self._images.get(file)
+        return None if image is None else image.source_id
 
     def classes_of(self, file: str) -> list[str]:
         """Return the class name of each annotation of an image, crowds included; empty if the image is not listed."""

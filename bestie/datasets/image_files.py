@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bestie.datasets.image_reading import IMAGE_SUFFIXES, decode, open_image
+from bestie.datasets.image_reading import IMAGE_SUFFIXES, check_image
 from bestie.errors import InputError
 from bestie.records import ImageRecord, hash_file
 
@@ -44,13 +44,23 @@ def index_files(paths: Iterable[Path], *, split: str) -> FoundImages:
             )
         seen[path.stem] = path
         try:
-            with open_image(path) as image:
-                height, width = image.height, image.width
-                decode(path, image)
+            image = check_image(path)
         except InputError as error:
             left_out.append(str(error))
             continue
-        records.append(ImageRecord(len(records), path.stem, split, path.as_posix(), height, width, hash_file(path), ()))
+        records.append(
+            ImageRecord(
+                row=len(records),
+                image_id=path.stem,
+                split=split,
+                path=path.as_posix(),
+                height=image.height,
+                width=image.width,
+                sha256=hash_file(path),
+                labels=(),
+                orientation=image.orientation,
+            )
+        )
     if not records:
         others = f" None of the {len(left_out) - 1} others is readable." if len(left_out) > 1 else ""
         raise InputError(left_out[0] + others)

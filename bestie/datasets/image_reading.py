@@ -1,11 +1,14 @@
 """Readers of image files, with a clear error for whatever is wrong with a file."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, features
 
+from bestie.datasets.pixel_formats import to_rgb
+from bestie.datasets.upright import check_fits_one_way, orientation, turn_upright, turned_hint, upright_size
 from bestie.errors import InputError
 from bestie.records import ImageRecord, hash_file
 
@@ -25,29 +28,55 @@ IMAGE_SUFFIXES = (
 MAX_IMAGE_PX = 80_000_000
 
 
+class CheckedImage(NamedTuple):
+    """Height and width in px of an upright image, and the EXIF orientation with which it is stored."""
+
+    height: int
+    width: int
+    orientation: int
+
+
 def image_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) in px from an image file's header. Raises InputError like `open_image`."""
+    """Return (height, width) in px of the upright image from a file's header. Raises InputError like `open_image`."""
     with open_image(path) as image:
-        return image.height, image.width
+        return upright_size(image)
+
+
+def check_image(path: Path) -> CheckedImage:
+    """Read all pixels of an image, so that a damaged file is known. Raises InputError like `read_image`."""
+    with open_image(path) as image:
+        number = orientation(image)
+        height, width = _upright_rgb(path, image).shape[:2]
+    return CheckedImage(height, width, number)
+
+
+def how_stored(path: Path) -> str:
+    """Return, for messages about sizes, that an image is stored turned, or nothing. Raises like `open_image`."""
+    with open_image(path) as image:
+        return turned_hint(orientation(image))
+
+
+def check_fits(path: Path, what: str, *, by_size: bool = True) -> None:
+    """Raise InputError if it is not known which way `what` fits an image; see `check_fits_one_way`."""
+    with open_image(path) as image:
+        check_fits_one_way(path, orientation(image), upright_size(image), what, by_size=by_size)
 
 
 def read_image(root: Path, record: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-    """Read an image as RGB, 0..255, with its pixels as stored.
-
-    EXIF orientation is not applied, as VOC and COCO expect.
+    """Read an image as RGB, 0..255, upright: turned as its EXIF orientation says.
 
     Raises:
-        InputError: the file is missing, cannot be decoded, has more than `MAX_IMAGE_PX` pixels, or is not the file that
-            the record describes (another size or other bytes).
+        InputError: the file is missing, cannot be decoded, has more than `MAX_IMAGE_PX` pixels or values of an unknown
+            range (`to_rgb`), or is not the file that the record describes (another size or other bytes).
     """
     path = root / record.path
     with open_image(path) as image:
-        if (image.height, image.width) != (record.height, record.width):
+        if (size := upright_size(image)) != (record.height, record.width):
             raise InputError(
-                f"{path} is {image.height}x{image.width} (height x width), but the index says "
+                f"{path} is {size[0]}x{size[1]} (height x width), but the index says "
                 f"{record.height}x{record.width}. Restore the file or run prepare again."
             )
-        pixels = _decode_rgb(path, image)
+        pixels = _upright_rgb(path, image)
     if hash_file(path) != record.sha256:
         raise InputError(
             f"{path} is another file than the one indexed (its SHA-256 differs). Restore the file or run prepare again."
@@ -89,8 +118,6 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _decode_rgb(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+def _upright_rgb(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     decode(path, image)
-    if "transparency" in image.info:  # a palette with transparent entries is converted to RGB through RGBA
-        image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
+    return to_rgb(path, turn_upright(image))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from bestie.artifacts.own_table import OwnRow, column_names, read_own_table
 from bestie.datasets.class_labels import check_alike, clean_name, names_in_cell, split_at_commas
@@ -11,6 +12,8 @@ from bestie.datasets.text_files import is_path_below
 from bestie.errors import InputError
 
 FOLDER_SPLITS = {"train": "train", "val": "val"}
+#: Other words for these splits.
+SPLIT_WORDS = {"training": "train", "valid": "val", "validation": "val"}
 REQUIRED, OPTIONAL = ("file", "labels"), ("split",)
 
 
@@ -105,7 +108,8 @@ def split_images(path: Path, listed: Sequence[LabeledFile], splits: Mapping[str,
     Args:
         path: the table, for messages.
         listed: its rows.
-        splits: split -> values of the column that belong to it, joined by ",".
+        splits: split -> values of the column that belong to it, joined by ",". Capitals make no difference, nor do
+            other words (`SPLIT_WORDS`).
 
     Raises:
         InputError: no image is left for training, a value belongs to two splits, or only some rows have a split.
@@ -117,7 +121,10 @@ def split_images(path: Path, listed: Sequence[LabeledFile], splits: Mapping[str,
     wanted = _values_of(splits)
     if both := wanted["train"] & wanted.get("val", set()):
         raise InputError(f"prepare.train_list and prepare.val_list both name the split '{min(both)}'. Correct one.")
-    samples = {split: tuple(e.image_id for e in listed if e.split in names) for split, names in wanted.items()}
+    samples = {
+        split: tuple(each.image_id for each in listed if _split_word(str(each.split)) in names)
+        for split, names in wanted.items()
+    }
     if not samples["train"]:
         known = ", ".join(sorted({str(entry.split) for entry in listed}))[:200]
         raise InputError(
@@ -130,7 +137,7 @@ def split_images(path: Path, listed: Sequence[LabeledFile], splits: Mapping[str,
 def other_splits(listed: Sequence[LabeledFile], splits: Mapping[str, str]) -> dict[str, int]:
     """Count the images of each value of the column `split` that belongs to none of `splits`; they are left out."""
     known = set().union(*_values_of(splits).values())
-    counts = Counter(entry.split for entry in listed if entry.split is not None and entry.split not in known)
+    counts = Counter(each.split for each in listed if each.split is not None and _split_word(each.split) not in known)
     return dict(sorted(counts.items()))
 
 
@@ -143,12 +150,12 @@ def unread_columns(path: Path) -> tuple[str, ...]:
 
 
 def file_of(row: OwnRow) -> str:
-    """Return the column `file` as a path with forward slashes.
+    """Return the column `file` as a path with forward slashes, its accented letters in one piece (Unicode's NFC).
 
     Raises:
         InputError: it is not a path below the data set's folder.
     """
-    path = PurePosixPath(str(row.values["file"] or "").strip())
+    path = PurePosixPath(normalize("NFC", str(row.values["file"] or "").strip()))
     if not is_path_below(str(path)):
         raise InputError(
             f"{row.where}: {str(row.values['file'])[:80]!r} is no path below the data set's folder. Correct it."
@@ -157,7 +164,13 @@ def file_of(row: OwnRow) -> str:
 
 
 def _values_of(splits: Mapping[str, str]) -> dict[str, set[str]]:
-    return {split: {name.strip() for name in names.split(",")} for split, names in splits.items()}
+    return {split: {_split_word(name) for name in names.split(",")} for split, names in splits.items()}
+
+
+def _split_word(name: str) -> str:
+    """Return the name of a split in small letters, and `train` and `val` for other words for them."""
+    word = name.strip().casefold()
+    return SPLIT_WORDS.get(word, word)
 
 
 def _labeled_file(row: OwnRow, known: Collection[str]) -> LabeledFile:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from bestie.datasets.label_table import (
     unread_columns,
 )
 from bestie.datasets.point_table import PointTable
+from bestie.datasets.text_files import as_spelled
 from bestie.datasets.wsss import find_wsss, read_wsss
 from bestie.errors import InputError
 from bestie.runtime.progress import track
@@ -134,7 +136,7 @@ def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None)
     sizes = {entry.file: _size(layout.root, entry) for entry in track(listed, "init: images")}
     table = PointTable(layout.points) if layout.points is not None else None
     points = Counter() if table is None else _points(table, listed, sizes, names, {entry.file for entry in train})
-    masks = _masks(layout, listed, sizes, names)
+    masks = _masks(layout, listed, names)
     on_maps, without = _on_wsss_maps(layout, train, sizes, names)
     heights, widths = zip(*sizes.values(), strict=True)
     return Survey(
@@ -187,15 +189,16 @@ def _by_split(path: Path, listed: list[LabeledFile]) -> tuple[list[LabeledFile],
 
 
 def _size(root: Path, entry: LabeledFile) -> tuple[int, int]:
-    if not (root / entry.file).is_file():
-        raise InputError(f"{entry.where}: {root / entry.file} does not exist. Add the image or remove the line.")
-    return image_size(root / entry.file)
+    path = as_spelled(root / entry.file)
+    if not path.is_file():
+        raise InputError(f"{entry.where}: {path} does not exist. Add the image or remove the line.")
+    return image_size(path)
 
 
 def _image_files(layout: FolderLayout) -> Iterator[str]:
     for path in layout.root.rglob("*"):
         if is_image_name(path) and (layout.wsss is None or layout.wsss not in path.parents):
-            yield path.relative_to(layout.root).as_posix()
+            yield normalize("NFC", path.relative_to(layout.root).as_posix())
 
 
 def _points(
@@ -211,15 +214,13 @@ def _points(
     return Counter(name for entry in listed for name in table.labels_of(entry.file))
 
 
-def _masks(
-    layout: FolderLayout, listed: list[LabeledFile], sizes: dict[str, tuple[int, int]], names: tuple[str, ...]
-) -> Counter[str]:
+def _masks(layout: FolderLayout, listed: list[LabeledFile], names: tuple[str, ...]) -> Counter[str]:
     if layout.annotations is None:
         return Counter()
     masks = TrueMasks(layout.annotations, {entry.file for entry in listed})
     id_of_name = {name: number for number, name in enumerate(names, start=1)}
     for entry in track(listed, "init: true masks"):
-        masks.read(entry.file, sizes[entry.file], id_of_name)
+        masks.read(entry.file, as_spelled(layout.root / entry.file), id_of_name)
     return Counter(name for entry in listed for name in masks.classes_of(entry.file))
 
 

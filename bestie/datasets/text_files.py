@@ -1,6 +1,8 @@
 """Small text files of a data set, such as lists, annotations and points, read safely whatever they contain."""
 
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from bestie.errors import InputError
 
@@ -16,6 +18,22 @@ def is_path_below(name: str) -> bool:
     path = PurePosixPath(name)
     outside = path.is_absolute() or ".." in path.parts or not path.name
     return not outside and name.isprintable() and all(len(part.encode()) <= MAX_NAME for part in path.parts)
+
+
+def as_spelled(path: Path) -> Path:
+    """Return the path whose last part is spelled as on the disk, or `path` itself if there is no such file.
+
+    The same letters have two spellings in Unicode: macOS takes accented ones apart, most keyboards do not.
+    """
+    if path.exists() or path.name.isascii() or not path.parent.is_dir():
+        return path
+    names = _spellings(path.parent, path.parent.stat().st_mtime_ns)
+    return path.with_name(names.get(normalize("NFC", path.name), path.name))
+
+
+@lru_cache(maxsize=8)
+def _spellings(folder: Path, _changed: int) -> dict[str, str]:
+    return {normalize("NFC", each.name): each.name for each in folder.iterdir()}
 
 
 def read_bytes(path: Path, *, missing: str) -> bytes:

@@ -10,10 +10,10 @@ from defusedxml.common import DefusedXmlException
 from jaxtyping import UInt8
 
 from bestie.datasets.base import MISSING_LIST, GroundTruth, TruthInstance, check_categories
-from bestie.datasets.image_reading import image_size
+from bestie.datasets.image_reading import IMAGE_SUFFIXES, check_fits, check_image, image_size
 from bestie.datasets.label_png import check_classes, read_label_png
 from bestie.datasets.points import read_point_file
-from bestie.datasets.text_files import is_path_below, read_bytes, read_text
+from bestie.datasets.text_files import as_spelled, is_path_below, read_bytes, read_text
 from bestie.errors import InputError
 from bestie.records import VOID, Category, ImageRecord, Point, hash_file
 
@@ -40,7 +40,7 @@ VOC_CATEGORIES = (
     "tvmonitor",
 )
 
-VOC_SUFFIXES = (".jpg", ".jpeg", ".png")
+VOC_SUFFIXES = tuple(each for suffix in IMAGE_SUFFIXES for each in (suffix, suffix.upper()))
 
 
 class VocDataSet:
@@ -97,16 +97,17 @@ class VocDataSet:
                 f"{self._annotation_path(image_id)} names no object, so the training image {image_id} has no "
                 "label. Add one or take the image off the list."
             )
-        height, width = image_size(path)
+        image = check_image(path)
         return ImageRecord(
             row=row,
             image_id=image_id,
             split=split,
             path=path.relative_to(self.root).as_posix(),
-            height=height,
-            width=width,
+            height=image.height,
+            width=image.width,
             sha256=hash_file(path),
             labels=labels,
+            orientation=image.orientation,
         )
 
     def ground_truth(self, image_id: str) -> GroundTruth | None:
@@ -119,6 +120,7 @@ class VocDataSet:
         object_path = self.root / "SegmentationObject" / f"{image_id}.png"
         if not (class_path.is_file() and object_path.is_file()):
             return None
+        check_fits(self._image_path(image_id), "masks")
         height, width = image_size(self._image_path(image_id))
         semantic = read_label_png(class_path, height=height, width=width)
         objects = read_label_png(object_path, height=height, width=width)
@@ -131,7 +133,9 @@ class VocDataSet:
         """Return the point labels of one image. Raises InputError if the file is missing or a line is malformed."""
         height, width = image_size(self._image_path(image_id))
         path = self.root / "Center_points" / f"{image_id}.txt"
-        return read_point_file(path, n_categories=len(self.categories), height=height, width=width)
+        points = read_point_file(path, n_categories=len(self.categories), height=height, width=width)
+        check_fits(self._image_path(image_id), "points", by_size=False)
+        return points
 
     def _instance(self, mask: np.ndarray, semantic: UInt8[np.ndarray, "h w"], where: str) -> TruthInstance:
         counts = np.bincount(semantic[mask], minlength=VOID + 1)
@@ -158,7 +162,7 @@ class VocDataSet:
 
     def _image_path(self, image_id: str) -> Path:
         candidates = [self.root / "JPEGImages" / f"{image_id}{suffix}" for suffix in VOC_SUFFIXES]
-        for path in candidates:
+        for path in (*candidates, as_spelled(candidates[0])):
             if path.is_file():
                 return path
         raise InputError(
@@ -196,9 +200,10 @@ class VocDataSet:
 
 
 def _image_id(path: Path, line: str) -> str:
-    """Return the id in a list's line: `<id>`, or the paths `/JPEGImages/<id>.jpg /SegmentationClassAug/<id>.png`."""
+    """Return the id in a list's line: `<id>`, `<id>.jpg`, or paths (`/JPEGImages/<id>.jpg /SegmentationClass/...`)."""
     first = line.split()[0]
-    image_id = Path(first).stem if "/" in first else first
+    named_file = "/" in first or Path(first).suffix.lower() in IMAGE_SUFFIXES
+    image_id = Path(first).stem if named_file else first
     if not is_path_below(f"{image_id}.jpeg"):
         raise InputError(f"{path} has the line {line[:80]!r}, which is no image's name. Correct the list.")
     return image_id

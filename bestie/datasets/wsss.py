@@ -7,6 +7,7 @@ from jaxtyping import UInt8
 from numpy.lib.format import open_memmap
 
 from bestie.datasets.label_png import check_classes, check_size, read_label_png
+from bestie.datasets.text_files import as_spelled
 from bestie.errors import InputError
 
 WSSS_SUFFIXES = (".png", ".npy")
@@ -15,7 +16,7 @@ WSSS_SUFFIXES = (".png", ".npy")
 def find_wsss(folder: Path, image_id: str) -> Path:
     """Return the path of an image's map, `<image_id>.png` or `<image_id>.npy`. Raises InputError if there is none."""
     for suffix in WSSS_SUFFIXES:
-        path = folder / f"{image_id}{suffix}"
+        path = as_spelled(folder / f"{image_id}{suffix}")
         if path.is_file():
             return path
     raise InputError(

@@ -1,6 +1,6 @@
 """Scores on a data set that was not part of the run: its truth, the instances found on it, and their scores."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,7 @@ def open_scored_set(
         )
     write_images(out / "images.parquet", images)
     write_categories(out / "categories.parquet", data.categories)
-    numbers = _coco_numbers(root, name) if is_coco else {}
-    return ScoredSet(data, images, _by_name(images, numbers), len(names) - len(images))
+    return ScoredSet(data, images, _by_name(images), len(names) - len(images))
 
 
 def find_by_model(predictor: Predictor, scored: ScoredSet, out: Path) -> None:
@@ -164,19 +163,7 @@ def _true_rows(record: ImageRecord, truth: GroundTruth) -> list[dict[str, Any]]:
     )
 
 
-def _coco_numbers(root: Path, name: str) -> dict[str, int]:
-    """Return COCO's own number of each image by its image_id."""
-    content = read_json(root / "annotations" / f"instances_{name}.json")
-    return {Path(image["file_name"]).stem: image["id"] for image in content["images"]}
-
-
-def _by_name(images: Sequence[ImageRecord], numbers: Mapping[str, int]) -> dict[int | str, ImageRecord]:
-    """Return the records by COCO's number (otherwise by the one that `bestie export` gives) and by their names."""
-    own = coco_image_ids(images)
-
-    def pairs() -> Iterator[tuple[int | str, ImageRecord]]:
-        for record in images:
-            yield numbers.get(record.image_id, own[record.row]), record
-            yield record.image_id, record
-
-    return dict(pairs())
+def _by_name(images: Sequence[ImageRecord]) -> dict[int | str, ImageRecord]:
+    """Return the records by the numbers that `bestie export` gives them, and by their names."""
+    numbers = coco_image_ids(images)
+    return {numbers[record.row]: record for record in images} | {record.image_id: record for record in images}

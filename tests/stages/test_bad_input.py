@@ -315,3 +315,26 @@ def test_an_export_without_instances(workspace: Path, refused: Refused):
     message = refused("train_mrcnn")
     assert "data/export_mrcnn/instances.parquet holds no instance" in message
     assert "train_bestie.epochs" in message
+
+
+def test_a_damaged_validation_image_stops_before_anything_is_trained(photos: Path, refused: Refused):
+    listed = (photos / "ImageSets" / "Segmentation" / "val.txt").read_text(encoding="utf-8").split()
+    path = photos / "JPEGImages" / f"{listed[-1]}.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    assert f"{path} cannot be decoded" in refused("prepare")
+
+
+@pytest.mark.parametrize(("number", "message"), [(3, "its map photos/WSSS_maps/"), (6, "orientation 6 says")])
+def test_a_map_of_an_image_that_is_stored_turned(photos: Path, refused: Refused, number: int, message: str):
+    exif = Image.Exif()
+    exif[0x0112] = number
+    path = photos / "JPEGImages" / f"{FIRST}.jpg"
+    with Image.open(path) as image:
+        image.load()
+        image.resize((image.width, image.height + 1)).save(
+            path, exif=exif
+        )  # no square, so that sides can be told apart
+    for folder in ("SegmentationObject", "SegmentationClass"):
+        (photos / folder / f"{FIRST}.png").unlink()
+    ws.run("prepare")
+    assert message in refused("import_wsss")

@@ -1,6 +1,7 @@
 """Metrics, histories and COCO annotations are valid, rounded and readable by the tools that they are for."""
 
 import contextlib
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -120,3 +121,23 @@ def test_instances_of_other_images_or_categories_are_refused(tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"i\.parquet has the category_id 2"):
         write_coco(tmp_path / "a.json", instances, images=[record(0, "a"), record(1, "b")], categories=CATEGORIES[:1])
     assert not (tmp_path / "a.json").exists()
+
+
+def numbered(row: int, image_id: str, source_id: int | None) -> ImageRecord:
+    return dataclasses.replace(record(row, image_id), source_id=source_id)
+
+
+def test_the_number_that_the_data_set_gives_comes_before_the_digits_of_a_name() -> None:
+    frames = [numbered(0, "frame_000000", 1), numbered(1, "frame_000001", 2)]
+    assert coco_image_ids(frames) == {0: 1, 1: 2}
+    assert coco_image_ids([numbered(3, "a", 0), numbered(7, "b", -4)]) == {3: 0, 7: -4}
+
+
+def test_images_without_a_number_are_counted_on_from_the_largest() -> None:
+    mixed = [numbered(0, "a", 10), numbered(1, "b", None), numbered(2, "c", 3), numbered(3, "d", None)]
+    assert coco_image_ids(mixed) == {0: 10, 1: 12, 2: 3, 3: 14}
+
+
+def test_a_number_of_two_images_is_refused_with_both_names() -> None:
+    with pytest.raises(InputError, match=r"images a and c the same number, 3\. Take one split at a time, with --split"):
+        coco_image_ids([numbered(0, "a", 3), numbered(1, "b", 4), numbered(2, "c", 3)])

@@ -190,3 +190,15 @@ def test_a_list_that_holds_nothing_where_a_label_should_be_is_refused(tmp_path: 
     pq.write_table(pa.Table.from_pylist([{**row, "labels": [1, None]}], schema=IMAGES), path)
     with pytest.raises(InputError, match=r"images\.parquet has no value in some rows of its column labels"):
         read_images(path)
+
+
+def test_an_index_from_before_images_had_numbers_is_read_and_its_images_are_upright(tmp_path: Path) -> None:
+    records = [ImageRecord(0, "a", "train", "a.jpg", 3, 4, "00", (1,), source_id=7, orientation=6)]
+    write_images(tmp_path / "new.parquet", records)
+    assert read_images(tmp_path / "new.parquet") == records
+    pq.write_table(pq.read_table(tmp_path / "new.parquet").drop(["source_id", "orientation"]), tmp_path / "old.parquet")
+    (found,) = read_images(tmp_path / "old.parquet")
+    assert (found.source_id, found.orientation) == (None, 1)
+    pq.write_table(pq.read_table(tmp_path / "new.parquet").drop(["sha256"]), tmp_path / "no.parquet")
+    with pytest.raises(InputError, match=r"no\.parquet has no column sha256"):
+        read_images(tmp_path / "no.parquet")

@@ -45,15 +45,6 @@ def test_a_palette_with_transparent_entries_is_read_without_complaint(tmp_path: 
     assert read_image(tmp_path, indexed(tmp_path, "a.png")).tolist() == [[[10, 20, 30]] * 3] * 2
 
 
-def test_an_exif_orientation_is_not_applied(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=exif)
-    record = indexed(tmp_path, "a.jpg")
-    assert (record.height, record.width) == (20, 30)
-    assert read_image(tmp_path, record).shape == (20, 30, 3)
-
-
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
     record = ImageRecord(0, "a", "train", "no/a.jpg", 20, 30, "00", ())
     with pytest.raises(InputError, match=r"no/a\.jpg does not exist"):

@@ -17,6 +17,7 @@ from pycocotools.coco import COCO
 from bestie.artifacts.instances import encode_mask
 from bestie.datasets.base import DataSet
 from bestie.datasets.coco import CocoDataSet
+from bestie.datasets.coco_results import read_results
 from bestie.datasets.image_reading import read_image
 from bestie.errors import InputError
 from bestie.records import Category, Point
@@ -153,7 +154,7 @@ def break_annotation(**changes: Any) -> Callable[[dict[str, Any]], None]:
     ("breakage", "message"),
     [
         (break_annotation(category_id=4), "annotation 1: there is no category 4"),
-        (break_annotation(segmentation=[]), "annotation 1: its segmentation is malformed"),
+        (break_annotation(segmentation=[[]]), "annotation 1: its segmentation is malformed"),
         (break_annotation(segmentation=[["a"] * 6]), "annotation 1: its segmentation is malformed"),
         (break_annotation(segmentation=[1.0, 2.0]), "annotation 1: its segmentation is malformed"),
         (break_annotation(segmentation={"size": [6, 8], "counts": [3]}), "annotation 1: its segmentation"),
@@ -235,3 +236,64 @@ def test_masks_are_those_of_pycocotools(shared_dir: Path) -> None:
         instances = coco.ground_truth(image_id).instances
         for instance, annotation in zip(instances, annotations, strict=True):
             assert encode_mask(instance.mask).encode() == expected.annToRLE(annotation)["counts"]
+
+
+def test_the_file_gives_each_image_its_number(tmp_path: Path) -> None:
+    data_set = write(tmp_path, CONTENT)
+    assert [data_set.record(name, row=0, split="val").source_id for name in data_set.samples("val")] == [5, 7]
+
+
+@pytest.mark.parametrize("boxes", [{"segmentation": []}, {"segmentation": None}, {}])
+def test_boxes_without_masks_give_labels_and_no_truth(tmp_path: Path, boxes: dict[str, Any]) -> None:
+    content = copy.deepcopy(CONTENT)
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+        annotation |= {"bbox": [1, 1, 4, 4], **boxes}
+    data_set = write(tmp_path, content)
+    assert data_set.without_masks == 1
+    assert data_set.record("000000000007", row=0, split="val").labels == (1, 2)
+    assert [data_set.ground_truth(name) for name in data_set.samples("val")] == [None, None]
+
+
+def test_an_image_with_one_box_among_its_masks_has_no_truth_and_the_others_have(tmp_path: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["annotations"].append({"id": 3, "image_id": 5, "category_id": 3, "segmentation": []})
+    data_set = write(tmp_path, content)
+    assert data_set.without_masks == 1
+    assert data_set.ground_truth("000000000005") is None
+    assert len(data_set.ground_truth("000000000007").instances) == 2
+
+
+@pytest.mark.parametrize("number", [3, 6])
+def test_an_image_that_is_stored_turned(tmp_path: Path, number: int) -> None:
+    data_set, name = write(tmp_path, CONTENT), "000000000007"
+    exif = Image.Exif()
+    exif[0x0112] = number
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "val2017" / f"{name}.jpg", exif=exif)
+    if number == 6:  # the file's size is that of the stored pixels
+        with pytest.raises(InputError, match=r"is 8x6 .*, turned as its EXIF orientation 6 says, but .* says 6x8"):
+            data_set.record(name, row=0, split="val")
+    else:
+        with pytest.raises(InputError, match=r"EXIF orientation 3, and nothing shows whether its masks"):
+            data_set.ground_truth(name)
+
+
+def test_a_truncated_image_is_found_when_its_record_is_read(tmp_path: Path) -> None:
+    data_set = write(tmp_path, CONTENT)
+    path = tmp_path / "val2017" / "000000000007.jpg"
+    path.write_bytes(path.read_bytes()[:-6])
+    with pytest.raises(InputError, match=r"000000000007\.jpg cannot be decoded"):
+        data_set.record("000000000007", row=0, split="val")
+
+
+@pytest.mark.parametrize(("image", "category"), [(7, 3), ("7", "3"), (7.0, 3), ("000000000007", 3), ("07", " 3")])
+def test_results_may_write_numbers_as_text_and_begin_with_a_mark(tmp_path: Path, image: Any, category: Any) -> None:
+    data_set = write(tmp_path, CONTENT)
+    record = data_set.record("000000000007", row=0, split="val")
+    entry = {"image_id": image, "category_id": category, "segmentation": SQUARE, "score": 0.5}
+    (tmp_path / "r.json").write_text(json.dumps([entry]), encoding="utf-8-sig")
+    known = {7: record, record.image_id: record}
+    ((found, ((category_id, score, mask),)),) = read_results(
+        tmp_path / "r.json", images=known, categories=data_set.categories
+    )
+    assert (found, category_id, score, mask.sum()) == (record, 1, 0.5, 16)

@@ -1,6 +1,8 @@
 """A folder of images with a label table: CSV and Parquet, splits, points and masks, every mistake by its line."""
 
+import copy
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +304,45 @@ def test_wrong_masks_are_named(folder: Path, change: Any, message: str):
 def test_a_missing_file_of_masks_is_named(folder: Path):
     with pytest.raises(InputError, match=r"none\.json does not exist. Put it there or correct its name in prepare"):
         read(folder, annotations=folder / "none.json")
+
+
+def test_splits_may_be_written_with_capitals_and_in_full(folder: Path):
+    text = "file,labels,split\na.jpg,cat,Training\nsub/a.png,dog,TRAIN\nc.jpg,dog,Valid\n"
+    (folder / "labels.csv").write_text(text, encoding="utf-8")
+    data_set = read(folder)
+    assert (data_set.samples("train"), data_set.samples("val")) == (("a", "sub/a"), ("c",))
+    assert data_set.other_splits == {}
+    assert read(folder, splits={"train": "train", "val": "Validation"}).samples("val") == ("c",)
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accented_file_names_are_found_in_either_spelling(folder: Path, on_disk: str, in_table: str):
+    stored, written = unicodedata.normalize(on_disk, "garçon.jpg"), unicodedata.normalize(in_table, "garçon.jpg")
+    (folder / "a.jpg").rename(folder / stored)
+    masks = copy.deepcopy(MASKS)
+    masks["images"][0]["file_name"] = written
+    for name, text in (("labels.csv", TABLE), ("points.csv", POINTS)):
+        (folder / name).write_text(text.replace("\na.jpg", f"\n{written}"), encoding="utf-8")
+    (folder / "masks.json").write_text(json.dumps(masks), encoding="utf-8")
+    data_set = read(folder, points=folder / "points.csv", annotations=folder / "masks.json")
+    image_id = data_set.samples("train")[0]
+    record = data_set.record(image_id, row=0, split="train")
+    assert (image_id, record.path) == (unicodedata.normalize("NFC", "garçon"), stored)
+    assert read_image(folder, record).shape == (HEIGHT, WIDTH, 3)
+    assert len(data_set.points(image_id)) == 2
+    assert len(data_set.ground_truth(image_id).instances) == 1
+
+
+def test_true_masks_give_images_their_number(folder: Path):
+    data_set = read(folder, annotations=folder / "masks.json")
+    numbers = [data_set.record(name, row=0, split="train").source_id for name in ("a", "sub/a", "c")]
+    assert numbers == [1, None, 2]
+
+
+def test_boxes_among_the_true_masks_are_counted(folder: Path):
+    masks = copy.deepcopy(MASKS)
+    masks["annotations"][0]["segmentation"] = []
+    (folder / "masks.json").write_text(json.dumps(masks), encoding="utf-8")
+    data_set = read(folder, annotations=folder / "masks.json")
+    assert data_set.without_masks == 1
+    assert data_set.ground_truth("a") is None

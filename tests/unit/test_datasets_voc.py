@@ -211,3 +211,30 @@ def test_the_voc_subset_is_what_its_description_says(shared_dir: Path) -> None:
     for image_id, truth in truths.items():
         labels = voc.record(image_id, row=0, split="val").labels
         assert truth is None or {instance.category_id for instance in truth.instances} <= set(labels)
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".bmp", ".tif", ".webp", ".PNG"])
+def test_images_may_have_any_suffix_that_is_read(root: Path, suffix: str) -> None:
+    (root / "JPEGImages" / "a.jpg").unlink()
+    kind = {".JPG": "JPEG", ".PNG": "PNG"}.get(suffix)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(root / "JPEGImages" / f"a{suffix}", format=kind)
+    assert data_set(root).record("a", row=0, split="train").path == f"JPEGImages/a{suffix}"
+
+
+def test_a_list_may_name_files_and_an_id_may_have_a_dot(root: Path) -> None:
+    (root / "ImageSets" / "Segmentation" / "train.txt").write_text("a.jpg\nb.v2\n")
+    assert data_set(root, {"train": "train"}).samples("train") == ("a", "b.v2")
+
+
+@pytest.mark.parametrize("number", [3, 6])
+def test_masks_and_points_of_a_turned_image_are_refused(root: Path, number: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = number
+    Image.new("RGB", (WIDTH, HEIGHT)).save(root / "JPEGImages" / "a.jpg", exif=exif)
+    message = {3: r"a\.jpg is stored with the EXIF orientation 3", 6: r"has the shape .*, but its image is"}[number]
+    with pytest.raises(InputError, match=message):
+        data_set(root).ground_truth("a")
+    assert data_set(root).record("a", row=0, split="train").orientation == number
+    (root / "Center_points" / "a.txt").write_text("1 2 0 1.000\n")
+    with pytest.raises(InputError, match=rf"a\.jpg is stored with the EXIF orientation {number}.* points"):
+        data_set(root).points("a")

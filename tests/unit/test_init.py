@@ -291,8 +291,8 @@ def test_images_of_every_format_that_are_not_in_the_table_are_counted(photos: Pa
 
 
 def test_a_table_without_training_images_is_refused(photos: Path):
-    (photos / "labels.csv").write_text("file,labels,split\na.jpg,cat,training\nb.jpg,dog,val\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"labels.csv has no image of the split 'train', only of training, val"):
+    (photos / "labels.csv").write_text("file,labels,split\na.jpg,cat,learning\nb.jpg,dog,val\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"labels.csv has no image of the split 'train', only of learning, val"):
         call("photos")
     assert not Path("profiles/photos.yaml").exists()
 
