@@ -1,5 +1,6 @@
 """What the audit asks git: which commits changed a file, which commit a name means, what a file held at a commit."""
 
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,13 +32,17 @@ class Git:
         folder: any folder in the repository.
 
     Raises:
-        InputError: on construction, if `folder` is not in a repository or `git` is not installed.
+        InputError: on construction, if `folder` is not in a repository, git refuses it (a clone of another owner), or
+            `git` is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        if self._run("rev-parse", "--git-dir") is None:
+        ended = self._command("rev-parse", "--git-dir")
+        if "not a git repository" in ended.stderr:
             raise InputError(f"{folder.resolve()} is in no git repository. Run this in a clone of the project.")
+        if ended.returncode:
+            raise InputError(f"git cannot be used in {folder.resolve()}: {' '.join(ended.stderr.split())}")
 
     def resolve(self, name: str) -> str | None:
         """Return the commit that a branch, tag, hash or expression such as HEAD~1 means; None if there is none."""
@@ -114,11 +119,17 @@ class Git:
 
     def _run(self, *arguments: str) -> str | None:
         """Return what a git command prints; None if it fails. Raises InputError if `git` is not installed."""
+        ended = self._command(*arguments)
+        return ended.stdout if ended.returncode == 0 else None
+
+    def _command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        in_english = {**os.environ, "LC_ALL": "C"}
         try:
-            ended = subprocess.run(["git", *arguments], cwd=self._folder, capture_output=True, text=True, check=False)
+            return subprocess.run(
+                ["git", *arguments], cwd=self._folder, env=in_english, capture_output=True, text=True, check=False
+            )
         except FileNotFoundError:
             raise InputError("There is no `git` on the path. Install git.") from None
-        return ended.stdout if ended.returncode == 0 else None
 
 
 def _names(decoration: str) -> tuple[str, ...]:

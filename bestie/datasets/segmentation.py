@@ -12,7 +12,7 @@ from bestie.errors import InputError
 
 
 def decode_segmentation(coded: Any, size: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:
-    """Decode a mask from polygons, from run lengths as a list, or from compressed run lengths.
+    """Decode a mask from polygons (or one, not in a list), from run lengths as a list or compressed.
 
     Args:
         coded: the value of `segmentation`.
@@ -28,7 +28,8 @@ def decode_segmentation(coded: Any, size: tuple[int, int], where: str) -> Bool[n
             raise InputError(f"{where}: its mask is {tuple(coded['size'])}, its image {size}. Correct the file.")
         mask = _decode(coded, size)
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError, OverflowError, AttributeError) as error:
-        raise InputError(f"{where}: its segmentation is malformed. Correct the file.") from error
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(f"{where}: its segmentation is malformed ({reason}). Correct the file.") from error
     if mask.shape != size:
         raise InputError(f"{where}: its mask is {mask.shape}, its image {size}. Correct the file.")
     return mask
@@ -38,7 +39,8 @@ def _decode(coded: Any, size: tuple[int, int]) -> Bool[np.ndarray, "..."]:
     if isinstance(coded, Mapping):
         runs = coco_mask.frPyObjects(coded, *size) if isinstance(coded["counts"], list) else coded
     else:
-        polygons = [[float(value) for value in polygon] for polygon in coded]
+        is_flat = all(isinstance(part, int | float | str) for part in coded)
+        polygons = [[float(value) for value in polygon] for polygon in ([coded] if is_flat else coded)]
         for polygon in polygons:
             _check_polygon(polygon, size)
         runs = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))

@@ -1,5 +1,6 @@
 """Versions are found by revision, hash, experiment or as the workspace, and listed by history."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,17 @@ def test_a_folder_without_git_is_one_message(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(InputError, match="is in no git repository"):
         History(tmp_path)
+
+
+def test_what_git_refuses_is_said_in_its_words(tmp_path: Path):
+    (tmp_path / ".git").write_text("gitdir: nowhere/at/all\n", encoding="utf-8")
+    (tmp_path / "config").write_text("[core\n", encoding="utf-8")
+    with pytest.raises(InputError, match="is in no git repository"):
+        History(tmp_path)
+    subprocess.run(["git", "init", "-q", str(tmp_path / "broken")], check=True)
+    (tmp_path / "broken" / ".git" / "config").write_text("[core\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"git cannot be used in .*broken: fatal: bad config line 1"):
+        History(tmp_path / "broken")
 
 
 def test_the_beginning_of_several_hashes_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch):

@@ -126,6 +126,9 @@ def as_text(*keys: str) -> Callable[[dict[str, Any]], None]:
         lambda content: every(content["annotations"], lambda a: a.update(category_id=float(a["category_id"]))),
         lambda content: every(content["images"], lambda i: i.update(height=float(HEIGHT), id=float(i["id"]))),
         lambda content: content["categories"].append(content["categories"][0]),
+        lambda content: content["annotations"][0].update(segmentation=SQUARE[0]),
+        lambda content: content["annotations"][0].update(segmentation=[str(value) for value in SQUARE[0]]),
+        lambda content: content["annotations"][0].update(segmentation=[[str(value) for value in SQUARE[0]]]),
     ],
 )
 def test_numbers_are_read_as_other_tools_write_them(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -156,7 +159,7 @@ def break_annotation(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (break_annotation(category_id=4), "annotation 1: there is no category 4"),
         (break_annotation(segmentation=[[]]), "annotation 1: its segmentation is malformed"),
         (break_annotation(segmentation=[["a"] * 6]), "annotation 1: its segmentation is malformed"),
-        (break_annotation(segmentation=[1.0, 2.0]), "annotation 1: its segmentation is malformed"),
+        (break_annotation(segmentation=[1.0, 2.0]), r"annotation 1: its segmentation is malformed \(a polygon of 2"),
         (break_annotation(segmentation={"size": [6, 8], "counts": [3]}), "annotation 1: its segmentation"),
         (
             break_annotation(segmentation={"size": [3, 4], "counts": [0, 12]}),
