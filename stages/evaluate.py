@@ -28,6 +28,7 @@ from bestie.evaluation.scores import (
 )
 from bestie.evaluation.sheet import pick_images, write_sheet
 from bestie.evaluation.true_maps import fill_void
+from bestie.method.detector import Selection
 from bestie.method.inference import Instances, components_as_instances
 from bestie.method.network import Outputs
 from bestie.metrics.class_scores import SemanticScore
@@ -172,7 +173,7 @@ def four_readings(
 def load_detector_predictor(params: Evaluate, settings: Settings, num_classes: int) -> DetectorPredictor:
     """Load the trained Mask R-CNN, ready to predict."""
     device = pick_device(settings.device)
-    detector = load_detector(DETECTOR).to(device)
+    detector = load_detector(DETECTOR, Selection(params.mrcnn_proposals, params.mrcnn_nms)).to(device)
     return DetectorPredictor(detector, params, num_classes=num_classes, device=device)
 
 

@@ -28,6 +28,7 @@ from bestie.artifacts.tables import (
 )
 from bestie.errors import InputError
 from bestie.evaluation.scores import mask_table, read_mask_table, rows_with_truth, score_instances
+from bestie.method.detector import Selection
 from bestie.metrics.masks import MaskTable
 from bestie.params.params_yaml import Params, load_params
 from bestie.params.train_bestie import TrainBestie
@@ -167,10 +168,12 @@ def train_detector_on_truth(
         folder("prepare") / "ground_truth.parquet", train, params.dataset.image_root, jitter=own.jitter
     )
     previous = folder("train_bestie") / "network.zarr"
-    detector, _ = create_detector(own, num_classes=num_classes, previous=previous)
+    reading = params.evaluate
+    selection = Selection(reading.mrcnn_proposals, reading.mrcnn_nms)
+    detector, _ = create_detector(own, num_classes=num_classes, previous=previous, selection=selection)
     detector.to(device)
     train_detector(detector, samples, own, settings, device, description=f"upper bound, Mask R-CNN, seed {seed}")
-    predictor = DetectorPredictor(detector, params.evaluate, num_classes=num_classes, device=device)
+    predictor = DetectorPredictor(detector, reading, num_classes=num_classes, device=device)
     return _found_masks(predictor, validation, params.dataset.image_root)
 
 

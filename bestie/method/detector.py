@@ -4,9 +4,8 @@ The detector is torchvision's: with its standard ResNet-50, or with any backbone
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +15,33 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from bestie.method.backbones import IMAGENET, FeatureExtractor, Normalization
+from bestie.method.decoders import Architecture
+from bestie.method.pyramid import PyramidBackbone
 
 ASPECTS = (0.5, 1.0, 2.0)
 BOX_SIDE, MASK_SIDE = 7, 14
 STANDARD_STRIDES_PX = (4, 8, 16, 32)
+STANDARD_PROPOSALS = 1000
 STANDARD_LAYERS, STANDARD_TRAINABLE_LAYERS = 5, 3
+
+
+class Selection(NamedTuple):
+    """What is kept when a detector is used.
+
+    Attributes:
+        proposals: number of proposals after non-maximum suppression; None: as many as the model was built with.
+        nms: of two detections of one class whose boxes have a larger IoU, the better one is kept.
+    """
+
+    proposals: int | None = None
+    nms: float = 0.5
+
+
+USUAL = Selection()
 
 
 class SharedBoxes(nn.Module):
@@ -69,24 +86,6 @@ class SharedMasks(MaskRCNNPredictor):
         return super().forward(proposals).expand(-1, self._num_outputs, -1, -1)
 
 
-class PyramidBackbone(nn.Module):
-    """A feature pyramid over all strides of a backbone, with batch normalization.
-
-    The maps of some backbones, EfficientNet among them, end in a linear layer, and nothing else fixes their scale.
-    """
-
-    def __init__(self, backbone: FeatureExtractor, *, width: int) -> None:
-        super().__init__()
-        self.extractor = backbone
-        self.pyramid = FeaturePyramidNetwork(backbone.channels, width, norm_layer=nn.BatchNorm2d)
-        self.out_channels = width
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the feature maps of images that torchvision has normalized by name, "0", "1", ..., finest first."""
-        features = self.extractor.features(images)
-        return self.pyramid(OrderedDict((str(level), each) for level, each in enumerate(features)))
-
-
 def build_standard_detector(
     *,
     num_classes: int,
@@ -94,6 +93,7 @@ def build_standard_detector(
     min_side_px: int = 800,
     max_side_px: int = 1333,
     normalization: Normalization = IMAGENET,
+    selection: Selection = USUAL,
 ) -> MaskRCNN:
     """Build torchvision's `maskrcnn_resnet50_fpn` by its own recipe, with random weights.
 
@@ -104,6 +104,7 @@ def build_standard_detector(
         min_side_px: the shorter side of each image is scaled to this.
         max_side_px: the longer side is never scaled above this.
         normalization: how images are normalized.
+        selection: what is kept when it is used.
     """
     backbone = resnet_fpn_backbone(
         backbone_name="resnet50",
@@ -118,6 +119,8 @@ def build_standard_detector(
         max_size=max_side_px,
         image_mean=normalization.mean,
         image_std=normalization.std,
+        rpn_post_nms_top_n_test=selection.proposals or STANDARD_PROPOSALS,
+        box_nms_thresh=selection.nms,
     )
     return _with_exact_boxes(_with_strides(detector, STANDARD_STRIDES_PX))
 
@@ -132,6 +135,9 @@ def build_detector(
     anchor_sizes_px: tuple[int, ...] = (16, 32, 64),
     proposals: int = 100,
     box_batch: int = 64,
+    smaller_sides_px: tuple[int, ...] = (),
+    decoders: Architecture | None = None,
+    selection: Selection = USUAL,
 ) -> MaskRCNN:
     """Build Mask R-CNN over any backbone, for few labels: its boxes and masks are shared by all classes.
 
@@ -144,6 +150,9 @@ def build_detector(
         anchor_sizes_px: side of the anchors of each feature map, one per stride of the backbone.
         proposals: number of proposals that are kept after non-maximum suppression.
         box_batch: number of boxes per image that the box head learns from.
+        smaller_sides_px: in training, the shorter side is one of these or `min_side_px`, drawn for each image.
+        decoders: those of a trained network, whose maps are added to the pyramid; None: none.
+        selection: what is kept when it is used.
 
     Raises:
         ValueError: the number of anchor sizes is not that of the backbone's feature maps.
@@ -155,17 +164,18 @@ def build_detector(
     names = [str(level) for level in range(levels)]
     hidden = width * 2
     detector = MaskRCNN(
-        PyramidBackbone(backbone, width=width),
-        min_size=min_side_px,
+        PyramidBackbone(backbone, width=width, decoders=decoders),
+        min_size=(*smaller_sides_px, min_side_px),  # the last one counts when the model is used
         max_size=max_side_px,
         image_mean=backbone.normalization.mean,
         image_std=backbone.normalization.std,
         rpn_anchor_generator=AnchorGenerator(sizes, (ASPECTS,) * levels),
         rpn_head=RPNHead(width, len(ASPECTS)),
         rpn_pre_nms_top_n_train=proposals * 4,
-        rpn_pre_nms_top_n_test=proposals * 2,
+        rpn_pre_nms_top_n_test=(selection.proposals or proposals) * 2,
         rpn_post_nms_top_n_train=proposals * 2,
-        rpn_post_nms_top_n_test=proposals,
+        rpn_post_nms_top_n_test=selection.proposals or proposals,
+        box_nms_thresh=selection.nms,
         rpn_batch_size_per_image=box_batch * 2,
         box_batch_size_per_image=box_batch,
         box_roi_pool=MultiScaleRoIAlign(names, BOX_SIDE, sampling_ratio=2),

@@ -25,4 +25,10 @@ class Evaluate(MapReading):
         "score of an instance: center value times class probability, one of the two alone, or the release's",
     )
     mrcnn_color_steps: CountOrZero = option(0, "steps of pixel-adaptive refinement of Mask R-CNN's masks; 0: none")
+    mrcnn_proposals: Count | None = option(
+        None, "proposals of each image that Mask R-CNN looks at; null: as many as in its training"
+    )
+    mrcnn_nms: Fraction = option(
+        0.5, "of two detections of one class by Mask R-CNN whose boxes have a larger IoU, the better one is kept"
+    )
     sheet_images: Count = option(12, "images on the contact sheet")

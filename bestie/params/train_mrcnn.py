@@ -23,3 +23,10 @@ class TrainMrcnn(Training):
     proposals: Count = option(100, "proposals that the heads see of each image")
     box_batch: Count = option(64, "boxes of each image that the box head learns from")
     jitter: Fraction = option(0.3, "strength of the color jitter")
+    smaller_sides_px: tuple[Count, ...] = option(
+        (), "in training, the shorter side is one of these or `min_side_px`, drawn for each image"
+    )
+    decoder: Literal["fuse", "panoptic_deeplab", "hrnet"] | None = option(
+        None, "the network's decoders (`train_bestie.decoder`), frozen, feed the feature pyramid as well; null: none"
+    )
+    decoder_width: Count = option(64, "their width: that of `train_bestie`")

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from bestie.artifacts.paths import PARAMS
 from bestie.artifacts.weights import load_weights
 from bestie.errors import InputError
+from bestie.method.detector import Selection
 from bestie.params.evaluate import Evaluate
 from bestie.params.map_reading import Grouping
 from bestie.params.reading import parse, read_yaml
@@ -61,7 +62,7 @@ def load_predictor(path: Path, *, device: str, params: Path = PARAMS) -> Predict
     prepare_process(0)
     target = pick_device(device)
     if "architecture" in trained:
-        detector = load_detector(path).to(target)
+        detector = load_detector(path, Selection(evaluate.mrcnn_proposals, evaluate.mrcnn_nms)).to(target)
         num_classes = attributes["num_classes"]
         return DetectorPredictor(detector, evaluate, num_classes=num_classes, device=target)
     if "decoder" in trained:

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+from torch import nn
 from torchvision.models.detection import MaskRCNN
 
+from bestie.artifacts.weights import load_weights
 from bestie.errors import InputError
 from bestie.method.backbones import FeatureExtractor, Normalization
-from bestie.method.detector import build_detector, build_standard_detector
+from bestie.method.decoders import ARCHITECTURES
+from bestie.method.detector import USUAL, Selection, build_detector, build_standard_detector
 from bestie.params.train_mrcnn import TrainMrcnn
 from bestie.training.initial import (
     Origin,
@@ -17,50 +20,91 @@ from bestie.training.initial import (
     wanted_normalization,
 )
 from bestie.training.saved_models import load_model
-from bestie.training.weight_files import RANDOM
+from bestie.training.weight_files import PREVIOUS, RANDOM
 
 STANDARD = "maskrcnn_resnet50_fpn"
 
 
-def create_detector(params: TrainMrcnn, *, num_classes: int, previous: Path) -> tuple[MaskRCNN, Origin]:
+def create_detector(
+    params: TrainMrcnn,
+    *,
+    num_classes: int,
+    previous: Path,
+    selection: Selection = USUAL,
+) -> tuple[MaskRCNN, Origin]:
     """Return the detector with its initial weights, and their origin.
 
+    Args:
+        params: what it is built from.
+        num_classes: C, without background.
+        previous: the trained network.
+        selection: what is kept when it is used.
+
     Raises:
-        InputError: the anchor sizes do not fit the backbone; see also `build_backbone`.
+        InputError: the anchor sizes do not fit the backbone, or the decoders not the network; see also
+            `build_backbone`.
     """
     if params.architecture == STANDARD:
         first = first_weights(params.backbone, previous=previous)
         stored = None if first is None else first.normalization
-        detector = _standard_detector(params, num_classes, wanted_normalization(params.backbone, stored))
+        detector = _standard_detector(params, num_classes, wanted_normalization(params.backbone, stored), selection)
         if first is not None:
             load_backbone(detector.backbone.body, first, "resnet50")
         return detector, {"weights": RANDOM} if first is None else first.origin
     backbone, origin = build_backbone(params.backbone, previous=previous)
-    return _detector(backbone, params, num_classes), origin
+    detector = _detector(backbone, params, num_classes, selection)
+    if params.decoder is not None:
+        _load_decoders(detector.backbone.decoders, params, previous)
+    return detector, origin
 
 
-def load_detector(path: Path) -> MaskRCNN:
-    """Return a trained detector. Raises InputError like `load_model`."""
+def load_detector(path: Path, selection: Selection = USUAL) -> MaskRCNN:
+    """Return a trained detector that keeps what `selection` says. Raises InputError like `load_model`."""
 
     def build(params: TrainMrcnn, num_classes: int) -> MaskRCNN:
         if params.architecture == STANDARD:
-            return _standard_detector(params, num_classes, wanted_normalization(params.backbone))
-        return _detector(bare_backbone(params.backbone), params, num_classes)
+            return _standard_detector(params, num_classes, wanted_normalization(params.backbone), selection)
+        return _detector(bare_backbone(params.backbone), params, num_classes, selection)
 
     return load_model(path, TrainMrcnn, build)
 
 
-def _standard_detector(params: TrainMrcnn, num_classes: int, normalization: Normalization) -> MaskRCNN:
+def _load_decoders(decoders: nn.ModuleList, params: TrainMrcnn, network: Path) -> None:
+    """Give decoders the weights of a trained network.
+
+    Raises:
+        InputError: its decoders are others, or it was trained on another backbone than the detector starts from.
+    """
+    if params.backbone.weights != PREVIOUS:
+        raise InputError(
+            f"train_mrcnn.decoder: the network's decoders need its backbone, but train_mrcnn.backbone.weights is "
+            f"{params.backbone.weights}; make it previous, or decoder null"
+        )
+    weights, attributes = load_weights(network)
+    trained = attributes.get("params", {})
+    for key, own_key in (("decoder", "decoder"), ("decoder_width", "width")):
+        wanted, found = getattr(params, key), trained.get(own_key)
+        if wanted != found:
+            raise InputError(f"train_mrcnn.{key} is {wanted}, but that of {network} is {found}; make them equal")
+    for decoder, name in zip(decoders, ("semantic_decoder.", "instance_decoder."), strict=True):
+        decoder.load_state_dict({k.removeprefix(name): each for k, each in weights.items() if k.startswith(name)})
+
+
+def _standard_detector(
+    params: TrainMrcnn, num_classes: int, normalization: Normalization, selection: Selection
+) -> MaskRCNN:
     return build_standard_detector(
         num_classes=num_classes,
         pretrained=params.backbone.weights != RANDOM,
         min_side_px=params.min_side_px,
         max_side_px=params.max_side_px,
         normalization=normalization,
+        selection=selection,
     )
 
 
-def _detector(backbone: FeatureExtractor, params: TrainMrcnn, num_classes: int) -> MaskRCNN:
+def _detector(backbone: FeatureExtractor, params: TrainMrcnn, num_classes: int, selection: Selection) -> MaskRCNN:
+    decoders = params.decoder and ARCHITECTURES[params.decoder](backbone, params.decoder_width)
     if len(params.anchor_sizes_px) != len(backbone.strides):
         raise InputError(
             f"train_mrcnn.anchor_sizes_px has {len(params.anchor_sizes_px)} sizes, but {params.backbone.name} gives "
@@ -75,4 +119,7 @@ def _detector(backbone: FeatureExtractor, params: TrainMrcnn, num_classes: int) 
         anchor_sizes_px=params.anchor_sizes_px,
         proposals=params.proposals,
         box_batch=params.box_batch,
+        smaller_sides_px=params.smaller_sides_px,
+        decoders=decoders,
+        selection=selection,
     )
