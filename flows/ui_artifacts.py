@@ -21,6 +21,7 @@ from bestie.artifacts.paths import DATA
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.audit.lock import short_hash
+from bestie.report.funnel import AGREEMENT, STEPS, funnel_json, read_funnel
 from bestie.runtime.health import read_warnings
 from flows.lock_entries import Lock, outputs
 
@@ -34,7 +35,16 @@ INPUTS = {
         "data/make_pseudo_labels/warnings.json",
     ),
     "train_bestie": ("data/train_bestie/warnings.json",),
-    "evaluate": ("data/evaluate/metrics.json", "data/evaluate/sheet.png"),
+    "export_mrcnn": ("data/export_mrcnn/warnings.json",),
+    "evaluate": (
+        "data/evaluate/metrics.json",
+        "data/evaluate/sheet.png",
+        "data/evaluate/warnings.json",
+        f"data/{AGREEMENT}",
+        "data/prepare/images.parquet",
+        "data/prepare/categories.parquet",
+        *sorted({f"data/{step.path}" for step in STEPS}),
+    ),
 }
 #: The largest width of the sheet in the UI, so that it loads quickly; the file has the full size.
 SHEET_WIDTH_PX = 1400
@@ -51,6 +61,7 @@ def publish(stage: str, root: Path, dataset: str, lock: Lock) -> None:
         publish_pseudo_labels(root, dataset, lock)
     if stage == "evaluate":
         publish_metrics(root, dataset)
+        publish_classes(root, dataset)
         publish_sheet(root, dataset, lock)
 
 
@@ -84,6 +95,13 @@ def publish_metrics(root: Path, dataset: str) -> None:
         for metric, value in scores.items()
     ]
     create_table_artifact(rows, key=name, description=f"Scores on {dataset}, and the change against the last run.")
+
+
+def publish_classes(root: Path, dataset: str) -> None:
+    """Publish what became of each class, from labeled images to detections."""
+    description = f"What becomes of each class of {dataset}: images, labels and detections."
+    rows = funnel_json(read_funnel(root / DATA))
+    create_table_artifact(rows, key=key("classes", dataset), description=description)
 
 
 def _last_metrics(name: str) -> dict[str, float]:

@@ -6,6 +6,7 @@ are left out if the data set has none.
 """
 
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import numpy as np
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import write_csv, write_json
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, read_categories, read_images
+from bestie.artifacts.tables import TableWriter, iter_rows, read_categories, read_images
 from bestie.artifacts.weights import read_attributes
+from bestie.evaluation.agreement import agreement_rows, mean_agreement
 from bestie.evaluation.scores import (
     curve_rows,
     per_class_rows,
@@ -42,6 +44,7 @@ from bestie.records import Category, ImageRecord
 from bestie.runtime.device import pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
+from bestie.runtime.health import HealthWarning, unfound_classes, write_warnings
 from bestie.runtime.parts import Share, own_rows, written_together
 from bestie.runtime.progress import Progress
 from bestie.runtime.settings import Settings
@@ -52,6 +55,9 @@ from bestie.training.network_model import load_network
 MODELS = ("bestie", "bestie_true_semantic", "components", "components_true_semantic", "mrcnn")
 CURVE_THRESHOLD = 0.5
 NETWORK, DETECTOR = folder("train_bestie") / "network.zarr", folder("train_mrcnn") / "detector.zarr"
+#: The models whose instances are compared without a truth, and their names.
+AGREEING = {"bestie": "the network", "mrcnn": "Mask R-CNN"}
+PAIR = ("row", "category_id")
 #: The outputs of `prepare` that the detections are made from.
 READ = ("images.parquet", "categories.parquet", "ground_truth.zarr")
 
@@ -91,6 +97,9 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
         )
         sizes += size_rows(model, truth, found, overlaps, num_classes=len(categories), threshold=CURVE_THRESHOLD)
     metrics |= score_training_labels(len(categories))
+    own, detected = (read_mask_table(out / f"{model}.parquet", records) for model in AGREEING)
+    agreement = agreement_rows(own, detected, records, categories)
+    write_json(out / "agreement.json", {"mean": mean_agreement(agreement), "classes": agreement})
     write_json(out / "metrics.json", metrics)
     classes = per_class_rows(curves, categories)
     write_csv(out / "per_class.csv", classes or [{"model": "", "class": "", "true_instances": 0}])
@@ -104,6 +113,19 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     sigma_px = read_attributes(NETWORK)["params"]["sigma_px"]
     detections = {record.row: rows for record, rows in detector.find(images[0], dataset.image_root)}
     write_sheet(out / "sheet.png", dataset, categories, images=images, detections=detections, sigma_px=sigma_px)
+    write_warnings(out, class_warnings(records, categories, out))
+
+
+def class_warnings(records: list[ImageRecord], categories: list[Category], out: Path) -> list[HealthWarning]:
+    """Return the warnings about classes that a model finds in none of the images that are labeled with them."""
+    names = {each.category_id: each.name for each in categories}
+    labels = {record.row: record.labels for record in records}
+    images = Counter(names[label] for record in records for label in record.labels)
+    found = {}
+    for model in AGREEING:
+        pairs = {(each["row"], each["category_id"]) for each in iter_rows(out / f"{model}.parquet", INSTANCES, PAIR)}
+        found[AGREEING[model]] = Counter(names[category] for row, category in pairs if category in labels[row])
+    return unfound_classes(found, images)
 
 
 def write_network_detections(

@@ -6,7 +6,9 @@ The labels are the network's instances or, with `pseudo_labels`, the pseudo labe
 """
 
 import sys
+from collections import Counter
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +17,17 @@ from bestie.artifacts.coco_json import write_coco
 from bestie.artifacts.instances import instance_map, instance_rows
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES, ORIGINS
-from bestie.artifacts.tables import Columns, TableWriter, iter_images, read_categories, read_images
+from bestie.artifacts.tables import Columns, TableWriter, iter_images, iter_rows, read_categories, read_images
 from bestie.method.inference import Instances
 from bestie.method.label_merging import MergedLabels, merge_labels
 from bestie.params.dataset import Dataset
 from bestie.params.export_mrcnn import ExportMrcnn
 from bestie.prediction.network_predictor import NetworkPredictor
-from bestie.records import ImageRecord
+from bestie.records import Category, ImageRecord
 from bestie.runtime.device import pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
+from bestie.runtime.health import HealthWarning, missing_exports, write_warnings
 from bestie.runtime.parts import own_rows, written_together
 from bestie.runtime.progress import Progress
 from bestie.runtime.settings import Settings
@@ -72,6 +75,17 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
             progress.advance()
     progress.close()
     write_coco(out / "annotations.json", out / "instances.parquet", images=records, categories=categories)
+    write_warnings(out, label_warnings(records, categories, out / "instances.parquet"))
+
+
+def label_warnings(records: list[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:
+    """Return the warning about classes without an exported label."""
+    exported = Counter(row["category_id"] for row in iter_rows(table, INSTANCES, ["category_id"]))
+    images = Counter(label for record in records for label in record.labels)
+    return missing_exports(
+        {each.name: exported[each.category_id] for each in categories},
+        {each.name: images[each.category_id] for each in categories},
+    )
 
 
 def merge(record: ImageRecord, pseudo: Columns | None, found: Instances, params: ExportMrcnn) -> MergedLabels:

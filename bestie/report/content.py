@@ -19,6 +19,7 @@ from bestie.report.breakdowns import BarTable, ErrorRow, class_tables, error_row
 from bestie.report.charts import Drawing
 from bestie.report.comparison import Setting, find_setting
 from bestie.report.curves import evolution_curves, precision_recall_curves, training_curves
+from bestie.report.funnel import FunnelRow, read_funnel
 from bestie.report.gallery import Gallery, build_gallery
 from bestie.report.images import data_uri
 from bestie.report.instance_tables import CATEGORIES, IMAGES
@@ -43,6 +44,7 @@ class Content:
     categories: tuple[Category, ...]
     setting: Setting
     warnings: list[tuple[str, HealthWarning]]
+    funnel: list[FunnelRow]
     tiles: list[Tile]
     scores: ScoreTable | None
     pipeline: Pipeline | None
@@ -83,6 +85,7 @@ def collect(repository: Path, *, state: Path, max_images: int, against: str | No
         categories=tuple(categories),
         setting=setting,
         warnings=read_warnings(data),
+        funnel=read_funnel(data),
         **_scores(data, setting),
         pipeline=read_pipeline(repository, state, None if setting.other is None else setting.other.run.lock),
         parameters=params.read_text(encoding="utf-8"),

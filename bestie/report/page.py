@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bestie.report.content import Content
+from bestie.report.funnel import STEPS
 from bestie.report.graph_drawing import BOX_HEIGHT, BOX_WIDTH, GraphDrawing, draw_graph
 from bestie.report.pipeline_state import Pipeline
 
@@ -21,7 +22,13 @@ def render(content: Content) -> str:
     """Return the page as HTML. All names in it are escaped, and its policy allows only the scripts of this package."""
     graphs = [] if content.pipeline is None else _graphs(content.pipeline)
     return render_template(
-        "report.html", styles=STYLES, scripts=SCRIPTS, content=content, graphs=graphs, box=(BOX_WIDTH, BOX_HEIGHT)
+        "report.html",
+        styles=STYLES,
+        scripts=SCRIPTS,
+        content=content,
+        steps=STEPS,
+        graphs=graphs,
+        box=(BOX_WIDTH, BOX_HEIGHT),
     )
 
 

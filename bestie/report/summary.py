@@ -1,16 +1,19 @@
 """The summary of the last run: its scores, where its artifacts and its report are, and how long it took."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.paths import ARTIFACTS, DATA, folder
 from bestie.report import REPORT
+from bestie.report.funnel import STEPS, FunnelRow, funnel_json, read_funnel
 from bestie.runtime.health import read_warnings
 
 MODELS = {
@@ -29,14 +32,16 @@ def read_summary(*, since: float | None = None) -> dict[str, Any]:
         since: the time at which the run began, in seconds since the epoch.
 
     Returns:
-        `metrics`, those of `evaluate`; `warnings` of all stages; `artifacts`, the folder of each stage; `sheet` and
-        `report`, paths or None if there is no such file; and `seconds`, the time since `since` or None.
+        `metrics`, those of `evaluate`; `funnel`, what became of each class; `warnings` of all stages; `artifacts`, the
+        folder of each stage; `sheet` and `report`, paths or None if there is no such file; and `seconds`, the time
+        since `since` or None.
 
     Raises:
         InputError: there are no metrics yet.
     """
     return {
         "metrics": read_json(folder("evaluate") / "metrics.json"),
+        "funnel": funnel_json(read_funnel(DATA)),
         "warnings": [{"stage": stage, **asdict(warning)} for stage, warning in read_warnings(DATA)],
         "artifacts": {stage: f"{DATA / stage}/" for stage in ARTIFACTS},
         "sheet": _existing(folder("evaluate") / "sheet.png"),
@@ -59,6 +64,8 @@ def print_summary(console: Console, *, since: float | None = None) -> None:
         console.print("No scores: no validation image has true masks.")
     if labels := _labels(metrics):
         console.print(labels)
+    if rows := read_funnel(DATA):
+        console.print(_funnel(rows))
     for stage, warning in read_warnings(DATA):
         console.print(f"Warning of {stage}: {warning}", soft_wrap=True, markup=False)
     table = Table("folder", "artifacts", box=None, title="Artifacts", title_justify="left")
@@ -86,6 +93,19 @@ def _scores(metrics: dict[str, Any]) -> Table:
     for model, scores in known.items():
         cells = [f"{scores[name]:.1f}" if scores[name] is not None else "-" for name in names]
         table.add_row(MODELS[model], *cells)
+    return table
+
+
+def _funnel(rows: Sequence[FunnelRow]) -> Table:
+    """Return what becomes of each class; classes that are lost on the way come first."""
+    table = Table("class", box=None, title="From labeled images to detections", title_justify="left")
+    for name in ("images", *(step.name for step in STEPS), "agree %"):
+        table.add_column(name, justify="right")
+    for row in sorted(rows, key=lambda row: not row.is_lost):
+        cells = [row.train, *(row.counts[step.key] for step in STEPS)]
+        agreement = "-" if row.agreement is None else f"{row.agreement:.0f}"
+        name = f"{row.name} (lost)" if row.is_lost else row.name
+        table.add_row(escape(name), *("-" if each is None else str(each) for each in cells), agreement)
     return table
 
 

@@ -20,7 +20,7 @@ WARNINGS = "warnings.json"
 #: A class that more of its maps lack, or that fills more of them, is named.
 SUSPICIOUS_PART = 0.2
 #: The stages that write warnings, in the order in which they run.
-WATCHED = ("prepare", "extract_cues", "make_wsss", "make_pseudo_labels", "train_bestie")
+WATCHED = (*("prepare", "extract_cues", "make_wsss", "make_pseudo_labels", "train_bestie", "export_mrcnn", "evaluate"),)
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,53 @@ def missing_labels(
         )
         for verdict, names in sorted(groups.items())
     ]
+
+
+def missing_exports(exported: Mapping[str, int], images: Mapping[str, int]) -> list[HealthWarning]:
+    """Return a warning about classes without any exported label, which Mask R-CNN cannot learn.
+
+    Args:
+        exported: class name -> number of its exported labels.
+        images: class name -> number of training images that show it.
+    """
+    without = [
+        f"{name} (in {count} training images)" for name, count in images.items() if count and not exported.get(name)
+    ]
+    if not without:
+        return []
+    return [
+        HealthWarning(
+            f"no exported label for {_listed(without)}",
+            "the network does not find the class: it had too few pseudo labels, or its training was too short",
+            (
+                "data/make_pseudo_labels/warnings.json",
+                "export_mrcnn.min_score",
+                "export_mrcnn.pseudo_labels",
+                "train_bestie.epochs",
+            ),
+        )
+    ]
+
+
+def unfound_classes(found: Mapping[str, Mapping[str, int]], images: Mapping[str, int]) -> list[HealthWarning]:
+    """Return a warning for each model that finds a class in none of the validation images labeled with it.
+
+    Args:
+        found: name of a model -> class name -> number of the labeled images in which it finds the class.
+        images: class name -> number of validation images that are labeled with it.
+    """
+    warnings = []
+    for model, counts in found.items():
+        without = [f"{name} ({count})" for name, count in images.items() if count and not counts.get(name)]
+        if without:
+            warnings.append(
+                HealthWarning(
+                    f"{model} finds in none of the validation images that are labeled with it: {_listed(without)}",
+                    "too few labels of the class, labels with another class's objects, or too short a training",
+                    ("bestie summary", "data/export_mrcnn/warnings.json", "train_bestie.epochs", "train_mrcnn.epochs"),
+                )
+            )
+    return warnings
 
 
 def collapsed_centers(history: Sequence[Mapping[str, float]], threshold: float) -> list[HealthWarning]:

@@ -10,9 +10,11 @@ from bestie.runtime.health import (
     HealthWarning,
     collapsed_centers,
     missing_cues,
+    missing_exports,
     missing_labels,
     read_warnings,
     skipped_samples,
+    unfound_classes,
     write_warnings,
 )
 
@@ -98,3 +100,17 @@ def test_a_damaged_file_of_warnings_is_named(tmp_path: Path, text: str):
     (tmp_path / "prepare" / "warnings.json").write_text(text)
     with pytest.raises(InputError, match=r"prepare/warnings\.json"):
         read_warnings(tmp_path)
+
+
+def test_a_class_without_exported_labels_is_named_with_its_images():
+    (warning,) = missing_exports({"cat": 5}, IMAGES)
+    assert warning.what == "no exported label for dog (in 3 training images)"
+    assert "export_mrcnn.min_score" in warning.look_at
+    assert missing_exports({"cat": 5, "dog": 1}, IMAGES) == []
+
+
+def test_a_class_that_a_model_never_finds_where_it_is_labeled_is_named():
+    found = {"the network": {"cat": 4, "dog": 1}, "Mask R-CNN": {"cat": 9}}
+    (warning,) = unfound_classes(found, IMAGES)
+    assert warning.what == "Mask R-CNN finds in none of the validation images that are labeled with it: dog (3)"
+    assert unfound_classes(found, {"cat": 2, "dog": 0}) == []
