@@ -17,8 +17,8 @@ from bestie.datasets.image_reading import read_image
 from bestie.method.targets import render_class_agnostic
 from bestie.params.dataset import Dataset
 from bestie.pictures import (
+    Page,
     category_swatches,
-    contact_sheet,
     draw_activation,
     draw_centers_offsets,
     draw_cues,
@@ -29,19 +29,17 @@ from bestie.pictures import (
     fit_points,
     offset_wheel,
     save_png,
+    shared_numbers,
+    stacked_sheets,
 )
 from bestie.records import Category, ImageRecord
 
 CELL_PX = 220
-HEADERS = (
-    "image",
-    "WSSS map",
-    "activation, cues",
-    "pseudo labels",
-    "BESTIE",
-    "Mask R-CNN",
-    "truth",
-)
+#: Validation images are smaller, so that two of them fit in a row.
+SMALL_CELL_PX = 184
+TRAINING = ("image", "WSSS map", "activation, cues", "pseudo labels", "exported labels", "Mask R-CNN")
+VALIDATION = ("image", "BESTIE", "Mask R-CNN")
+TRUTH = "truth"
 
 Rows = list[dict[str, Any]]
 
@@ -82,43 +80,89 @@ def write_sheet(
         detections: row -> Mask R-CNN's instances on the training images, which no artifact holds.
         sigma_px: standard deviation of the Gaussians of the center map, in pixels.
     """
-    train, validation = images
     names = [category.name for category in categories]
-    rows = [("train\n" + r.image_id, _training_pictures(dataset, r, names, detections, sigma_px)) for r in train]
-    rows += [("val\n" + r.image_id, _validation_pictures(dataset, r, names)) for r in validation]
-    legend = [("offset to the center", offset_wheel(72)), *category_swatches(names)]
+    pages = [
+        _training_page(dataset, images[0], names, detections, sigma_px),
+        _validation_page(dataset, images[1], names),
+    ]
     title = f"{dataset.name}: from image-level labels to instances"
-    sheet = contact_sheet(rows, headers=HEADERS, cell_px=CELL_PX, legend=legend, title=title)
+    legend = [("offset to the center", offset_wheel(72)), *category_swatches(names)]
+    sheet = stacked_sheets([page for page in pages if page.rows], legend=legend, title=title)
     with atomic_output(path) as partial:
         save_png(partial, sheet)
 
 
-def _training_pictures(
-    dataset: Dataset, record: ImageRecord, names: list[str], detections: Mapping[int, Rows], sigma_px: float
-) -> list[np.ndarray | None]:
-    image = _fitted(dataset, record)
-    size = (record.row, record.height, record.width)
-    semantic = MapReader(folder("import_wsss") / "maps.zarr").read(size[0], "semantic", *size[1:])
-    return [
-        image,
-        draw_semantic(image, fit_map(semantic, CELL_PX)),
-        _draw_activation(image, record),
-        _draw_pseudo(image, record, sigma_px),
-        _draw_table(image, record, _instances_of("export_mrcnn", "instances", record), names),
-        _draw_table(image, record, detections.get(record.row, []), names),
-        _draw_table(image, record, _instances_of("prepare", "ground_truth", record), names),
-    ]
+def _training_page(
+    dataset: Dataset, records: list[ImageRecord], names: list[str], detections: Mapping[int, Rows], sigma_px: float
+) -> Page:
+    truths = [_instances_of("prepare", "ground_truth", record) for record in records]
+    has_truth = any(truths)
+    rows = []
+    for record, truth in zip(records, truths, strict=True):
+        image = _fitted(dataset, record, CELL_PX)
+        semantic = MapReader(folder("import_wsss") / "maps.zarr").read(
+            record.row, "semantic", record.height, record.width
+        )
+        tables = [_instances_of("export_mrcnn", "instances", record), detections.get(record.row, [])]
+        pictures = [
+            image,
+            draw_semantic(image, fit_map(semantic, CELL_PX)),
+            _draw_activation(image, record),
+            _draw_pseudo(image, record, sigma_px),
+            *_draw_tables(image, record, tables, truth if has_truth else None, names),
+        ]
+        rows.append((f"train\n{record.image_id}", pictures))
+    return Page(rows, (*TRAINING, TRUTH) if has_truth else TRAINING, CELL_PX)
 
 
-def _validation_pictures(dataset: Dataset, record: ImageRecord, names: list[str]) -> list[np.ndarray | None]:
-    image = _fitted(dataset, record)
-    tables = (("evaluate", "bestie"), ("evaluate", "mrcnn"), ("prepare", "ground_truth"))
-    drawn = [_draw_table(image, record, _instances_of(stage, table, record), names) for stage, table in tables]
-    return [image, None, None, None, *drawn]
+def _validation_page(dataset: Dataset, records: list[ImageRecord], names: list[str]) -> Page:
+    """Return the validation images, two in a row; without the last one if their number is odd."""
+    records = records if len(records) == 1 else records[: len(records) // 2 * 2]
+    truths = [_instances_of("prepare", "ground_truth", record) for record in records]
+    has_truth = any(truths)
+    headers = (*VALIDATION, TRUTH) if has_truth else VALIDATION
+    drawn = []
+    for record, truth in zip(records, truths, strict=True):
+        image = _fitted(dataset, record, SMALL_CELL_PX)
+        tables = [_instances_of("evaluate", model, record) for model in ("bestie", "mrcnn")]
+        drawn.append([image, *_draw_tables(image, record, tables, truth if has_truth else None, names)])
+    columns = min(2, len(records))
+    rows = []
+    for first in range(0, len(records), 2):
+        captions = "\n".join(record.image_id for record in records[first : first + 2])
+        rows.append((f"val\n{captions}", [picture for each in drawn[first : first + 2] for picture in each]))
+    return Page(rows, headers * columns, SMALL_CELL_PX)
 
 
-def _fitted(dataset: Dataset, record: ImageRecord) -> np.ndarray:
-    return fit_image(read_image(dataset.image_root, record), CELL_PX)
+def _draw_tables(
+    image: np.ndarray, record: ImageRecord, tables: Sequence[Rows], truth: Rows | None, names: list[str]
+) -> list[np.ndarray]:
+    """Draw instance tables of one image, in which an object has the same color; the truth has no scores."""
+    shown = [_best(rows) for rows in tables]
+    size_px = max(image.shape[:2])
+
+    def masks(rows: Rows) -> list[np.ndarray]:
+        return [fit_map(decode_mask(str(row["rle"]), record.height, record.width), size_px) for row in rows]
+
+    every = [*shown, *([] if truth is None else [truth])]
+    stacks = [masks(rows) for rows in every]
+    numbers = shared_numbers(stacks[::-1])[::-1]  # the truth, then Mask R-CNN, then the network
+    pictures = []
+    for index, rows in enumerate(every):
+        score = None if index == len(shown) else np.array([row["score"] for row in rows], np.float64)
+        category_id = np.array([row["category_id"] for row in rows], np.int64)
+        pictures.append(draw_instances(image, stacks[index], category_id, score, names=names, numbers=numbers[index]))
+    return pictures
+
+
+def _best(rows: Rows) -> Rows:
+    """Return the instances with at least half of the best score: a detector also writes many with very low scores."""
+    best = max((float(row["score"]) for row in rows), default=0.0)
+    return [row for row in rows if row["score"] >= best / 2]
+
+
+def _fitted(dataset: Dataset, record: ImageRecord, size_px: int) -> np.ndarray:
+    return fit_image(read_image(dataset.image_root, record), size_px)
 
 
 def _draw_activation(image: np.ndarray, record: ImageRecord) -> np.ndarray:
@@ -146,13 +190,3 @@ def _draw_pseudo(image: np.ndarray, record: ImageRecord, sigma_px: float) -> np.
 def _instances_of(stage: str, table: str, record: ImageRecord) -> Rows:
     columns = read_table(folder(stage) / f"{table}.parquet", INSTANCES, where={"row": record.row})
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _draw_table(image: np.ndarray, record: ImageRecord, rows: Rows, names: list[str]) -> np.ndarray:
-    """Draw the instances with at least half of the best score: a detector also writes many with very low scores."""
-    best = max((float(row["score"]) for row in rows), default=0.0)
-    shown = [row for row in rows if row["score"] >= best / 2]
-    masks = [fit_map(decode_mask(str(row["rle"]), record.height, record.width), CELL_PX) for row in shown]
-    category_id = np.array([row["category_id"] for row in shown], np.int64)
-    score = np.array([row["score"] for row in shown], np.float64)
-    return draw_instances(image, masks, category_id, score, names=names)

@@ -13,6 +13,8 @@ from bestie.pictures.layers import line_width
 from bestie.pictures.text import text_width, write
 
 FILL_ALPHA = 0.45
+# Two masks of one image are of the same object from this IoU on.
+SAME_OBJECT = 0.4
 LABEL_BACKGROUND = (25, 25, 30)
 LABEL_COLOR = (255, 255, 255)
 # There is room for a label if it is at most this part of its instance's width and height.
@@ -29,6 +31,7 @@ def draw_instances(
     score: Float[np.ndarray, " n"] | None = None,
     *,
     names: Sequence[str] | None = None,
+    numbers: Integer[np.ndarray, " n"] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Fill and outline each instance in its color of `instance_colors`, and write "name .87" on it if that fits.
 
@@ -38,6 +41,7 @@ def draw_instances(
         category_id: element i - 1 belongs to instance i.
         score: likewise, in [0, 1]; None leaves scores out of the labels.
         names: `names[c - 1]` is the name of category_id c; None leaves names out of the labels.
+        numbers: the color of each instance, from 1, see `shared_numbers`; None: 1 to n.
 
     Raises:
         ValueError: an instance has no category_id, or a category_id no name.
@@ -46,7 +50,36 @@ def draw_instances(
     if names is not None and len(category_id) and not 1 <= category_id.min() <= category_id.max() <= len(names):
         raise ValueError(f"category ids {category_id.min()}..{category_id.max()}, but {len(names)} names")
     texts = [_texts(index, category_id, score, names) for index in range(len(stack))]
-    return draw_regions(image, stack, instance_colors(len(stack))[1:], texts)
+    drawn = np.arange(1, len(stack) + 1) if numbers is None else numbers
+    return draw_regions(image, stack, instance_colors(int(drawn.max(initial=0)))[drawn], texts)
+
+
+def shared_numbers(tables: Sequence[Sequence[Bool[np.ndarray, "h w"]]]) -> list[Integer[np.ndarray, " n"]]:
+    """Number the instances of several tables of one image, so that an object has the same number in all of them.
+
+    An instance has the number of the one in the tables before that it overlaps most, if their IoU is at least
+    `SAME_OBJECT` and no other one of its table fits that better; otherwise a new number. Numbers count from 1.
+    """
+    known: list[tuple[int, np.ndarray]] = []
+    numbered = []
+    last = 0
+    for masks in tables:
+        pairs = [(_iou(mask, other), index, number) for index, mask in enumerate(masks) for number, other in known]
+        found: dict[int, int] = {}
+        for iou, index, number in sorted(pairs, key=lambda pair: -pair[0]):
+            if iou >= SAME_OBJECT and index not in found and number not in found.values():
+                found[index] = number
+        for index in range(len(masks)):
+            if index not in found:
+                last += 1
+                found[index] = last
+        known += [(found[index], mask) for index, mask in enumerate(masks)]
+        numbered.append(np.array([found[index] for index in range(len(masks))], np.int64))
+    return numbered
+
+
+def _iou(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"]) -> float:
+    return float(np.count_nonzero(one & other)) / max(float(np.count_nonzero(one | other)), 1)
 
 
 def draw_regions(

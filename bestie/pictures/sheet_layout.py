@@ -70,6 +70,34 @@ def contact_sheet(
     return np.array(canvas)
 
 
+@dataclass(frozen=True)
+class Page:
+    """One part of a sheet: rows of (caption, pictures) as in `contact_sheet`, their headers, and the size of a cell."""
+
+    rows: Sequence[tuple[str, Sequence[Picture | None]]]
+    headers: Sequence[str]
+    cell_px: int
+
+
+def stacked_sheets(
+    pages: Sequence[Page], *, legend: Sequence[tuple[str, Picture]] = (), title: str | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Lay out pages of different columns below each other, with one title and one legend."""
+    sheets: list[np.ndarray] = []
+    for number, page in enumerate(pages):
+        sheets.append(
+            contact_sheet(
+                page.rows,
+                headers=page.headers,
+                cell_px=page.cell_px,
+                legend=legend if number == len(pages) - 1 else (),
+                title=title if number == 0 else None,
+            )
+        )
+    width = max(sheet.shape[1] for sheet in sheets)
+    return np.concatenate([np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in sheets])
+
+
 def category_swatches(names: Sequence[str]) -> list[tuple[str, UInt8[np.ndarray, "s s 3"]]]:
     """Return the legend of the `category_colors`; `names[c - 1]` is the name of category_id c."""
     return swatches(zip(names, category_colors(len(names))[1:], strict=True))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bestie.pictures import (
+    Page,
     category_colors,
     category_swatches,
     contact_sheet,
@@ -26,6 +27,9 @@ from bestie.pictures import (
     offset_colors,
     offset_wheel,
     save_png,
+    shared_numbers,
+    stacked_sheets,
+    swatches,
 )
 from bestie.pictures.color import MAX_DISTINCT, to_lab
 from bestie.pictures.sheet_layout import GAP_PX, MARGIN_PX
@@ -407,3 +411,41 @@ def test_equal_pictures_are_equal_files_without_metadata(tmp_path: Path) -> None
     with Image.open(tmp_path / "a.png") as opened:
         assert opened.info == {}
         np.testing.assert_array_equal(np.array(opened), noise())
+
+
+def box(left: int, size: int = 10) -> np.ndarray:
+    mask = np.zeros((30, 60), bool)
+    mask[5 : 5 + size, left : left + size] = True
+    return mask
+
+
+def test_an_object_has_the_same_number_in_every_table():
+    first, second = [box(0), box(20)], [box(21), box(40), box(2)]
+    numbers = [each.tolist() for each in shared_numbers([first, second])]
+    assert numbers == [[1, 2], [2, 3, 1]]
+    assert [each.tolist() for each in shared_numbers([first, second, [box(41)]])] == [*numbers, [3]]
+
+
+def test_of_two_instances_on_one_object_the_better_one_has_its_number():
+    numbers = shared_numbers([[box(0)], [box(3), box(1)]])
+    assert [each.tolist() for each in numbers] == [[1], [2, 1]]
+    assert [each.tolist() for each in shared_numbers([[], [box(0)], []])] == [[], [1], []]
+
+
+def test_numbers_choose_the_colors():
+    image = grey(30, 60)
+    one = draw_instances(image, [box(0), box(20)], np.array([1, 1]))
+    swapped = draw_instances(image, [box(20), box(0)], np.array([1, 1]), numbers=np.array([2, 1]))
+    other = draw_instances(image, [box(0), box(20)], np.array([1, 1]), numbers=np.array([2, 1]))
+    assert np.array_equal(one, swapped)
+    assert not np.array_equal(one, other)
+
+
+def test_pages_lie_below_each_other_on_white_paper():
+    wide = Page([("a", [noise()] * 3)], ("x", "y", "z"), 60)
+    narrow = Page([("b", [noise()])], ("x",), 60)
+    sheet = stacked_sheets([wide, narrow], title="t", legend=swatches([("s", (1, 2, 3))]))
+    upper = contact_sheet(wide.rows, headers=wide.headers, cell_px=60, title="t")
+    assert np.array_equal(sheet[: len(upper)], upper)
+    assert (sheet[len(upper) :, -20:] == 255).all()
+    assert (sheet == (1, 2, 3)).all(-1).sum() == 14 * 14
