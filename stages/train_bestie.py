@@ -58,7 +58,8 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
     """Train the network; write it with its history and the snapshots."""
     prepare_process(params.seed)
     device = pick_device(settings.device)
-    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    categories = read_categories(folder("prepare") / "categories.parquet")
+    num_classes = len(categories)
     samples = read_samples(dataset, params, num_classes)
     classifier = folder("train_pam") / "classifier.zarr"
     network, origin = create_network(params, num_classes=num_classes, previous=classifier)
@@ -88,6 +89,7 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
         params,
         num_classes=num_classes,
         origin=origin,
+        categories=categories,
         snapshot_rows=snapshots.rows,
     )
     write_history(out / "history.parquet", out / "history.json", history)

@@ -27,7 +27,8 @@ def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
     """
     prepare_process(params.seed)
     device = pick_device(settings.device)
-    num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
+    categories = read_categories(folder("prepare") / "categories.parquet")
+    num_classes = len(categories)
     records = read_images(folder("prepare") / "images.parquet", "train")
     labels = folder("export_mrcnn") / "instances.parquet"
     samples = read_detector_images(labels, records, dataset.image_root, jitter=params.jitter)
@@ -45,7 +46,7 @@ def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
     history = train_detector(detector, samples, params, settings, device, checkpoints=checkpoints)
     end_helpers()
     out = folder("train_mrcnn")
-    save_model(out / "detector.zarr", detector, params, num_classes=num_classes, origin=origin)
+    save_model(out / "detector.zarr", detector, params, num_classes=num_classes, origin=origin, categories=categories)
     write_history(out / "history.parquet", out / "history.json", history)
     checkpoints.remove()
 

@@ -45,7 +45,9 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
 
     scores = score_classifier(classifier, dataset, params, device, len(categories))
     out = folder("train_pam")
-    save_model(out / "classifier.zarr", classifier, params, num_classes=len(categories), origin=origin)
+    save_model(
+        out / "classifier.zarr", classifier, params, num_classes=len(categories), origin=origin, categories=categories
+    )
     write_history(out / "history.parquet", out / "history.json", history)
     write_json(out / "metrics.json", scores)
     checkpoints.remove()

@@ -57,9 +57,16 @@ def evaluate(
 
 
 def _scores(source: Path, root: Path, list_: str | None, names: list[str] | None, folder: Path) -> dict[str, Any]:
-    from bestie.evaluation.external import find_by_model, find_in_results, open_scored_set, score_external
+    from bestie.evaluation.external import (
+        check_class_order,
+        find_by_model,
+        find_in_results,
+        open_scored_set,
+        score_external,
+    )
     from bestie.prediction.loading import evaluate_params, load_predictor
     from bestie.runtime.settings import load_settings
+    from bestie.training.saved_models import stored_categories
 
     if not source.exists():
         raise InputError(f"{source} does not exist. Give a network.zarr, a detector.zarr or a COCO result file.")
@@ -69,6 +76,7 @@ def _scores(source: Path, root: Path, list_: str | None, names: list[str] | None
     if predictor is None:
         find_in_results(source, scored, folder)
     else:
+        check_class_order(stored_categories(source), scored.categories)
         find_by_model(predictor, scored, folder)
     scores = score_external(scored, folder, evaluate_params().iou_thresholds)
     return {"source": str(source), "root": str(root), "without_truth": scored.without_truth, **scores}

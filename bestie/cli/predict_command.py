@@ -32,7 +32,9 @@ def predict(
             help="Leave out lower scores; default: keep all, draw those with at least half of the image's best score."
         ),
     ] = None,
-    categories: Annotated[Path, typer.Option(help="A categories.parquet with the class names.")] = CATEGORIES,
+    categories: Annotated[
+        Path | None, typer.Option(help="A categories.parquet with other class names than those in the model's file.")
+    ] = None,
     as_json: WrittenAsJson = False,
 ) -> None:
     """Find instances on new images, and write a table, masks as palette PNG files, and overlays.
@@ -50,7 +52,7 @@ def predict(
 
     records, left_out = index_files(images, split="predict")
     predictor = load_predictor(model, device=load_settings().device)
-    named = category_names(categories, predictor.num_classes)
+    named = category_names(categories, model, predictor.num_classes)
     count = predict_files(predictor, records, out, categories=named, min_score=min_score)
     if as_json:
         counts = {"images": len(records), "instances": count}
@@ -68,17 +70,23 @@ def predict(
         raise typer.Exit(1)
 
 
-def category_names(path: Path, num_classes: int) -> "list[Category]":
-    """Return the classes of a model; they are numbered if the default file of their names does not exist.
+def category_names(path: Path | None, model: Path, num_classes: int) -> "list[Category]":
+    """Return the classes of a model: those of the file at `path`, otherwise those that the model's own file names.
+
+    A model that does not name them has those of the data set in this folder, or numbers if there is none.
 
     Raises:
-        InputError: the file does not have the model's number of classes, or is missing and not the default one.
+        InputError: the file is missing or does not have the model's number of classes.
     """
     from bestie.artifacts.tables import read_categories
     from bestie.records import Category
+    from bestie.training.saved_models import stored_categories
 
-    if path == CATEGORIES and not path.is_file():
+    if path is None and (stored := stored_categories(model)):
+        return stored
+    if path is None and not CATEGORIES.is_file():
         return [Category(number, f"class {number}", number) for number in range(1, num_classes + 1)]
+    path = path or CATEGORIES
     found = read_categories(path)
     if len(found) != num_classes:
         raise InputError(

@@ -99,6 +99,18 @@ def open_scored_set(
     return ScoredSet(data, images, _by_name(images), len(names) - len(images))
 
 
+def check_class_order(trained: Sequence[Category], scored: Sequence[Category]) -> None:
+    """Raise InputError if a class of the data set has another number in the model; a class may have another name."""
+    number = {category.name: category.category_id for category in trained}
+    for category in scored:
+        if number.get(category.name, category.category_id) != category.category_id:
+            names = ",".join(each.name for each in trained)
+            raise InputError(
+                f"'{category.name}' is class {category.category_id} of the data set and class {number[category.name]} "
+                f"of the model. Give the classes in the model's order: --categories {names}"
+            )
+
+
 def find_by_model(predictor: Predictor, scored: ScoredSet, out: Path) -> None:
     """Write the instances that a model finds on all images. Raises InputError like `read_image`."""
     found = predictor.find(scored.images, scored.data.root)

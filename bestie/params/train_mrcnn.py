@@ -27,6 +27,7 @@ class TrainMrcnn(Training):
         (), "in training, the shorter side is one of these or `min_side_px`, drawn for each image"
     )
     decoder: Literal["fuse", "panoptic_deeplab", "hrnet"] | None = option(
-        None, "the network's decoders (`train_bestie.decoder`), frozen, feed the feature pyramid as well; null: none"
+        None,
+        "the network's decoders (`train_bestie.decoder`), frozen as the backbone must be, feed the pyramid; null: none",
     )
     decoder_width: Count = option(64, "their width: that of `train_bestie`")

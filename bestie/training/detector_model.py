@@ -73,12 +73,18 @@ def _load_decoders(decoders: nn.ModuleList, params: TrainMrcnn, network: Path) -
     """Give decoders the weights of a trained network.
 
     Raises:
-        InputError: its decoders are others, or it was trained on another backbone than the detector starts from.
+        InputError: its decoders are others, it was trained on another backbone than the detector starts from, or that
+            backbone is trained further, which changes what the decoders see.
     """
     if params.backbone.weights != PREVIOUS:
         raise InputError(
             f"train_mrcnn.decoder: the network's decoders need its backbone, but train_mrcnn.backbone.weights is "
             f"{params.backbone.weights}; make it previous, or decoder null"
+        )
+    if params.backbone.trainable:
+        raise InputError(
+            "train_mrcnn.decoder: the network's decoders know the backbone as it is, but "
+            "train_mrcnn.backbone.trainable is true; make it false, or decoder null"
         )
     weights, attributes = load_weights(network)
     trained = attributes.get("params", {})

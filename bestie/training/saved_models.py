@@ -1,6 +1,6 @@
 """Trained models as artifacts: the weights are stored with the parameters that the model is built from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,13 +8,20 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from bestie.artifacts.weights import load_any_weights, load_weights, match_weights, save_weights, weights_sha256
+from bestie.artifacts.weights import (
+    load_any_weights,
+    load_weights,
+    match_weights,
+    read_attributes,
+    save_weights,
+    weights_sha256,
+)
 from bestie.errors import InputError
 from bestie.method.backbones import FeatureExtractor
 from bestie.method.release import rename_release
 from bestie.params.reading import parse
 from bestie.params.training import Backbone, Training
-from bestie.records import VOID
+from bestie.records import VOID, Category
 from bestie.training.initial import COUNTERS, Origin, stored_normalization, wanted_normalization
 from bestie.training.weight_files import find_weights
 
@@ -23,7 +30,14 @@ T = TypeVar("T", bound=Training)
 
 
 def save_model(
-    path: Path, module: nn.Module, params: Training, *, num_classes: int, origin: Origin, **facts: Any
+    path: Path,
+    module: nn.Module,
+    params: Training,
+    *,
+    num_classes: int,
+    origin: Origin,
+    categories: Sequence[Category] = (),
+    **facts: Any,
 ) -> None:
     """Write a trained model with everything that `load_classifier`, `load_network` or `load_detector` needs.
 
@@ -33,10 +47,32 @@ def save_model(
         params: the parameters that it was built and trained with.
         num_classes: C, without background.
         origin: where its initial weights came from.
+        categories: the classes, so that the model can be used without its data set.
         facts: further JSON values to store.
     """
+    names = [{"name": each.name, "source_id": each.source_id} for each in categories]
     attributes = {"params": _built_from(module, params), "num_classes": num_classes, "origin": origin, **facts}
+    if names:
+        attributes["categories"] = names
     save_weights(path, module.state_dict(), attributes)
+
+
+def stored_categories(path: Path) -> list[Category]:
+    """Return the classes that a saved model was trained on; nothing if its file does not say.
+
+    Raises InputError like `read_attributes`, and if they are malformed.
+    """
+    attributes = read_attributes(path)
+    found = attributes.get("categories", [])
+    try:
+        named = [Category(k, str(e["name"]), int(e["source_id"])) for k, e in enumerate(found, start=1)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} has malformed categories ({error!r}). Take another file.") from error
+    if named and len(named) != attributes.get("num_classes"):
+        raise InputError(
+            f"{path} names {len(named)} classes, but has {attributes.get('num_classes')}. Take another file."
+        )
+    return named
 
 
 def take_over(module: M, name: str, backbone: Backbone) -> tuple[M, Origin]:

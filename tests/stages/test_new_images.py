@@ -194,6 +194,26 @@ def test_bad_input_is_one_message_and_leaves_nothing(
     assert sorted(Path().iterdir()) == before
 
 
+def test_a_model_brings_its_class_names_wherever_it_goes(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    names = [category.name for category in read_categories(Path(CATEGORIES))]
+    image, model = validation_images()[0].resolve(), Path(DETECTOR).resolve()
+    monkeypatch.chdir(tmp_path)
+    call("predict", image, "--model", model, "--out", "found")
+    assert [category.name for category in read_categories(Path("found/categories.parquet"))] == names
+
+
+def test_classes_in_another_order_than_the_models_are_refused(finished_run: Path):
+    names = [category.name for category in read_categories(Path(CATEGORIES))]
+    swapped = ",".join([names[1], names[0], *names[2:]])
+    with pytest.raises(InputError, match=rf"'{names[1]}' is class 1 of the data set and class 2 of the model"):
+        call("evaluate", DETECTOR, ROOT, "--categories", swapped)
+    other = ",".join(["a car", *names[1:]])  # another name for the same class is no contradiction
+    with pytest.raises(InputError, match="is no category"):
+        call("evaluate", DETECTOR, ROOT, "--categories", other)
+
+
 def test_names_of_other_classes_are_refused(workspace: Path, capsys: pytest.CaptureFixture):
     from bestie.artifacts.tables import write_categories
 

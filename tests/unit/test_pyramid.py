@@ -66,7 +66,7 @@ def network(path: Path, **options: object) -> Path:
 
 
 def params(**options: object) -> TrainMrcnn:
-    start = {"name": "test_resnet", "weights": "previous", **options.pop("backbone", {})}
+    start = {"name": "test_resnet", "weights": "previous", "trainable": False, **options.pop("backbone", {})}
     given = {"decoder": "fuse", "decoder_width": WIDTH, "width": 16, **options}
     return TrainMrcnn(epochs=1, batch_size=1, backbone=Backbone(**start), **given)
 
@@ -100,6 +100,7 @@ def test_the_weights_are_the_networks_and_the_artifact_needs_no_network(tmp_path
     [
         ({"decoder_width": 32}, r"train_mrcnn\.decoder_width is 32, but that of .*network\.zarr is 24"),
         ({"decoder": "panoptic_deeplab"}, r"train_mrcnn\.decoder is panoptic_deeplab, but that of .* is fuse"),
+        ({"backbone": {"trainable": True}}, r"train_mrcnn\.backbone\.trainable is true; make it false"),
         ({"backbone": {"weights": "random"}}, r"train_mrcnn\.backbone\.weights is random; make it previous"),
     ],
 )
