@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bestie.method.backbones import DilatedDepthwise, FeatureExtractor, PeakHead
+from bestie.method.resizing import resize
 
 Head = Callable[[str, int], nn.Sequential]
 
@@ -44,7 +44,7 @@ def separable(inputs: int, outputs: int, kernel: int = 5) -> nn.Sequential:
 
 def resize_like(source: Tensor, target: Tensor) -> Tensor:
     """Resize `source` bilinearly to the height and width of `target`."""
-    return F.interpolate(source, size=target.shape[-2:], mode="bilinear", align_corners=False)
+    return resize(source, (target.shape[-2], target.shape[-1]))
 
 
 class FuseDecoder(nn.Module):

@@ -78,10 +78,12 @@ def find_regions(
     total = per_image.cumsum(0)
     num_regions, max_per_image = torch.stack((total[-1], per_image.max())).tolist()
     ids = torch.where(ids > 0, ids + (total - per_image)[:, None, None], 0)
-    area_px = count_index(ids.flatten(), num_regions + 1)
-    ids = torch.where((area_px >= min_area_px)[ids], ids, 0)
     pixel = ids.flatten().nonzero().squeeze(1)
+    area_px = count_index(ids.flatten()[pixel], num_regions + 1)  # the background has no area, and most pixels
+    ids = torch.where((area_px >= min_area_px)[ids], ids, 0)
     of_pixel = ids.flatten()[pixel] - 1
+    kept = (of_pixel >= 0).nonzero().squeeze(1)
+    pixel, of_pixel = pixel[kept], of_pixel[kept]
     region_category = category.new_zeros(num_regions)
     region_category.scatter_reduce_(0, of_pixel, category.flatten()[pixel], "amax")
     return Regions(ids, pixel, of_pixel, region_category, max_per_image)

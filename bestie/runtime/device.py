@@ -53,7 +53,9 @@ def prepare_process(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  libraries draw from the global generator
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # On CUDA, this switch replaces fast kernels by ones that sort all pixels, and torchvision's by ones to compile.
+    torch.use_deterministic_algorithms(not torch.cuda.is_available())
+    torch.backends.cudnn.deterministic = True
     # By default torch then fills every new tensor as a safety net, which costs a pass over its memory.
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

@@ -18,7 +18,7 @@ class Settings:
 
     Attributes:
         device: `auto` (cuda if a GPU is visible, otherwise cpu), `cpu`, `cuda`, `cuda:1`, ...
-        workers: number of processes that load data; 0: the training process loads it.
+        workers: number of processes that load data; 0: the training process loads it; None: chosen by the training.
         processes: number of processes that share a stage; 0: one per visible GPU.
         parts: number of parts that a stage is computed in; 0: it is computed as a whole.
         part: the part to compute, from 1; 0: join all parts.
@@ -29,7 +29,7 @@ class Settings:
     """
 
     device: str = "auto"
-    workers: int = 0
+    workers: int | None = None
     processes: int = 0
     parts: int = 0
     part: int = 0
@@ -54,7 +54,7 @@ def load_settings() -> Settings:
     part, parts = _parts("BESTIE_PARTS")
     return Settings(
         device=os.environ.get("BESTIE_DEVICE", default.device),
-        workers=_number("BESTIE_WORKERS", default.workers),
+        workers=_number("BESTIE_WORKERS", 0) if "BESTIE_WORKERS" in os.environ else default.workers,
         processes=_number("BESTIE_PROCESSES", default.processes),
         parts=parts,
         part=part,

@@ -255,7 +255,8 @@ class Loop:
         self.history.extend(state["history"])
         on_cpu, *on_gpus = state["random"]
         torch.set_rng_state(on_cpu)
-        torch.cuda.set_rng_state_all(on_gpus)
+        for index, generator in enumerate(on_gpus[: torch.cuda.device_count()]):  # there may be fewer GPUs than before
+            torch.cuda.set_rng_state(generator, index)
         sums.update(state["sums"])
         return sums
 

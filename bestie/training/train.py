@@ -4,10 +4,15 @@ import torch
 from torch import nn
 
 from bestie.params.training import Training
+from bestie.runtime import ranks
 from bestie.runtime.settings import Settings
+from bestie.runtime.threads import cores
 from bestie.training.checkpoints import Checkpoints
 from bestie.training.loop import EpochEnd, Loop, Samples, Step, count_steps
 from bestie.training.optimizer import create_optimizer, create_schedule
+
+#: More processes than this load images faster than any GPU of today takes them.
+MAX_WORKERS = 8
 
 
 def train(
@@ -57,7 +62,17 @@ def train(
         checkpoints=checkpoints,
         epoch_end=epoch_end,
         weight_average=params.weight_average,
-        workers=settings.workers,
+        workers=loader_workers(next(module.parameters()).device) if settings.workers is None else settings.workers,
         pin_memory=device is not None and device.type == "cuda",
         as_json=settings.json_progress,
     ).run()
+
+
+def loader_workers(device: torch.device) -> int:
+    """Return how many processes load images for a training: none on a CPU, which it needs itself.
+
+    For a GPU, the share that this process has of the cores, but one, and at most `MAX_WORKERS`.
+    """
+    if device.type == "cpu":
+        return 0
+    return max(1, min(MAX_WORKERS, cores() // ranks.count() - 1))

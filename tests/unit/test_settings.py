@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from bestie.errors import InputError
 from bestie.runtime.settings import Settings, load_settings
+from bestie.training.train import MAX_WORKERS, loader_workers
 
 
 def test_without_variables_the_defaults_hold(monkeypatch: pytest.MonkeyPatch):
@@ -79,3 +81,14 @@ def test_the_folder_of_state_is_no_file(tmp_path: Path, monkeypatch: pytest.Monk
         load_settings()
     monkeypatch.setenv("BESTIE_STATE", str(tmp_path / "other" / below))
     assert load_settings().state == tmp_path / "other" / below
+
+
+def test_workers_are_chosen_by_the_device_unless_they_are_given(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("BESTIE_WORKERS", raising=False)
+    assert load_settings().workers is None
+    monkeypatch.setenv("BESTIE_WORKERS", "0")
+    assert load_settings().workers == 0
+    for available, expected in ((1, 1), (2, 1), (6, 5), (64, MAX_WORKERS)):
+        monkeypatch.setattr("bestie.training.train.cores", lambda available=available: available)
+        assert loader_workers(torch.device("cuda")) == expected
+        assert loader_workers(torch.device("cpu")) == 0
