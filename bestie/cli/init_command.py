@@ -38,13 +38,17 @@ HEADER = """\
 
 @dataclass(frozen=True)
 class WrittenProfile:
-    """The profile that was written, the content of the folder, and remarks on what is missing or unusual."""
+    """The profile that was written, the content of the folder, and remarks on what is missing or unusual.
+
+    `obstacles` are what a run would stop at.
+    """
 
     name: str
     path: Path
     layout: FolderLayout
     survey: Survey
     remarks: tuple[str, ...]
+    obstacles: tuple[str, ...]
 
 
 def run_init(
@@ -89,8 +93,9 @@ def run_init(
         text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
         partial.write_text(header + text, encoding="utf-8")
     remarks = _remarks(layout, survey)
-    remarks += _weights_remarks(params)
-    return WrittenProfile(name, path, layout, survey, tuple(remarks))
+    fetched, missing = _weights_remarks(params)
+    obstacles = [*_obstacles(layout, survey), *missing]
+    return WrittenProfile(name, path, layout, survey, tuple(remarks + fetched + missing), tuple(obstacles))
 
 
 def print_init(console: Console, written: WrittenProfile) -> None:
@@ -98,7 +103,8 @@ def print_init(console: Console, written: WrittenProfile) -> None:
     console.print(_class_table(written.layout, written.survey))
     for line in written.remarks:
         console.print(line, soft_wrap=True)
-    console.print(f"wrote {written.path}; now: bestie profile {written.name} && dvc repro", soft_wrap=True)
+    when = "before a run: " + "; ".join(written.obstacles) + "; then" if written.obstacles else "now"
+    console.print(f"wrote {written.path}; {when}: bestie profile {written.name} && dvc repro", soft_wrap=True)
 
 
 def init_json(written: WrittenProfile) -> dict[str, Any]:
@@ -109,6 +115,7 @@ def init_json(written: WrittenProfile) -> dict[str, Any]:
         **asdict(written.survey),
         "layout": {key: value and str(value) for key, value in asdict(written.layout).items()},
         "remarks": list(written.remarks),
+        "obstacles": list(written.obstacles),
     }
 
 
@@ -139,17 +146,23 @@ def _training_sections(profiles: Path, like: str) -> dict[str, Any]:
     return {name: section for name, section in values.items() if name not in DATA_SECTIONS}
 
 
-def _weights_remarks(params: Params) -> list[str]:
-    """Return remarks on first weights that a run has to fetch, or that are missing here."""
-    lines = []
+def _weights_remarks(params: Params) -> tuple[list[str], list[str]]:
+    """Return remarks on first weights that a run has to fetch, and those on weights that are missing here."""
+    fetched, lacking = [], []
     for stage in FEWEST_STEPS:
         section: Training = getattr(params, stage)
         name, weights = section.backbone.name, section.backbone.weights
         if weights == DOWNLOAD:
-            lines.append(f"{stage}: the weights of {name} are downloaded by the first run")
+            fetched.append(f"{stage}: the weights of {name} are downloaded by the first run")
         elif missing := missing_weights(weights, name):
-            lines.append(f"{stage}.{missing}")
-    return lines
+            lacking.append(f"{stage}.{missing}")
+    return fetched, lacking
+
+
+def _obstacles(layout: FolderLayout, survey: Survey) -> list[str]:
+    if layout.wsss is None or not survey.without_wsss:
+        return []
+    return [f"maps are missing in {layout.wsss}: add them, or rename the folder and run this again for own maps"]
 
 
 def _enough_epochs(params: Params, images: int) -> dict[str, Any]:
@@ -204,6 +217,11 @@ def _remarks(layout: FolderLayout, survey: Survey) -> list[str]:
         f"{survey.train} training and {survey.val} validation images, "
         f"{low_h} to {high_h} px high, {low_w} to {high_w} px wide"
     ]
+    if not survey.val:
+        lines.append(
+            "no validation images, so no new image will show what was learned: give about one image in five the split "
+            f"val in {layout.labels}"
+        )
     if survey.other_splits:
         counts = ", ".join(f"{split} ({count})" for split, count in survey.other_splits.items())
         total = sum(survey.other_splits.values())

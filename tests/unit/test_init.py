@@ -54,7 +54,14 @@ def test_it_says_class_by_class_what_there_is(photos: Path):
     assert "1 image files are not in photos/labels.csv and are left out" in output
     assert "1 training images have no map in photos/WSSS_maps: c no annotations" in output
     assert "no annotations.json with true masks: there will be instances, but no scores" in output
+    lacking = "before a run: maps are missing in photos/WSSS_maps: add them, or rename the folder and run this again"
+    assert f"wrote profiles/photos.yaml; {lacking} for own maps; then: bestie profile photos && dvc repro" in output
+    shutil.copy(photos / "WSSS_maps" / "b.png", photos / "WSSS_maps" / "c.png")
+    output = call("photos", "--overwrite")
     assert "wrote profiles/photos.yaml; now: bestie profile photos && dvc repro" in output
+    assert "no validation images" not in output
+    (photos / "labels.csv").write_text("file,labels\na.jpg,cat\nb.jpg,dog\n", encoding="utf-8")
+    assert "no validation images, so no new image will show" in call("photos", "--overwrite")
 
 
 @pytest.mark.parametrize(("number", "said"), [(3, "0, 1, 2"), (4, "0, 1, 2, ...")])
