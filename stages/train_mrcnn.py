@@ -5,6 +5,7 @@ import sys
 from bestie.artifacts.metrics_json import write_history
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.errors import InputError
+from bestie.evaluation.shown_score import find_shown_score
 from bestie.params.dataset import Dataset
 from bestie.params.train_mrcnn import TrainMrcnn
 from bestie.runtime.device import pick_device, prepare_process
@@ -46,7 +47,15 @@ def main(dataset: Dataset, params: TrainMrcnn, settings: Settings) -> None:
     history = train_detector(detector, samples, params, settings, device, checkpoints=checkpoints)
     end_helpers()
     out = folder("train_mrcnn")
-    save_model(out / "detector.zarr", detector, params, num_classes=num_classes, origin=origin, categories=categories)
+    save_model(
+        out / "detector.zarr",
+        detector,
+        params,
+        num_classes=num_classes,
+        origin=origin,
+        categories=categories,
+        shown_score=find_shown_score(detector, samples, device, params.precision),
+    )
     write_history(out / "history.parquet", out / "history.json", history)
     checkpoints.remove()
 

@@ -29,7 +29,8 @@ def predict(
     min_score: Annotated[
         float | None,
         typer.Option(
-            help="Leave out lower scores; default: keep all, draw those with at least half of the image's best score."
+            help="Leave out lower scores; default: keep all, and draw those from the score on that a detector.zarr "
+            "found on its training images, with a network.zarr those with half of the image's best score."
         ),
     ] = None,
     categories: Annotated[

@@ -28,6 +28,7 @@ class DetectorPredictor:
     """
 
     kind = "Mask R-CNN"
+    shown_score: float | None = None
 
     def __init__(self, detector: MaskRCNN, reading: Evaluate, *, num_classes: int, device: torch.device) -> None:
         self._detector, self.num_classes, self._device = detector, num_classes, device

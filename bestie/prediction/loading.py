@@ -26,10 +26,12 @@ class Predictor(Protocol):
     Attributes:
         kind: the model's name as users read it.
         num_classes: C, without background.
+        shown_score: from which score on instances are worth showing; None: the model's file does not say.
     """
 
     kind: str
     num_classes: int
+    shown_score: float | None
 
     def find(self, records: Iterable[ImageRecord], root: Path) -> Iterator[tuple[ImageRecord, list[dict[str, Any]]]]:
         """Yield each image with the rows of its instances, in order.
@@ -64,7 +66,9 @@ def load_predictor(path: Path, *, device: str, params: Path = PARAMS) -> Predict
     if "architecture" in trained:
         detector = load_detector(path, Selection(evaluate.mrcnn_proposals, evaluate.mrcnn_nms)).to(target)
         num_classes = attributes["num_classes"]
-        return DetectorPredictor(detector, evaluate, num_classes=num_classes, device=target)
+        predictor = DetectorPredictor(detector, evaluate, num_classes=num_classes, device=target)
+        predictor.shown_score = attributes.get("shown_score")
+        return predictor
     if "decoder" in trained:
         return NetworkPredictor(
             load_network(path).to(target),

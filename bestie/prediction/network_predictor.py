@@ -37,6 +37,7 @@ class NetworkPredictor:
     """
 
     kind = "BESTIE"
+    shown_score: float | None = None
 
     def __init__(
         self,

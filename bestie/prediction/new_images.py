@@ -21,7 +21,7 @@ from bestie.runtime.progress import track
 
 #: Overlays are enlarged or shrunk until their longer side is between these.
 OVERLAY_PX = (480, 1600)
-#: Without `min_score`, masks and overlays show the instances with at least this part of the image's best score.
+#: Without any other limit, masks and overlays show the instances with at least this part of the image's best score.
 SHOWN_PART = 0.5
 
 Rows = list[dict[str, Any]]
@@ -48,7 +48,8 @@ def predict_files(
         out: the folder to write; it must be empty or not exist yet.
         categories: the classes with their names.
         min_score: instances with a lower score are left out everywhere. None: the table has all instances, masks and
-            overlays show those with at least half of the image's best score.
+            overlays show those from the model's `shown_score` on or, if its file has none, those with at least half of
+            the image's best score.
         root: the folder that the images' paths are relative to.
 
     Returns:
@@ -68,15 +69,16 @@ def predict_files(
                 rows = [row for row in rows if row["score"] >= (min_score or 0.0)]
                 table.append_rows(rows)
                 count += len(rows)
-                shown = rows if min_score is not None else _best(rows)
+                shown = rows if min_score is not None else _worth_showing(rows, predictor.shown_score)
                 _write_masks(partial / "masks", record, shown)
                 _write_overlay(partial / "overlays" / f"{record.image_id}.jpg", root, record, shown, names)
     return count
 
 
-def _best(rows: Rows) -> Rows:
+def _worth_showing(rows: Rows, shown_score: float | None) -> Rows:
     best = max((row["score"] for row in rows), default=0.0)
-    return [row for row in rows if row["score"] >= SHOWN_PART * best]
+    least = SHOWN_PART * best if shown_score is None else shown_score
+    return [row for row in rows if row["score"] >= least]
 
 
 def _write_masks(folder: Path, record: ImageRecord, rows: Rows) -> None:

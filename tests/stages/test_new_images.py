@@ -14,6 +14,7 @@ from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows, read_categories, read_images
+from bestie.artifacts.weights import read_attributes
 from bestie.cli import app as cli
 from bestie.datasets.coco_results import read_results
 from bestie.errors import InputError
@@ -52,7 +53,8 @@ def test_predictions_are_a_table_masks_and_overlays(finished_run: Path, tmp_path
     for record in records:
         own = [row for row in rows if row["row"] == record.row]
         best = max((row["score"] for row in own), default=0)
-        shown = [row for row in own if row["score"] >= best / 2]
+        least = best / 2 if model == NETWORK else read_attributes(Path(DETECTOR))["shown_score"]
+        shown = [row for row in own if row["score"] >= least]
         union = np.zeros((record.height, record.width), bool)
         for row in shown:
             union |= decode_mask(row["rle"], record.height, record.width)
