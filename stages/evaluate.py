@@ -97,10 +97,8 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
         )
         sizes += size_rows(model, truth, found, overlaps, num_classes=len(categories), threshold=CURVE_THRESHOLD)
     metrics |= score_training_labels(len(categories))
-    own, detected = (read_mask_table(out / f"{model}.parquet", records) for model in AGREEING)
-    agreement = agreement_rows(own, detected, records, categories)
-    write_json(out / "agreement.json", {"mean": mean_agreement(agreement), "classes": agreement})
     write_json(out / "metrics.json", metrics)
+    write_agreement(out, records, categories)
     classes = per_class_rows(curves, categories)
     write_csv(out / "per_class.csv", classes or [{"model": "", "class": "", "true_instances": 0}])
     write_json(out / "precision_recall.json", curve_rows(curves, threshold=CURVE_THRESHOLD))
@@ -114,6 +112,13 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     detections = {record.row: rows for record, rows in detector.find(images[0], dataset.image_root)}
     write_sheet(out / "sheet.png", dataset, categories, images=images, detections=detections, sigma_px=sigma_px)
     write_warnings(out, class_warnings(records, categories, out))
+
+
+def write_agreement(out: Path, records: list[ImageRecord], categories: list[Category]) -> None:
+    """Write how far both models agree with each other and with the image-level labels, which needs no truth."""
+    own, detected = (read_mask_table(out / f"{model}.parquet", records) for model in AGREEING)
+    agreement = agreement_rows(own, detected, records, categories)
+    write_json(out / "agreement.json", {"mean": mean_agreement(agreement), "classes": agreement})
 
 
 def class_warnings(records: list[ImageRecord], categories: list[Category], out: Path) -> list[HealthWarning]:
