@@ -19,14 +19,17 @@ Head = Callable[[str, int], nn.Sequential]
 class Architecture(NamedTuple):
     """A decoder for the semantic head, one for the two instance heads, and a function that builds the heads.
 
-    `channels` is the number of channels of both decoders together. `head(name, outputs)` builds the head "semantic",
-    "center" or "offset" with `outputs` channels; its last layer is a `PeakHead`.
+    `name` is the key in `ARCHITECTURES` and `width` what it was built with; `channels` is the number of channels of
+    both decoders together. `head(name, outputs)` builds the head "semantic", "center" or "offset" with `outputs`
+    channels; its last layer is a `PeakHead`.
     """
 
     semantic_decoder: nn.Module
     instance_decoder: nn.Module
     head: Head
     channels: int
+    name: str
+    width: int
 
 
 def unit(inputs: int, outputs: int, kernel: int = 1, *, groups: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -127,7 +130,7 @@ def fuse(backbone: FeatureExtractor, width: int) -> Architecture:
         return nn.Sequential(separable(width, width, 3), last)
 
     decoders = [FuseDecoder(backbone.channels, width=width) for _ in range(2)]
-    return Architecture(decoders[0], decoders[1], head, 2 * width)
+    return Architecture(decoders[0], decoders[1], head, 2 * width, "fuse", width)
 
 
 def panoptic_deeplab(backbone: FeatureExtractor, width: int) -> Architecture:
@@ -148,6 +151,8 @@ def panoptic_deeplab(backbone: FeatureExtractor, width: int) -> Architecture:
         PanopticDeepLabDecoder(channels, strides, pooled=width, width=half),
         head,
         width + half,
+        "panoptic_deeplab",
+        width,
     )
 
 
@@ -161,7 +166,7 @@ def hrnet(backbone: FeatureExtractor, width: int) -> Architecture:
         first = nn.Conv2d(backbone.channels[0], width, 3, padding=1)
         return nn.Sequential(first, nn.ReLU(inplace=True), _near_zero(PeakHead(width, outputs)))
 
-    return Architecture(FinestMap(), FinestMap(), head, 2 * backbone.channels[0])
+    return Architecture(FinestMap(), FinestMap(), head, 2 * backbone.channels[0], "hrnet", width)
 
 
 ARCHITECTURES = {"fuse": fuse, "panoptic_deeplab": panoptic_deeplab, "hrnet": hrnet}

@@ -25,6 +25,9 @@ class PyramidBackbone(nn.Module):
         width: number of channels of each level.
         decoders: the two decoders of a trained network on that backbone; None: none. They are frozen, and their maps
             are averaged to the size of each level and added to it after a convolution that is trained.
+
+    Attributes:
+        built_from: the parameters of `train_mrcnn` that name these decoders, for the artifact.
     """
 
     def __init__(self, backbone: FeatureExtractor, *, width: int, decoders: Architecture | None = None) -> None:
@@ -34,8 +37,10 @@ class PyramidBackbone(nn.Module):
         self.out_channels = width
         self.decoders = nn.ModuleList()
         self.joins = nn.ModuleList()
+        self.built_from: dict[str, str | int] = {}
         if decoders is not None:
             self.decoders.extend([decoders.semantic_decoder, decoders.instance_decoder]).requires_grad_(False)
+            self.built_from = {"decoder": decoders.name, "decoder_width": decoders.width}
             self.joins.extend(_join(decoders.channels, width) for _ in backbone.channels)
 
     def train(self, mode: bool = True) -> "PyramidBackbone":

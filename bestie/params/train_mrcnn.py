@@ -26,8 +26,7 @@ class TrainMrcnn(Training):
     smaller_sides_px: tuple[Count, ...] = option(
         (), "in training, the shorter side is one of these or `min_side_px`, drawn for each image"
     )
-    decoder: Literal["fuse", "panoptic_deeplab", "hrnet"] | None = option(
-        None,
-        "the network's decoders (`train_bestie.decoder`), frozen as the backbone must be, feed the pyramid; null: none",
+    decoder: Literal["previous", "fuse", "panoptic_deeplab", "hrnet"] | None = option(
+        None, "`previous`: the network's decoders, frozen as the backbone must be, feed the pyramid, too; null: none"
     )
-    decoder_width: Count = option(64, "their width: that of `train_bestie`")
+    decoder_width: Count | None = option(None, "their width; null: that of the network")

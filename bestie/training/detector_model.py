@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 from torchvision.models.detection import MaskRCNN
 
-from bestie.artifacts.weights import load_weights
+from bestie.artifacts.weights import load_weights, read_attributes
 from bestie.errors import InputError
 from bestie.method.backbones import FeatureExtractor, Normalization
 from bestie.method.decoders import ARCHITECTURES
@@ -51,10 +51,12 @@ def create_detector(
         if first is not None:
             load_backbone(detector.backbone.body, first, "resnet50")
         return detector, {"weights": RANDOM} if first is None else first.origin
+    if params.decoder is not None:
+        params = _with_decoders_of(params, previous)
     backbone, origin = build_backbone(params.backbone, previous=previous)
     detector = _detector(backbone, params, num_classes, selection)
     if params.decoder is not None:
-        _load_decoders(detector.backbone.decoders, params, previous)
+        _load_decoders(detector.backbone.decoders, previous)
     return detector, origin
 
 
@@ -69,12 +71,12 @@ def load_detector(path: Path, selection: Selection = USUAL) -> MaskRCNN:
     return load_model(path, TrainMrcnn, build)
 
 
-def _load_decoders(decoders: nn.ModuleList, params: TrainMrcnn, network: Path) -> None:
-    """Give decoders the weights of a trained network.
+def _with_decoders_of(params: TrainMrcnn, network: Path) -> TrainMrcnn:
+    """Return the parameters with the kind and the width of a trained network's decoders.
 
     Raises:
-        InputError: its decoders are others, it was trained on another backbone than the detector starts from, or that
-            backbone is trained further, which changes what the decoders see.
+        InputError: they ask for others, the detector starts from another backbone than that of the network, or it
+            trains the backbone further, which changes what the decoders see.
     """
     if params.backbone.weights != PREVIOUS:
         raise InputError(
@@ -86,12 +88,18 @@ def _load_decoders(decoders: nn.ModuleList, params: TrainMrcnn, network: Path) -
             "train_mrcnn.decoder: the network's decoders know the backbone as it is, but "
             "train_mrcnn.backbone.trainable is true; make it false, or decoder null"
         )
-    weights, attributes = load_weights(network)
-    trained = attributes.get("params", {})
-    for key, own_key in (("decoder", "decoder"), ("decoder_width", "width")):
-        wanted, found = getattr(params, key), trained.get(own_key)
-        if wanted != found:
-            raise InputError(f"train_mrcnn.{key} is {wanted}, but that of {network} is {found}; make them equal")
+    trained = read_attributes(network).get("params", {})
+    found = {"decoder": trained.get("decoder"), "decoder_width": trained.get("width")}
+    for key, value in found.items():
+        if getattr(params, key) not in (PREVIOUS, None, value):
+            raise InputError(
+                f"train_mrcnn.{key} is {getattr(params, key)}, but that of {network} is {value}; make them equal"
+            )
+    return params.model_copy(update=found)
+
+
+def _load_decoders(decoders: nn.ModuleList, network: Path) -> None:
+    weights, _ = load_weights(network)
     for decoder, name in zip(decoders, ("semantic_decoder.", "instance_decoder."), strict=True):
         decoder.load_state_dict({k.removeprefix(name): each for k, each in weights.items() if k.startswith(name)})
 
@@ -110,7 +118,9 @@ def _standard_detector(
 
 
 def _detector(backbone: FeatureExtractor, params: TrainMrcnn, num_classes: int, selection: Selection) -> MaskRCNN:
-    decoders = params.decoder and ARCHITECTURES[params.decoder](backbone, params.decoder_width)
+    decoders = None
+    if params.decoder is not None and params.decoder_width is not None:
+        decoders = ARCHITECTURES[params.decoder](backbone, params.decoder_width)
     if len(params.anchor_sizes_px) != len(backbone.strides):
         raise InputError(
             f"train_mrcnn.anchor_sizes_px has {len(params.anchor_sizes_px)} sizes, but {params.backbone.name} gives "

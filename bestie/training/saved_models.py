@@ -136,6 +136,8 @@ def _built_from(module: nn.Module, params: Training) -> dict[str, Any]:
     for each in module.modules():
         if isinstance(each, FeatureExtractor):
             values["backbone"].update(mean=list(each.normalization.mean), std=list(each.normalization.std))
+        elif hasattr(each, "built_from"):  # the pyramid of a detector, which is slow to import
+            values.update(each.built_from)
         elif hasattr(each, "image_mean"):  # the transform of a torchvision detector, which is slow to import
             values["backbone"].update(mean=list(each.image_mean), std=list(each.image_std))
     return values

@@ -40,6 +40,8 @@ def test_a_threshold_that_leaves_no_cue_warns_in_two_stages_in_report_and_summar
     said = capsys.readouterr().err
     assert "extract_cues: warning: no cue for " in said
     assert "make_pseudo_labels: warning: the pseudo labels are empty for " in said
+    for stage in ("export_mrcnn", "evaluate"):
+        (DATA / stage / "warnings.json").unlink()  # those of the run before
     found = dict(read_warnings(DATA))
     assert found.keys() == {"extract_cues", "make_pseudo_labels"}
     assert found["make_pseudo_labels"].look_at[0] == "extract_cues.threshold"

@@ -73,7 +73,8 @@ def params(**options: object) -> TrainMrcnn:
 
 @pytest.mark.parametrize("kind", ["fuse", "panoptic_deeplab"])
 def test_the_weights_are_the_networks_and_the_artifact_needs_no_network(tmp_path: Path, kind: str):
-    trained, given = network(tmp_path / "network.zarr", decoder=kind), params(decoder=kind)
+    trained = network(tmp_path / "network.zarr", decoder=kind)
+    given = params(decoder="previous", decoder_width=None)
     detector, origin = create_detector(given, num_classes=2, previous=trained)
     save_model(tmp_path / "detector.zarr", detector, given, num_classes=2, origin=origin)
     loaded = load_detector(tmp_path / "detector.zarr", Selection(proposals=7, nms=0.3))
