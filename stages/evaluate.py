@@ -110,7 +110,15 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     images = pick_images(params.sheet_images)
     sigma_px = read_attributes(NETWORK)["params"]["sigma_px"]
     detections = {record.row: rows for record, rows in detector.find(images[0], dataset.image_root)}
-    write_sheet(out / "sheet.png", dataset, categories, images=images, detections=detections, sigma_px=sigma_px)
+    write_sheet(
+        out / "sheet.png",
+        dataset,
+        categories,
+        images=images,
+        detections=detections,
+        shown_score=read_attributes(DETECTOR).get("shown_score"),
+        sigma_px=sigma_px,
+    )
     write_warnings(out, class_warnings(records, categories, out))
 
 

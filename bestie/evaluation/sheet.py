@@ -68,6 +68,7 @@ def write_sheet(
     *,
     images: tuple[list[ImageRecord], list[ImageRecord]],
     detections: Mapping[int, Rows],
+    shown_score: float | None,
     sigma_px: float,
 ) -> None:
     """Draw the contact sheet.
@@ -78,12 +79,13 @@ def write_sheet(
         categories: the classes, for names and colors.
         images: training and validation images, see `pick_images`.
         detections: row -> Mask R-CNN's instances on the training images, which no artifact holds.
+        shown_score: from which score on detections of Mask R-CNN are drawn; None: from half of the image's best one on.
         sigma_px: standard deviation of the Gaussians of the center map, in pixels.
     """
     names = [category.name for category in categories]
     pages = [
-        _training_page(dataset, images[0], names, detections, sigma_px),
-        _validation_page(dataset, images[1], names),
+        _training_page(dataset, images[0], names, detections, shown_score, sigma_px),
+        _validation_page(dataset, images[1], names, shown_score),
     ]
     title = f"{dataset.name}: from image-level labels to instances"
     legend = [("offset to the center", offset_wheel(72)), *category_swatches(names)]
@@ -93,7 +95,12 @@ def write_sheet(
 
 
 def _training_page(
-    dataset: Dataset, records: list[ImageRecord], names: list[str], detections: Mapping[int, Rows], sigma_px: float
+    dataset: Dataset,
+    records: list[ImageRecord],
+    names: list[str],
+    detections: Mapping[int, Rows],
+    shown_score: float | None,
+    sigma_px: float,
 ) -> Page:
     truths = [_instances_of("prepare", "ground_truth", record) for record in records]
     has_truth = any(truths)
@@ -103,7 +110,10 @@ def _training_page(
         semantic = MapReader(folder("import_wsss") / "maps.zarr").read(
             record.row, "semantic", record.height, record.width
         )
-        tables = [_instances_of("export_mrcnn", "instances", record), detections.get(record.row, [])]
+        tables = [
+            _worth_showing(_instances_of("export_mrcnn", "instances", record)),
+            _worth_showing(detections.get(record.row, []), shown_score),
+        ]
         pictures = [
             image,
             draw_semantic(image, fit_map(semantic, CELL_PX)),
@@ -115,7 +125,7 @@ def _training_page(
     return Page(rows, (*TRAINING, TRUTH) if has_truth else TRAINING, CELL_PX)
 
 
-def _validation_page(dataset: Dataset, records: list[ImageRecord], names: list[str]) -> Page:
+def _validation_page(dataset: Dataset, records: list[ImageRecord], names: list[str], shown_score: float | None) -> Page:
     """Return the validation images, two in a row; without the last one if their number is odd."""
     records = records if len(records) == 1 else records[: len(records) // 2 * 2]
     truths = [_instances_of("prepare", "ground_truth", record) for record in records]
@@ -124,7 +134,10 @@ def _validation_page(dataset: Dataset, records: list[ImageRecord], names: list[s
     drawn = []
     for record, truth in zip(records, truths, strict=True):
         image = _fitted(dataset, record, SMALL_CELL_PX)
-        tables = [_instances_of("evaluate", model, record) for model in ("bestie", "mrcnn")]
+        tables = [
+            _worth_showing(_instances_of("evaluate", "bestie", record)),
+            _worth_showing(_instances_of("evaluate", "mrcnn", record), shown_score),
+        ]
         drawn.append([image, *_draw_tables(image, record, tables, truth if has_truth else None, names)])
     columns = min(2, len(records))
     rows = []
@@ -138,27 +151,27 @@ def _draw_tables(
     image: np.ndarray, record: ImageRecord, tables: Sequence[Rows], truth: Rows | None, names: list[str]
 ) -> list[np.ndarray]:
     """Draw instance tables of one image, in which an object has the same color; the truth has no scores."""
-    shown = [_best(rows) for rows in tables]
     size_px = max(image.shape[:2])
 
     def masks(rows: Rows) -> list[np.ndarray]:
         return [fit_map(decode_mask(str(row["rle"]), record.height, record.width), size_px) for row in rows]
 
-    every = [*shown, *([] if truth is None else [truth])]
+    every = [*tables, *([] if truth is None else [truth])]
     stacks = [masks(rows) for rows in every]
     numbers = shared_numbers(stacks[::-1])[::-1]  # the truth, then Mask R-CNN, then the network
     pictures = []
     for index, rows in enumerate(every):
-        score = None if index == len(shown) else np.array([row["score"] for row in rows], np.float64)
+        score = None if index == len(tables) else np.array([row["score"] for row in rows], np.float64)
         category_id = np.array([row["category_id"] for row in rows], np.int64)
         pictures.append(draw_instances(image, stacks[index], category_id, score, names=names, numbers=numbers[index]))
     return pictures
 
 
-def _best(rows: Rows) -> Rows:
-    """Return the instances with at least half of the best score: a detector also writes many with very low scores."""
-    best = max((float(row["score"]) for row in rows), default=0.0)
-    return [row for row in rows if row["score"] >= best / 2]
+def _worth_showing(rows: Rows, least: float | None = None) -> Rows:
+    """Return the instances from a score on, by default half of the best one: many have very low scores."""
+    if least is None:
+        least = max((float(row["score"]) for row in rows), default=0.0) / 2
+    return [row for row in rows if row["score"] >= least]
 
 
 def _fitted(dataset: Dataset, record: ImageRecord, size_px: int) -> np.ndarray:

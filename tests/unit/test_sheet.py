@@ -33,12 +33,12 @@ def test_the_validation_page_has_pairs_and_no_truth_where_there_is_none(workspac
     dataset = load_params(Path("params.yaml")).dataset
     _, validation = pick_images(10)
     names = [category.name for category in read_categories(Path("data/prepare/categories.parquet"))]
-    page = _validation_page(dataset, validation[:5], names)
+    page = _validation_page(dataset, validation[:5], names, 0.3)
     assert page.headers == ("image", "BESTIE", "Mask R-CNN", "truth") * 2
     assert [len(pictures) for _, pictures in page.rows] == [8, 8]
     assert all(picture is not None for _, pictures in page.rows for picture in pictures)
     with TableWriter(Path("data/prepare/ground_truth.parquet"), INSTANCES):
         pass
-    page = _validation_page(dataset, validation[:1], names)
+    page = _validation_page(dataset, validation[:1], names, None)
     assert page.headers == ("image", "BESTIE", "Mask R-CNN")
     assert [len(pictures) for _, pictures in page.rows] == [3]
