@@ -103,7 +103,8 @@ def coco_image_ids(images: Iterable[ImageRecord]) -> dict[int, int]:
                 f"the data set gives the images {first.image_id} and {record.image_id} the same number, "
                 f"{record.source_id}. Take one split at a time, with --split."
             )
-    return {record.row: numbers.get(record.row, max(numbers.values()) + 1 + record.row) for record in images}
+    following = max(numbers.values()) + 1
+    return {record.row: numbers.get(record.row, following + record.row) for record in images}
 
 
 def _ids_without_numbers(images: Sequence[ImageRecord]) -> dict[int, int]:

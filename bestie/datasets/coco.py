@@ -85,8 +85,7 @@ class CocoDataSet:
         if (found.height, found.width) != (image.height, image.width):
             raise InputError(
                 f"{path} is {found.height}x{found.width} (height x width){turned_hint(found.orientation)}, but "
-                f"{entry.file.path} says "
-                f"{image.height}x{image.width}. Restore the image."
+                f"{entry.file.path} says {image.height}x{image.width}. Restore the image."
             )
         return ImageRecord(
             row=row,
@@ -107,9 +106,10 @@ class CocoDataSet:
         Raises InputError for an unknown image or a malformed mask.
         """
         entry = self._entry(image_id)
-        if entry.image.annotations:
+        truth = entry.file.ground_truth(entry.image, self._id_of_source)
+        if truth is not None and truth.instances:
             check_fits(as_spelled(self.root / entry.path), "masks")
-        return entry.file.ground_truth(entry.image, self._id_of_source)
+        return truth
 
     def points(self, image_id: str) -> tuple[Point, ...]:
         """Return the point labels of one image. Raises InputError if the file is missing or a line is malformed."""

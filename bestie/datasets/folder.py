@@ -170,12 +170,13 @@ class TrueMasks:
                 f"{file} is {size[0]}x{size[1]} (height x width){how_stored(path)}, but {self._file.path} says "
                 f"{image.height}x{image.width}. Restore the image or correct the annotations."
             )
-        if image.annotations:
-            check_fits(path, "masks")
         names = {number: self._file.category_names[number] for number in self._file.categories_in(image)}
         names = {number: clean_name(name) for number, name in names.items()}
         check_names(names.values(), id_of_name, f"{self._file.path}, {file}")
-        return self._file.ground_truth(image, {number: id_of_name[name] for number, name in names.items()})
+        truth = self._file.ground_truth(image, {number: id_of_name[name] for number, name in names.items()})
+        if truth is not None and truth.instances:
+            check_fits(path, "masks")
+        return truth
 
     def number_of(self, file: str) -> int | None:
         """Return the file's own number of an image, or None if the file does not list it."""

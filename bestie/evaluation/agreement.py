@@ -24,7 +24,7 @@ def agreement_rows(
     Args:
         bestie: the network's instances on `records`.
         mrcnn: the detections of Mask R-CNN.
-        records: images; those without a label count as labeled only if another one has a label.
+        records: the images. Those without labels may not be labeled at all, so no measure of labels counts them.
         categories: all categories.
 
     Returns:
@@ -58,12 +58,13 @@ def mean_agreement(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 def label_precision(found: MaskTable, records: Sequence[ImageRecord], num_classes: int) -> Float64[np.ndarray, " c"]:
     """Return the average precision, 0 to 1, of the best score in an image as a sign that it is labeled with the class.
 
-    NaN for a class that no image is labeled with.
+    NaN for a class that no image is labeled with. Images without labels are left out.
     """
-    place = {record.row: number for number, record in enumerate(records)}
-    scores = np.zeros((len(records), num_classes))
-    for row, category_id, score in zip(found.row, found.category_id, found.score, strict=True):
-        best = scores[place[int(row)]]
-        best[category_id - 1] = max(best[category_id - 1], score)
-    labeled = np.array([record.label_vector(num_classes) for record in records]).reshape(scores.shape) > 0
-    return classification_map(scores, labeled).ap
+    labeled = [record for record in records if record.labels]
+    best = {record.row: np.zeros(num_classes) for record in labeled}
+    for row, category_id, score in zip(found.row.tolist(), found.category_id.tolist(), found.score, strict=True):
+        if row in best:
+            best[row][category_id - 1] = max(best[row][category_id - 1], score)
+    shape = (len(labeled), num_classes)
+    labels = np.array([record.label_vector(num_classes) for record in labeled]).reshape(shape) > 0
+    return classification_map(np.array(list(best.values())).reshape(shape), labels).ap

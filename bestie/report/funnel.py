@@ -59,8 +59,11 @@ class FunnelRow:
 
     @property
     def is_lost(self) -> bool:
-        """Whether images show the class and a step after them has none of it."""
-        kept = ("cues", "pseudo_labels", "exported", "mrcnn")
+        """Whether images show the class and a step after them has none of it.
+
+        Of the detections, this can be said only if validation images are labeled with the class.
+        """
+        kept = ("cues", "pseudo_labels", "exported", *(("mrcnn",) if self.val else ()))
         return self.train > 0 and any(self.counts[key] == 0 for key in kept)
 
 

@@ -1,5 +1,7 @@
 """Scores without a truth: what two models and the image-level labels say about each other."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,17 @@ def test_means_leave_out_what_cannot_be_compared():
     nothing = mean_agreement(agreement_rows(table({}), table({}), RECORDS, CATEGORIES))
     assert "models" not in nothing
     assert mean_agreement(agreement_rows(table({}), table({}), [], CATEGORIES)) == {}
+
+
+def test_images_without_labels_say_nothing_about_labels():
+    found = table({5: [(0, 1, 0.5)], 6: [(0, 2, 0.8)], 9: [(0, 1, 0.7)]})
+    unlabeled = dataclasses.replace(RECORDS[0], row=11, labels=())
+    expected = label_precision(found, RECORDS, 3)
+    surest = MaskTable(
+        row=np.append(found.row, 11),
+        category_id=np.append(found.category_id, 1),
+        score=np.append(found.score, 0.99),
+        rle=[*found.rle, found.rle[0]],
+        is_crowd=np.append(found.is_crowd, False),
+    )
+    np.testing.assert_array_equal(label_precision(surest, [*RECORDS, unlabeled], 3), expected)

@@ -300,3 +300,15 @@ def test_results_may_write_numbers_as_text_and_begin_with_a_mark(tmp_path: Path,
         tmp_path / "r.json", images=known, categories=data_set.categories
     )
     assert (found, category_id, score, mask.sum()) == (record, 1, 0.5, 16)
+
+
+def test_boxes_of_a_turned_image_are_labels_like_any_others(tmp_path: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = []
+    data_set, name = write(tmp_path, content), "000000000007"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "val2017" / f"{name}.jpg", exif=exif)
+    assert data_set.ground_truth(name) is None
+    assert data_set.record(name, row=0, split="val").labels == (1, 2)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.paths import DATA
-from bestie.report.funnel import STEPS, funnel_json, read_funnel
+from bestie.report.funnel import STEPS, FunnelRow, funnel_json, read_funnel
 from tests import workspace as ws
 from tests.unit.test_summary import printed
 
@@ -53,6 +53,13 @@ def test_before_a_stage_has_run_its_numbers_are_missing_and_nothing_is_lost(work
     for row in read_funnel(DATA):
         assert row.counts["exported"] is row.counts["mrcnn"] is row.agreement is None
         assert row.counts["cues"] is not None
+
+
+def test_a_class_of_no_validation_image_is_not_lost_for_want_of_detections():
+    counts = {step.key: 3 for step in STEPS} | {"mrcnn": 0}
+    assert not FunnelRow("cat", train=5, val=0, counts=counts, agreement=None).is_lost
+    assert FunnelRow("cat", train=5, val=1, counts=counts, agreement=None).is_lost
+    assert FunnelRow("cat", train=5, val=0, counts={**counts, "exported": 0}, agreement=None).is_lost
 
 
 def test_a_class_without_exported_labels_is_a_warning_and_lost(workspace: Path):
