@@ -1,6 +1,8 @@
 """Records that the whole pipeline shares: images with their labels, categories, points, and the hash of a file."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,11 @@ class ImageRecord:
         vector = np.zeros(num_classes, np.float32)
         vector[[label - 1 for label in self.labels]] = 1
         return vector
+
+
+def images_by_label(records: Iterable[ImageRecord]) -> Counter[int]:
+    """Return how many images are labeled with each category_id."""
+    return Counter(label for record in records for label in record.labels)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import io
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.paths import DATA
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import iter_rows, read_categories
+from bestie.artifacts.tables import count_categories, read_categories
 from bestie.audit.lock import short_hash
 from bestie.report.funnel import AGREEMENT, STEPS, funnel_json, read_funnel
 from bestie.runtime.health import read_warnings
@@ -117,7 +116,7 @@ def publish_pseudo_labels(root: Path, dataset: str, lock: Lock) -> None:
     version = short_hash(outputs(lock, "make_pseudo_labels"))
     table = root / DATA / "make_pseudo_labels" / "instances.parquet"
     names = {c.category_id: c.name for c in read_categories(root / DATA / "prepare" / "categories.parquet")}
-    counts = Counter(row["category_id"] for row in iter_rows(table, INSTANCES, ["category_id"]))
+    counts = count_categories(table, INSTANCES)
     lines = [f"# Pseudo labels {version}", "", f"{counts.total()} instances on `{dataset}`.", ""]
     lines += _true_positives(root)
     lines += ["| class | instances |", "| --- | ---: |"]

@@ -30,7 +30,6 @@ from bestie.evaluation.scores import (
 )
 from bestie.evaluation.sheet import pick_images, write_sheet
 from bestie.evaluation.true_maps import fill_void
-from bestie.method.detector import Selection
 from bestie.method.inference import Instances, components_as_instances
 from bestie.method.network import Outputs
 from bestie.metrics.class_scores import SemanticScore
@@ -38,9 +37,9 @@ from bestie.metrics.masks import measure_overlaps
 from bestie.metrics.voc_scores import VocAp
 from bestie.params.dataset import Dataset
 from bestie.params.evaluate import Evaluate
-from bestie.prediction.detector_predictor import DetectorPredictor
+from bestie.prediction.detector_predictor import DetectorPredictor, load_detector_predictor
 from bestie.prediction.network_predictor import NetworkPredictor, table_rows
-from bestie.records import Category, ImageRecord
+from bestie.records import Category, ImageRecord, images_by_label
 from bestie.runtime.device import pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -49,7 +48,6 @@ from bestie.runtime.parts import Share, own_rows, written_together
 from bestie.runtime.progress import Progress
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
-from bestie.training.detector_model import load_detector
 from bestie.training.network_model import load_network
 
 MODELS = ("bestie", "bestie_true_semantic", "components", "components_true_semantic", "mrcnn")
@@ -73,7 +71,8 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     tables = {f"{model}.parquet": INSTANCES for model in MODELS}
     with written_together(out, settings, made_from, tables=tables) as share:
         write_network_detections(dataset, params, settings, records, categories, share)
-        detector = load_detector_predictor(params, settings, len(categories))
+        device = pick_device(settings.device)
+        detector = load_detector_predictor(DETECTOR, params, num_classes=len(categories), device=device)
         write_detector_detections(detector, dataset, settings, records, share.place)
 
     semantic_score = SemanticScore(len(categories))
@@ -81,21 +80,8 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     known = [record for record in records if share.sums["has_truth"][record.row]]
     miou = semantic_score.mean_iou
     metrics: dict[str, Any] = {} if np.isnan(miou) else {"semantic_miou": miou}
-    curves: dict[str, VocAp] = {}
-    sizes: list[dict[str, Any]] = []
-    truth = read_mask_table(prepared / "ground_truth.parquet", known)
-    for model in MODELS if len(truth) else ():
-        found = read_mask_table(out / f"{model}.parquet", known)
-        overlaps = measure_overlaps(truth, found)
-        metrics[model], curves[model] = score_instances(
-            truth,
-            found,
-            records=known,
-            num_classes=len(categories),
-            iou_thresholds=params.iou_thresholds,
-            overlaps=overlaps,
-        )
-        sizes += size_rows(model, truth, found, overlaps, num_classes=len(categories), threshold=CURVE_THRESHOLD)
+    scores, curves, sizes = score_models(out, known, params, len(categories))
+    metrics |= scores
     metrics |= score_training_labels(len(categories))
     write_json(out / "metrics.json", metrics)
     write_agreement(out, records, categories)
@@ -107,19 +93,51 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     rows = evolution(len(categories))
     write_json(out / "true_positives.json", [row for row in rows if row["kind"] == "refined"])
     write_json(out / "map50_by_epoch.json", [row for row in rows if row["kind"] == "detected"])
+    draw_sheet(out / "sheet.png", detector, dataset, params, categories)
+    write_warnings(out, class_warnings(records, categories, out))
+
+
+def score_models(
+    out: Path, known: list[ImageRecord], params: Evaluate, num_classes: int
+) -> tuple[dict[str, dict[str, Any]], dict[str, VocAp], list[dict[str, Any]]]:
+    """Score the instances of every model on the images with a truth; nothing if there is none.
+
+    Returns:
+        By model its scores and VOC's average precision, and the rows of all models by object size.
+    """
+    metrics: dict[str, dict[str, Any]] = {}
+    curves: dict[str, VocAp] = {}
+    sizes: list[dict[str, Any]] = []
+    truth = read_mask_table(folder("prepare") / "ground_truth.parquet", known)
+    for model in MODELS if len(truth) else ():
+        found = read_mask_table(out / f"{model}.parquet", known)
+        overlaps = measure_overlaps(truth, found)
+        metrics[model], curves[model] = score_instances(
+            truth,
+            found,
+            records=known,
+            num_classes=num_classes,
+            iou_thresholds=params.iou_thresholds,
+            overlaps=overlaps,
+        )
+        sizes += size_rows(model, truth, found, overlaps, num_classes=num_classes, threshold=CURVE_THRESHOLD)
+    return metrics, curves, sizes
+
+
+def draw_sheet(
+    path: Path, detector: DetectorPredictor, dataset: Dataset, params: Evaluate, categories: list[Category]
+) -> None:
+    """Draw the contact sheet, for which Mask R-CNN predicts some training images."""
     images = pick_images(params.sheet_images)
-    sigma_px = read_attributes(NETWORK)["params"]["sigma_px"]
-    detections = {record.row: rows for record, rows in detector.find(images[0], dataset.image_root)}
     write_sheet(
-        out / "sheet.png",
+        path,
         dataset,
         categories,
         images=images,
-        detections=detections,
-        shown_score=read_attributes(DETECTOR).get("shown_score"),
-        sigma_px=sigma_px,
+        detections={record.row: rows for record, rows in detector.find(images[0], dataset.image_root)},
+        shown_score=detector.shown_score,
+        sigma_px=read_attributes(NETWORK)["params"]["sigma_px"],
     )
-    write_warnings(out, class_warnings(records, categories, out))
 
 
 def write_agreement(out: Path, records: list[ImageRecord], categories: list[Category]) -> None:
@@ -133,7 +151,7 @@ def class_warnings(records: list[ImageRecord], categories: list[Category], out: 
     """Return the warnings about classes that a model finds in none of the images that are labeled with them."""
     names = {each.category_id: each.name for each in categories}
     labels = {record.row: record.labels for record in records}
-    images = Counter(names[label] for record in records for label in record.labels)
+    images = {names[label]: count for label, count in images_by_label(records).items()}
     found = {}
     for model in AGREEING:
         pairs = {(each["row"], each["category_id"]) for each in iter_rows(out / f"{model}.parquet", INSTANCES, PAIR)}
@@ -203,13 +221,6 @@ def four_readings(
         found |= {"bestie_true_semantic": predictor.instances(outputs, record, semantic=true_map)}
         found |= {"components_true_semantic": split(true_map)}
     return found
-
-
-def load_detector_predictor(params: Evaluate, settings: Settings, num_classes: int) -> DetectorPredictor:
-    """Load the trained Mask R-CNN, ready to predict."""
-    device = pick_device(settings.device)
-    detector = load_detector(DETECTOR, Selection(params.mrcnn_proposals, params.mrcnn_nms)).to(device)
-    return DetectorPredictor(detector, params, num_classes=num_classes, device=device)
 
 
 def write_detector_detections(

@@ -6,7 +6,6 @@ The labels are the network's instances or, with `pseudo_labels`, the pseudo labe
 """
 
 import sys
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ from bestie.artifacts.coco_json import write_coco
 from bestie.artifacts.instances import instance_map, instance_rows
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES, ORIGINS
-from bestie.artifacts.tables import Columns, TableWriter, iter_images, iter_rows, read_categories, read_images
+from bestie.artifacts.tables import Columns, TableWriter, count_categories, iter_images, read_categories, read_images
 from bestie.method.inference import Instances
 from bestie.method.label_merging import MergedLabels, merge_labels
 from bestie.params.dataset import Dataset
 from bestie.params.export_mrcnn import ExportMrcnn
 from bestie.prediction.network_predictor import NetworkPredictor
-from bestie.records import Category, ImageRecord
+from bestie.records import Category, ImageRecord, images_by_label
 from bestie.runtime.device import pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -80,8 +79,8 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
 
 def label_warnings(records: list[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:
     """Return the warning about classes without an exported label."""
-    exported = Counter(row["category_id"] for row in iter_rows(table, INSTANCES, ["category_id"]))
-    images = Counter(label for record in records for label in record.labels)
+    exported = count_categories(table, INSTANCES)
+    images = images_by_label(records)
     return missing_exports(
         {each.name: exported[each.category_id] for each in categories},
         {each.name: images[each.category_id] for each in categories},

@@ -4,7 +4,6 @@ With point supervision (Section 4.3) the labeled points are the cues; the maps a
 """
 
 import sys
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from torch.nn import functional as F
 from bestie.artifacts.instances import cue_rows
 from bestie.artifacts.maps import MapWriter
 from bestie.artifacts.schemas import CUES
-from bestie.artifacts.tables import TableWriter, iter_rows, read_categories, read_images, read_points
+from bestie.artifacts.tables import TableWriter, count_categories, read_categories, read_images, read_points
 from bestie.method.cues import find_cues, smooth
 from bestie.method.pam import Classifier, normalize_activation
 from bestie.params.dataset import Dataset
 from bestie.params.extract_cues import ExtractCues
 from bestie.prediction.padded_image import padded_image
-from bestie.records import Category, ImageRecord, Point
+from bestie.records import Category, ImageRecord, Point, images_by_label
 from bestie.runtime.device import autocast, pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -85,8 +84,8 @@ def cue_warnings(
     records: list[ImageRecord], categories: list[Category], table: Path, *, given: bool
 ) -> list[HealthWarning]:
     """Return the warnings about classes that have no cue in the table of cues."""
-    images = Counter(label for record in records for label in record.labels)
-    cues = Counter(row["category_id"] for row in iter_rows(table, CUES, ["category_id"]))
+    images = images_by_label(records)
+    cues = count_categories(table, CUES)
     return missing_cues(
         {each.name: images[each.category_id] for each in categories},
         {each.name: cues[each.category_id] for each in categories},

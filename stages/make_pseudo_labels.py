@@ -21,7 +21,7 @@ from bestie.errors import InputError
 from bestie.method.transfer import Status, Transfer, transfer
 from bestie.params.dataset import Dataset
 from bestie.params.make_pseudo_labels import MakePseudoLabels
-from bestie.records import Category, ImageRecord
+from bestie.records import Category, ImageRecord, images_by_label
 from bestie.runtime.device import prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -80,7 +80,7 @@ def label_warnings(records: list[ImageRecord], categories: list[Category], table
     verdicts: dict[int, Counter[str]] = defaultdict(Counter)
     for row in iter_rows(table, COMPONENTS, ["category_id", "status"]):
         verdicts[row["category_id"]][row["status"]] += 1
-    images = Counter(label for record in records for label in record.labels)
+    images = images_by_label(records)
     return missing_labels(
         {each.name: verdicts[each.category_id][Status.ACCEPTED] for each in categories},
         {each.name: verdicts[each.category_id] for each in categories},

@@ -120,8 +120,9 @@ class VocDataSet:
         object_path = self.root / "SegmentationObject" / f"{image_id}.png"
         if not (class_path.is_file() and object_path.is_file()):
             return None
-        check_fits(self._image_path(image_id), "masks")
-        height, width = image_size(self._image_path(image_id))
+        path = self._image_path(image_id)
+        height, width = image_size(path)
+        check_fits(path, "masks")
         semantic = read_label_png(class_path, height=height, width=width)
         objects = read_label_png(object_path, height=height, width=width)
         check_classes(class_path, semantic, n_categories=len(self.categories))
@@ -131,10 +132,11 @@ class VocDataSet:
 
     def points(self, image_id: str) -> tuple[Point, ...]:
         """Return the point labels of one image. Raises InputError if the file is missing or a line is malformed."""
-        height, width = image_size(self._image_path(image_id))
+        image = self._image_path(image_id)
+        height, width = image_size(image)
         path = self.root / "Center_points" / f"{image_id}.txt"
         points = read_point_file(path, n_categories=len(self.categories), height=height, width=width)
-        check_fits(self._image_path(image_id), "points", by_size=False)
+        check_fits(image, "points", by_size=False)
         return points
 
     def _instance(self, mask: np.ndarray, semantic: UInt8[np.ndarray, "h w"], where: str) -> TruthInstance:
@@ -161,13 +163,14 @@ class VocDataSet:
         return self.root / "Annotations" / f"{image_id}.xml"
 
     def _image_path(self, image_id: str) -> Path:
-        candidates = [self.root / "JPEGImages" / f"{image_id}{suffix}" for suffix in VOC_SUFFIXES]
-        for path in (*candidates, as_spelled(candidates[0])):
+        usual = self.root / "JPEGImages" / f"{image_id}{VOC_SUFFIXES[0]}"
+        for suffix in VOC_SUFFIXES:
+            path = self.root / "JPEGImages" / f"{image_id}{suffix}"
             if path.is_file():
                 return path
-        raise InputError(
-            f"{candidates[0]} does not exist, but an image list names it. Add the image or correct the list."
-        )
+        if (path := as_spelled(usual)).is_file():
+            return path
+        raise InputError(f"{usual} does not exist, but an image list names it. Add the image or correct the list.")
 
     def _read_lists(self, names: str) -> tuple[str, ...]:
         ids: dict[str, None] = {}

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -32,6 +31,7 @@ from bestie.pictures import (
     shared_numbers,
     stacked_sheets,
 )
+from bestie.prediction.shown import Rows, worth_showing
 from bestie.records import Category, ImageRecord
 
 CELL_PX = 220
@@ -40,8 +40,6 @@ SMALL_CELL_PX = 184
 TRAINING = ("image", "WSSS map", "activation, cues", "pseudo labels", "exported labels", "Mask R-CNN")
 VALIDATION = ("image", "BESTIE", "Mask R-CNN")
 TRUTH = "truth"
-
-Rows = list[dict[str, Any]]
 
 
 def pick_images(count: int) -> tuple[list[ImageRecord], list[ImageRecord]]:
@@ -111,8 +109,8 @@ def _training_page(
             record.row, "semantic", record.height, record.width
         )
         tables = [
-            _worth_showing(_instances_of("export_mrcnn", "instances", record)),
-            _worth_showing(detections.get(record.row, []), shown_score),
+            worth_showing(_instances_of("export_mrcnn", "instances", record)),
+            worth_showing(detections.get(record.row, []), shown_score),
         ]
         pictures = [
             image,
@@ -135,8 +133,8 @@ def _validation_page(dataset: Dataset, records: list[ImageRecord], names: list[s
     for record, truth in zip(records, truths, strict=True):
         image = _fitted(dataset, record, SMALL_CELL_PX)
         tables = [
-            _worth_showing(_instances_of("evaluate", "bestie", record)),
-            _worth_showing(_instances_of("evaluate", "mrcnn", record), shown_score),
+            worth_showing(_instances_of("evaluate", "bestie", record)),
+            worth_showing(_instances_of("evaluate", "mrcnn", record), shown_score),
         ]
         drawn.append([image, *_draw_tables(image, record, tables, truth if has_truth else None, names)])
     columns = min(2, len(records))
@@ -165,13 +163,6 @@ def _draw_tables(
         category_id = np.array([row["category_id"] for row in rows], np.int64)
         pictures.append(draw_instances(image, stacks[index], category_id, score, names=names, numbers=numbers[index]))
     return pictures
-
-
-def _worth_showing(rows: Rows, least: float | None = None) -> Rows:
-    """Return the instances from a score on, by default half of the best one: many have very low scores."""
-    if least is None:
-        least = max((float(row["score"]) for row in rows), default=0.0) / 2
-    return [row for row in rows if row["score"] >= least]
 
 
 def _fitted(dataset: Dataset, record: ImageRecord, size_px: int) -> np.ndarray:

@@ -28,11 +28,10 @@ from bestie.artifacts.tables import (
 )
 from bestie.errors import InputError
 from bestie.evaluation.scores import mask_table, read_mask_table, rows_with_truth, score_instances
-from bestie.method.detector import Selection
 from bestie.metrics.masks import MaskTable
 from bestie.params.params_yaml import Params, load_params
 from bestie.params.train_bestie import TrainBestie
-from bestie.prediction.detector_predictor import DetectorPredictor
+from bestie.prediction.detector_predictor import DetectorPredictor, selection_of
 from bestie.prediction.loading import Predictor
 from bestie.prediction.network_predictor import NetworkPredictor
 from bestie.records import ImageRecord
@@ -169,8 +168,7 @@ def train_detector_on_truth(
     )
     previous = folder("train_bestie") / "network.zarr"
     reading = params.evaluate
-    selection = Selection(reading.mrcnn_proposals, reading.mrcnn_nms)
-    detector, _ = create_detector(own, num_classes=num_classes, previous=previous, selection=selection)
+    detector, _ = create_detector(own, num_classes=num_classes, previous=previous, selection=selection_of(reading))
     detector.to(device)
     train_detector(detector, samples, own, settings, device, description=f"upper bound, Mask R-CNN, seed {seed}")
     predictor = DetectorPredictor(detector, reading, num_classes=num_classes, device=device)

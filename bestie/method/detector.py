@@ -161,8 +161,6 @@ def build_detector(
     sizes = tuple((size,) for size in anchor_sizes_px)
     if len(sizes) != levels:
         raise ValueError(f"{levels} feature maps need {levels} anchor sizes, not {len(sizes)}")
-    names = [str(level) for level in range(levels)]
-    hidden = width * 2
     detector = MaskRCNN(
         PyramidBackbone(backbone, width=width, decoders=decoders),
         min_size=(*smaller_sides_px, min_side_px),  # the last one counts when the model is used
@@ -178,14 +176,22 @@ def build_detector(
         box_nms_thresh=selection.nms,
         rpn_batch_size_per_image=box_batch * 2,
         box_batch_size_per_image=box_batch,
-        box_roi_pool=MultiScaleRoIAlign(names, BOX_SIDE, sampling_ratio=2),
-        box_head=TwoMLPHead(width * BOX_SIDE**2, hidden),
-        box_predictor=SharedBoxes(hidden, num_classes + 1),
-        mask_roi_pool=MultiScaleRoIAlign(names, MASK_SIDE, sampling_ratio=2),
-        mask_head=MaskRCNNHeads(width, (width, width), 1),
-        mask_predictor=SharedMasks(width, width, num_classes + 1),
+        **_heads(levels, width=width, num_outputs=num_classes + 1),
     )
     return _with_exact_boxes(_with_strides(detector, backbone.strides))
+
+
+def _heads(levels: int, *, width: int, num_outputs: int) -> dict[str, nn.Module]:
+    """Return the parts of the box head and the mask head, which both look at all levels, by torchvision's names."""
+    names, hidden = [str(level) for level in range(levels)], width * 2
+    return {
+        "box_roi_pool": MultiScaleRoIAlign(names, BOX_SIDE, sampling_ratio=2),
+        "box_head": TwoMLPHead(width * BOX_SIDE**2, hidden),
+        "box_predictor": SharedBoxes(hidden, num_outputs),
+        "mask_roi_pool": MultiScaleRoIAlign(names, MASK_SIDE, sampling_ratio=2),
+        "mask_head": MaskRCNNHeads(width, (width, width), 1),
+        "mask_predictor": SharedMasks(width, width, num_outputs),
+    }
 
 
 def _with_strides(detector: MaskRCNN, strides: Sequence[int]) -> MaskRCNN:

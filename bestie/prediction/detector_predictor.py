@@ -9,12 +9,14 @@ import torch
 from torchvision.models.detection import MaskRCNN
 
 from bestie.artifacts.instances import instance_rows
-from bestie.method.detector import detect
+from bestie.method.detector import Selection, detect
 from bestie.method.pixel_adaptive import refine_masks
 from bestie.params.evaluate import Evaluate
 from bestie.records import ImageRecord
 from bestie.runtime.device import autocast
+from bestie.training.detector_model import load_detector
 from bestie.training.samples import image_tensor
+from bestie.training.saved_models import stored_shown_score
 
 
 class DetectorPredictor:
@@ -25,13 +27,22 @@ class DetectorPredictor:
         reading: precision, and whether masks are refined by color.
         num_classes: C, without background.
         device: where to compute.
+        shown_score: from which score on instances are worth showing; None: not known.
     """
 
     kind = "Mask R-CNN"
-    shown_score: float | None = None
 
-    def __init__(self, detector: MaskRCNN, reading: Evaluate, *, num_classes: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        detector: MaskRCNN,
+        reading: Evaluate,
+        *,
+        num_classes: int,
+        device: torch.device,
+        shown_score: float | None = None,
+    ) -> None:
         self._detector, self.num_classes, self._device = detector, num_classes, device
+        self.shown_score = shown_score
         self._precision = reading.precision
         self._options: dict[str, Any] = {}
         if reading.mrcnn_color_steps:
@@ -46,3 +57,21 @@ class DetectorPredictor:
             with autocast(self._device, self._precision):
                 found = detect(self._detector, [image], **self._options)[0]
             yield record, instance_rows(record, found["masks"], found["category_id"], scores=found["score"])
+
+
+def load_detector_predictor(
+    path: Path, reading: Evaluate, *, num_classes: int, device: torch.device
+) -> DetectorPredictor:
+    """Return a trained Mask R-CNN, ready to predict. Raises InputError like `load_detector`."""
+    return DetectorPredictor(
+        load_detector(path, selection_of(reading)).to(device),
+        reading,
+        num_classes=num_classes,
+        device=device,
+        shown_score=stored_shown_score(path),
+    )
+
+
+def selection_of(reading: Evaluate) -> Selection:
+    """Return what is kept of the proposals and detections."""
+    return Selection(reading.mrcnn_proposals, reading.mrcnn_nms)

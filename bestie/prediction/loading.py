@@ -7,15 +7,13 @@ from typing import Any, Protocol, runtime_checkable
 from bestie.artifacts.paths import PARAMS
 from bestie.artifacts.weights import load_weights
 from bestie.errors import InputError
-from bestie.method.detector import Selection
 from bestie.params.evaluate import Evaluate
 from bestie.params.map_reading import Grouping
 from bestie.params.reading import parse, read_yaml
-from bestie.prediction.detector_predictor import DetectorPredictor
+from bestie.prediction.detector_predictor import load_detector_predictor
 from bestie.prediction.network_predictor import NetworkPredictor
 from bestie.records import ImageRecord
 from bestie.runtime.device import pick_device, prepare_process
-from bestie.training.detector_model import load_detector
 from bestie.training.network_model import load_network
 
 
@@ -64,11 +62,7 @@ def load_predictor(path: Path, *, device: str, params: Path = PARAMS) -> Predict
     prepare_process(0)
     target = pick_device(device)
     if "architecture" in trained:
-        detector = load_detector(path, Selection(evaluate.mrcnn_proposals, evaluate.mrcnn_nms)).to(target)
-        num_classes = attributes["num_classes"]
-        predictor = DetectorPredictor(detector, evaluate, num_classes=num_classes, device=target)
-        predictor.shown_score = attributes.get("shown_score")
-        return predictor
+        return load_detector_predictor(path, evaluate, num_classes=attributes["num_classes"], device=target)
     if "decoder" in trained:
         return NetworkPredictor(
             load_network(path).to(target),

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,15 +15,12 @@ from bestie.export.source import Instance
 from bestie.export.to_voc import paint, save_label_png
 from bestie.pictures import draw_instances, fit_image, fit_map
 from bestie.prediction.loading import Predictor
+from bestie.prediction.shown import Rows, worth_showing
 from bestie.records import Category, ImageRecord
 from bestie.runtime.progress import track
 
 #: Overlays are enlarged or shrunk until their longer side is between these.
 OVERLAY_PX = (480, 1600)
-#: Without any other limit, masks and overlays show the instances with at least this part of the image's best score.
-SHOWN_PART = 0.5
-
-Rows = list[dict[str, Any]]
 
 
 def predict_files(
@@ -69,16 +65,10 @@ def predict_files(
                 rows = [row for row in rows if row["score"] >= (min_score or 0.0)]
                 table.append_rows(rows)
                 count += len(rows)
-                shown = rows if min_score is not None else _worth_showing(rows, predictor.shown_score)
+                shown = rows if min_score is not None else worth_showing(rows, predictor.shown_score)
                 _write_masks(partial / "masks", record, shown)
                 _write_overlay(partial / "overlays" / f"{record.image_id}.jpg", root, record, shown, names)
     return count
-
-
-def _worth_showing(rows: Rows, shown_score: float | None) -> Rows:
-    best = max((row["score"] for row in rows), default=0.0)
-    least = SHOWN_PART * best if shown_score is None else shown_score
-    return [row for row in rows if row["score"] >= least]
 
 
 def _write_masks(folder: Path, record: ImageRecord, rows: Rows) -> None:

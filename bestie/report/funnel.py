@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES, Schema
-from bestie.artifacts.tables import iter_rows, read_categories, read_images
+from bestie.artifacts.tables import count_categories, read_categories, read_images, read_table
 from bestie.method.transfer import Status
+from bestie.records import images_by_label
 from bestie.report.instance_tables import CATEGORIES, IMAGES
 
 AGREEMENT = Path("evaluate/agreement.json")
@@ -79,7 +80,7 @@ def read_funnel(data: Path) -> list[FunnelRow]:
     if not (data / IMAGES).is_file():
         return []
     records, categories = read_images(data / IMAGES), read_categories(data / CATEGORIES)
-    labeled = {split: Counter(k for r in records if r.split == split for k in r.labels) for split in ("train", "val")}
+    labeled = {split: images_by_label(r for r in records if r.split == split) for split in ("train", "val")}
     counted = {step.key: _count(data / step.path, step) for step in STEPS}
     agreement = _agreement(data / AGREEMENT)
     return [
@@ -113,9 +114,10 @@ def _count(path: Path, step: Step) -> Counter[int] | None:
     """Return the number of rows by category_id; None if there is no such table."""
     if not path.is_file():
         return None
-    columns = ["category_id"] if step.status is None else ["category_id", "status"]
-    rows = iter_rows(path, step.schema, columns)
-    return Counter(row["category_id"] for row in rows if step.status is None or row["status"] == step.status)
+    if step.status is None:
+        return count_categories(path, step.schema)
+    found = read_table(path, step.schema, ["category_id"], where={"status": step.status})
+    return Counter(found["category_id"].tolist())
 
 
 def _agreement(path: Path) -> dict[str, float | None]:

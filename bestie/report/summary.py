@@ -1,7 +1,7 @@
 """The summary of the last run: its scores, where its artifacts and its report are, and how long it took."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rich.table import Table
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.paths import ARTIFACTS, DATA, folder
 from bestie.report import REPORT
-from bestie.report.funnel import STEPS, FunnelRow, funnel_json, read_funnel
+from bestie.report.funnel import STEPS, funnel_json, read_funnel
 from bestie.runtime.health import read_warnings
 
 MODELS = {
@@ -64,8 +64,8 @@ def print_summary(console: Console, *, since: float | None = None) -> None:
         console.print("No scores: no validation image has true masks.")
     if labels := _labels(metrics):
         console.print(labels)
-    if rows := read_funnel(DATA):
-        console.print(_funnel(rows))
+    if summary["funnel"]:
+        console.print(_funnel(summary["funnel"]))
     for stage, warning in read_warnings(DATA):
         console.print(f"Warning of {stage}: {warning}", soft_wrap=True, markup=False)
     table = Table("folder", "artifacts", box=None, title="Artifacts", title_justify="left")
@@ -96,15 +96,15 @@ def _scores(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def _funnel(rows: Sequence[FunnelRow]) -> Table:
+def _funnel(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return what becomes of each class; classes that are lost on the way come first."""
     table = Table("class", box=None, title="From labeled images to detections", title_justify="left")
     for name in ("images", *(step.name for step in STEPS), "agree %"):
         table.add_column(name, justify="right")
-    for row in sorted(rows, key=lambda row: not row.is_lost):
-        cells = [row.train, *(row.counts[step.key] for step in STEPS)]
-        agreement = "-" if row.agreement is None else f"{row.agreement:.0f}"
-        name = f"{row.name} (lost)" if row.is_lost else row.name
+    for row in sorted(rows, key=lambda row: not row["is_lost"]):
+        cells = [row["train_images"], *(row[step.key] for step in STEPS)]
+        agreement = "-" if row["agreement"] is None else f"{row['agreement']:.0f}"
+        name = f"{row['class']} (lost)" if row["is_lost"] else row["class"]
         table.add_row(escape(name), *("-" if each is None else str(each) for each in cells), agreement)
     return table
 

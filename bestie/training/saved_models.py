@@ -50,10 +50,9 @@ def save_model(
         categories: the classes, so that the model can be used without its data set.
         facts: further JSON values to store.
     """
-    names = [{"name": each.name, "source_id": each.source_id} for each in categories]
     attributes = {"params": _built_from(module, params), "num_classes": num_classes, "origin": origin, **facts}
-    if names:
-        attributes["categories"] = names
+    if categories:
+        attributes["categories"] = [{"name": each.name, "source_id": each.source_id} for each in categories]
     save_weights(path, module.state_dict(), attributes)
 
 
@@ -73,6 +72,17 @@ def stored_categories(path: Path) -> list[Category]:
             f"{path} names {len(named)} classes, but has {attributes.get('num_classes')}. Take another file."
         )
     return named
+
+
+def stored_shown_score(path: Path) -> float | None:
+    """Return from which score on the instances of a saved model are worth showing; None if its file does not say.
+
+    Raises InputError like `read_attributes`, and if it is no number.
+    """
+    found = read_attributes(path).get("shown_score")
+    if found is not None and type(found) not in (int, float):
+        raise InputError(f"{path} has {found!r} as its shown_score, which is no number. Take another file.")
+    return found
 
 
 def take_over(module: M, name: str, backbone: Backbone) -> tuple[M, Origin]:

@@ -42,6 +42,7 @@ from bestie.pictures.color import blend
 from bestie.pictures.text import write
 from bestie.prediction.loading import load_predictor
 from bestie.prediction.padded_image import padded_image
+from bestie.prediction.shown import worth_showing
 from bestie.records import ImageRecord, Point
 from stages.extract_cues import activation_maps, cues_of
 
@@ -251,8 +252,8 @@ def draw_masks(run: Run, images: Sequence[ImageRecord]) -> Sheet:
         truth = run.instances(image, "prepare", "ground_truth")
         where = "training image" if in_training else "validation image"
         panels += [
-            (f"{where}: network", draw_rows(run, base, image, best_half(own))),
-            ("Mask R-CNN", draw_rows(run, base, image, best_half(detected))),
+            (f"{where}: network", draw_rows(run, base, image, worth_showing(own))),
+            ("Mask R-CNN", draw_rows(run, base, image, worth_showing(detected))),
             ("truth", draw_rows(run, base, image, truth, scored=False)),
         ]
     notes = ["The number is the score. Shown are the masks with at least half of the best score in the image."]
@@ -368,12 +369,6 @@ def placed(yx: Any, base: Picture, image: ImageRecord) -> np.ndarray:
 def is_on(cue: Point, mask: np.ndarray) -> bool:
     """Return whether a cue lies on a component."""
     return bool(mask[round(cue.y), round(cue.x)])
-
-
-def best_half(rows: Rows) -> Rows:
-    """Return the instances with at least half of the best score; a detector writes many with very low scores."""
-    best = max((float(row["score"]) for row in rows), default=0.0)
-    return [row for row in rows if row["score"] >= best / 2]
 
 
 def count(things: Sequence[Any] | np.ndarray, noun: str) -> str:

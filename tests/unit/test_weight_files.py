@@ -19,12 +19,12 @@ from bestie.method.backbones import IMAGENET
 from bestie.params.train_mrcnn import TrainMrcnn
 from bestie.params.train_pam import TrainPam
 from bestie.params.training import Backbone
-from bestie.records import hash_file
+from bestie.records import Category, hash_file
 from bestie.training import weight_files
 from bestie.training.classifier_model import create_classifier, load_classifier
 from bestie.training.detector_model import create_detector, load_detector
 from bestie.training.initial import build_backbone
-from bestie.training.saved_models import save_model
+from bestie.training.saved_models import save_model, stored_categories, stored_shown_score
 from bestie.training.weight_files import download_weights, find_package
 
 
@@ -254,3 +254,27 @@ def test_the_standard_detector_normalizes_as_the_parameters_say(tmp_path: Path):
     save_model(tmp_path / "detector.zarr", detector, params, num_classes=2, origin=origin)
     loaded = load_detector(tmp_path / "detector.zarr").transform
     assert (tuple(loaded.image_mean), tuple(loaded.image_std)) == ((0.4, 0.3, 0.2), IMAGENET.std)
+
+
+@pytest.mark.parametrize("facts", [{"shown_score": "0.5"}, {"shown_score": True}])
+def test_a_shown_score_that_is_no_number_is_refused(tmp_path: Path, facts: dict):
+    params = TrainPam(epochs=1, batch_size=1, backbone=Backbone(name="test_resnet"))
+    classifier, origin = create_classifier(params, num_classes=2)
+    save_model(tmp_path / "a.zarr", classifier, params, num_classes=2, origin=origin, shown_score=0.25)
+    assert stored_shown_score(tmp_path / "a.zarr") == 0.25
+    save_model(tmp_path / "b.zarr", classifier, params, num_classes=2, origin=origin)
+    assert stored_shown_score(tmp_path / "b.zarr") is None
+    save_model(tmp_path / "c.zarr", classifier, params, num_classes=2, origin=origin, **facts)
+    with pytest.raises(InputError, match=r"c\.zarr has .* as its shown_score, which is no number"):
+        stored_shown_score(tmp_path / "c.zarr")
+
+
+def test_categories_that_do_not_fit_the_model_are_refused(tmp_path: Path):
+    params = TrainPam(epochs=1, batch_size=1, backbone=Backbone(name="test_resnet"))
+    classifier, origin = create_classifier(params, num_classes=2)
+    cat, dog = Category(1, "cat", 17), Category(2, "dog", 18)
+    save_model(tmp_path / "a.zarr", classifier, params, num_classes=2, origin=origin, categories=[cat, dog])
+    assert stored_categories(tmp_path / "a.zarr") == [cat, dog]
+    save_model(tmp_path / "b.zarr", classifier, params, num_classes=2, origin=origin, categories=[cat])
+    with pytest.raises(InputError, match=r"b\.zarr names 1 classes, but has 2"):
+        stored_categories(tmp_path / "b.zarr")
