@@ -71,8 +71,7 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     tables = {f"{model}.parquet": INSTANCES for model in MODELS}
     with written_together(out, settings, made_from, tables=tables) as share:
         write_network_detections(dataset, params, settings, records, categories, share)
-        device = pick_device(settings.device)
-        detector = load_detector_predictor(DETECTOR, params, num_classes=len(categories), device=device)
+        detector = load_detector_predictor(DETECTOR, params, device=pick_device(settings.device))
         write_detector_detections(detector, dataset, settings, records, share.place)
 
     semantic_score = SemanticScore(len(categories))

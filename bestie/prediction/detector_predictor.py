@@ -9,6 +9,7 @@ import torch
 from torchvision.models.detection import MaskRCNN
 
 from bestie.artifacts.instances import instance_rows
+from bestie.artifacts.weights import read_attributes
 from bestie.method.detector import Selection, detect
 from bestie.method.pixel_adaptive import refine_masks
 from bestie.params.evaluate import Evaluate
@@ -59,14 +60,13 @@ class DetectorPredictor:
             yield record, instance_rows(record, found["masks"], found["category_id"], scores=found["score"])
 
 
-def load_detector_predictor(
-    path: Path, reading: Evaluate, *, num_classes: int, device: torch.device
-) -> DetectorPredictor:
+def load_detector_predictor(path: Path, reading: Evaluate, *, device: torch.device) -> DetectorPredictor:
     """Return a trained Mask R-CNN, ready to predict. Raises InputError like `load_detector`."""
+    detector = load_detector(path, selection_of(reading)).to(device)
     return DetectorPredictor(
-        load_detector(path, selection_of(reading)).to(device),
+        detector,
         reading,
-        num_classes=num_classes,
+        num_classes=read_attributes(path)["num_classes"],
         device=device,
         shown_score=stored_shown_score(path),
     )

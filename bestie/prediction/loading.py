@@ -62,7 +62,7 @@ def load_predictor(path: Path, *, device: str, params: Path = PARAMS) -> Predict
     prepare_process(0)
     target = pick_device(device)
     if "architecture" in trained:
-        return load_detector_predictor(path, evaluate, num_classes=attributes["num_classes"], device=target)
+        return load_detector_predictor(path, evaluate, device=target)
     if "decoder" in trained:
         return NetworkPredictor(
             load_network(path).to(target),
