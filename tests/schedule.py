@@ -10,7 +10,7 @@ GROUPS = {
     "browser": ("browser/",),
 }
 #: The other files, each a group of its own: those that take longest come first.
-LATER = ("end_to_end/", "stages/", "unit/test_shapes.py", "unit/", "fuzz/", "golden/", "properties/")
+LATER = ("end_to_end/", "pretended_gpu/", "stages/", "unit/test_shapes.py", "unit/", "fuzz/", "golden/", "properties/")
 
 
 class Groups(LoadScopeScheduling):

@@ -69,6 +69,7 @@ def cluster_centers(offset: Float[Tensor, "b 2 h w"], score: Float[Tensor, "b h 
     cluster = _cluster_by_crop if offset.device.type == "cpu" else _cluster_by_propagation
     pixel, region = cluster(short, regions)
     accepted = (regions.id_map.flatten()[pixel] == region + 1) & (score.flatten()[pixel] > CLUSTER_MIN_SCORE)
+    accepted = accepted.nonzero().squeeze(1)  # on a GPU, the host waits for each mask as an index
     return Centers(pixel[accepted], region[accepted])
 
 
@@ -84,7 +85,7 @@ def add_centers(
     own_yx = torch.stack((more.pixel // width % height, more.pixel % width), dim=-1)
     away_px = (centers_yx[more.region] - own_yx[:, None]).square().sum(dim=-1).sqrt()
     away_px.masked_fill_(~valid[more.region], torch.inf)
-    far = torch.nn.functional.pad(away_px, (0, 1), value=torch.inf).amin(dim=1) > distance_px
+    far = (torch.nn.functional.pad(away_px, (0, 1), value=torch.inf).amin(dim=1) > distance_px).nonzero().squeeze(1)
     added = Centers(more.pixel[far], more.region[far])
     region, order = torch.cat((centers.region, added.region)).sort(stable=True)
     return Centers(torch.cat((centers.pixel, added.pixel))[order], region), added
@@ -110,8 +111,8 @@ def center_table(centers: Centers, regions: Regions) -> tuple[Float[Tensor, "r k
 def _sorted_centers(pixel: Int[Tensor, " k"], regions: Regions) -> Centers:
     region, order = (regions.id_map.flatten()[pixel] - 1).sort(stable=True)
     rank = torch.arange(len(region), device=region.device) - torch.searchsorted(region, region)
-    kept = rank < MAX_CENTERS_PER_REGION
-    return Centers(pixel[order][kept], region[kept])
+    kept = (rank < MAX_CENTERS_PER_REGION).nonzero().squeeze(1)
+    return Centers(pixel[order[kept]], region[kept])
 
 
 def _find_centers_by_crop(

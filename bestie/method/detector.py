@@ -15,11 +15,13 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from bestie.method.backbones import IMAGENET, FeatureExtractor, Normalization
 from bestie.method.decoders import Architecture
+from bestie.method.pixel_adaptive import MASK
 from bestie.method.pyramid import PyramidBackbone
 
 ASPECTS = (0.5, 1.0, 2.0)
@@ -86,6 +88,23 @@ class SharedMasks(MaskRCNNPredictor):
         return super().forward(proposals).expand(-1, self._num_outputs, -1, -1)
 
 
+class PastingOnHost(GeneralizedRCNNTransform):
+    """torchvision's scaling of images to the model and of its answers back, which puts masks into images on the host.
+
+    It reads every number of every box to do so: on a GPU, that would be a dozen waits for each detection.
+    """
+
+    def postprocess(
+        self,
+        result: list[dict[str, Tensor]],
+        image_shapes: list[tuple[int, int]],
+        original_image_sizes: list[tuple[int, int]],
+    ) -> list[dict[str, Tensor]]:
+        """Return detections in pixels of the original images, and full-size masks, on the host."""
+        on_host = [{name: value.cpu() for name, value in found.items()} for found in result]
+        return super().postprocess(on_host, image_shapes, original_image_sizes)
+
+
 def build_standard_detector(
     *,
     num_classes: int,
@@ -122,7 +141,7 @@ def build_standard_detector(
         rpn_post_nms_top_n_test=selection.proposals or STANDARD_PROPOSALS,
         box_nms_thresh=selection.nms,
     )
-    return _with_exact_boxes(_with_strides(detector, STANDARD_STRIDES_PX))
+    return _prepared(detector, STANDARD_STRIDES_PX)
 
 
 def build_detector(
@@ -178,7 +197,7 @@ def build_detector(
         box_batch_size_per_image=box_batch,
         **_heads(levels, width=width, num_outputs=num_classes + 1),
     )
-    return _with_exact_boxes(_with_strides(detector, backbone.strides))
+    return _prepared(detector, backbone.strides)
 
 
 def _heads(levels: int, *, width: int, num_outputs: int) -> dict[str, nn.Module]:
@@ -194,8 +213,17 @@ def _heads(levels: int, *, width: int, num_outputs: int) -> dict[str, nn.Module]
     }
 
 
-def _with_strides(detector: MaskRCNN, strides: Sequence[int]) -> MaskRCNN:
-    """Tell the poolers the strides of their maps, and return the detector.
+def _prepared(detector: MaskRCNN, strides: Sequence[int]) -> MaskRCNN:
+    """Return the detector, with what differs from torchvision's own."""
+    _give_strides(detector, strides)
+    _keep_boxes_exact(detector)
+    usual = detector.transform
+    detector.transform = PastingOnHost(usual.min_size, usual.max_size, usual.image_mean, usual.image_std)
+    return detector
+
+
+def _give_strides(detector: MaskRCNN, strides: Sequence[int]) -> None:
+    """Tell the poolers the strides of their maps.
 
     They would otherwise guess the strides from the first batch: wrongly if images are much smaller than their padded
     size, and perhaps differently when a training is resumed.
@@ -204,18 +232,16 @@ def _with_strides(detector: MaskRCNN, strides: Sequence[int]) -> MaskRCNN:
     for pooler in (detector.roi_heads.box_roi_pool, detector.roi_heads.mask_roi_pool):
         pooler.scales = [1 / stride for stride in strides]
         pooler.map_levels = initLevelMapper(first, last)
-    return detector
 
 
-def _with_exact_boxes(detector: MaskRCNN) -> MaskRCNN:
-    """Let the two layers that move boxes answer in float32, even under autocast, and return the detector.
+def _keep_boxes_exact(detector: MaskRCNN) -> None:
+    """Let the two layers that move boxes answer in float32, even under autocast.
 
     torchvision computes proposals, true boxes and their differences in the precision of these answers. From 256 px on,
     neighboring values of bf16 are 2 px apart, and a narrow box can lose its width, whose logarithm is then infinite.
     """
     for layer in (detector.rpn.head, detector.roi_heads.box_predictor):
         layer.register_forward_hook(_in_float32)
-    return detector
 
 
 def _in_float32(_layer: nn.Module, _inputs: tuple, outputs: tuple) -> tuple:
@@ -244,15 +270,16 @@ def detect(
     images: list[Tensor],
     *,
     min_score: float = 0.05,
-    to_masks: Callable[[Tensor, Tensor], Tensor] = lambda probability, _image: probability >= 0.5,
+    to_masks: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> list[dict[str, Any]]:
     """Find the instances of images.
 
     Args:
         detector: the model; it is switched to evaluation mode.
-        images: RGB images, float `3 h w` in [0, 1].
+        images: RGB images, float `3 h w` in [0, 1], on the device of the model.
         min_score: instances with a lower score are left out.
-        to_masks: turns the probabilities of an image's masks (float32 `n h w`) and the image into bool `n h w`.
+        to_masks: turns the probabilities of an image's masks (float32 `n h w`) and the image into bool `n h w`, on the
+            device of the image; None: a mask is where the probability is at least 0.5.
 
     Returns:
         For each image `masks` (bool `n h w`), `category_id` (int32 `n`) and `score` (float32 `n`), best first.
@@ -261,8 +288,9 @@ def detect(
     found = []
     for image, output in zip(images, detector(images), strict=True):
         sure = output["scores"] >= min_score
-        masks = to_masks(output["masks"][sure, 0].float(), image)
+        probability = output["masks"][sure, 0].float()
+        masks = to_masks(probability.to(image.device), image).cpu() if to_masks else probability >= MASK
         columns = {"masks": masks, "category_id": output["labels"][sure].int(), "score": output["scores"][sure].float()}
         keep = masks.flatten(1).any(1)
-        found.append({name: column[keep].cpu().numpy() for name, column in columns.items()})
+        found.append({name: column[keep].numpy() for name, column in columns.items()})
     return found

@@ -105,7 +105,7 @@ def split_regions(
     centers_yx, valid = center_table(centers, regions)
     pixel, region = regions.pixel, regions.of_pixel
     if not keep_whole:
-        has_center = valid.any(dim=1)[region]
+        has_center = valid.any(dim=1)[region].nonzero().squeeze(1)
         pixel, region = pixel[has_center], region[has_center]
     column = group_pixels(offset, pixel, region, centers_yx, valid)
     columns = valid.shape[1]

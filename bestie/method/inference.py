@@ -109,11 +109,11 @@ def average_with_flip(outputs: Maps, flipped: Maps) -> Maps:
     semantic, center, offset = outputs
     other_semantic, other_center, other_offset = (each.flip(-1) for each in flipped)
     both = torch.stack((semantic.log_softmax(dim=1), other_semantic.log_softmax(dim=1)))
-    mirror = offset.new_tensor((1.0, -1.0))[:, None, None]
+    mirrored = torch.stack((other_offset[:, 0], -other_offset[:, 1]), dim=1)
     return (
         both.logsumexp(dim=0) - float(np.log(2)),
         (center + other_center) / 2,
-        (offset + other_offset * mirror) / 2,
+        (offset + mirrored) / 2,
     )
 
 

@@ -158,15 +158,16 @@ def _collect(
     batch, height, width = regions.id_map.shape
     # As in the release, centers that no pixel chose count too if they come before one that some pixel chose.
     last = torch.zeros_like(regions.category).scatter_reduce_(0, split.region, split.column + 1, "amax")
-    kept = last[split.region] <= max_per_component
+    is_kept = last[split.region] <= max_per_component
+    kept = is_kept.nonzero().squeeze(1)
     image = split.peak // (height * width)
     counts = count_index(image[kept], batch)
     before = counts.cumsum(0) - counts
     # Dropped instances share the number of the kept one before them; they are cleared below.
-    number = kept.cumsum(0) - before[image]
+    number = is_kept.cumsum(0) - before[image]
     columns = int(counts.max())
     instance = torch.zeros_like(regions.id_map)
-    instance.view(-1)[split.pixel] = torch.where(kept, number, 0)[split.of_pixel]
+    instance.view(-1)[split.pixel] = torch.where(is_kept, number, 0)[split.of_pixel]
 
     place = (image[kept], number[kept] - 1)
     category = counts.new_zeros((batch, columns))

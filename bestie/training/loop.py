@@ -206,16 +206,17 @@ class Loop:
             torch.manual_seed(int(own.integers(2**63)))
         losses = self.step(batch, clock)
         means = distributed.mean(torch.stack([value.detach() for value in losses.values()]))
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm)
+        # Read only now: a GPU works on the gradients while the host waits for these numbers.
         values = dict(zip(losses, means.tolist(), strict=True))
         if not math.isfinite(values["total"]):
             parts = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
             raise InputError(
                 f"{self.description}: the loss is not finite at step {clock.step + 1} ({parts}); {self.remedy}"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        losses["total"].backward()
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm)
         self.optimizer.step()
         self.schedule.step()
         if self._mean:
