@@ -1,1 +1,31 @@
-"""Instance masks from image-level labels: the method of BESTIE (CVPR 2022) and its building blocks."""
+"""Instance masks from image-level labels: the method of BESTIE (CVPR 2022) and its building blocks.
+
+import bestie
+
+model = bestie.load("data/train_bestie/network.zarr")
+found = model.predict("photo.jpg")
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bestie.prediction.model import Model
+
+__all__ = ["load"]
+
+
+def load(path: str | Path, *, device: str = "auto") -> "Model":
+    """Load a trained network (`network.zarr`) or Mask R-CNN (`detector.zarr`), ready to predict.
+
+    Args:
+        path: the folder of weights.
+        device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ...
+
+    Raises:
+        bestie.errors.InputError: see `bestie.prediction.model.load_model`.
+    """
+    # Not above: torch takes seconds to load, for which a command that only prints its options should not wait.
+    from bestie.prediction.model import load_model
+
+    return load_model(path, device=device)

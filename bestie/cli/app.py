@@ -9,7 +9,14 @@ import typer
 
 from bestie.artifacts.paths import PROFILES
 from bestie.cli import audit_command
-from bestie.cli.completion import WEIGHTS, complete_artifact, complete_labels, complete_parameter, complete_profile
+from bestie.cli.completion import (
+    MODELS,
+    WEIGHTS,
+    complete_artifact,
+    complete_labels,
+    complete_parameter,
+    complete_profile,
+)
 from bestie.cli.console import plain_console
 from bestie.cli.evaluate_command import evaluate
 from bestie.cli.export_command import export
@@ -32,6 +39,8 @@ app = typer.Typer(
 )
 console = plain_console()
 
+#: What only the extra `pipeline` installs.
+PIPELINE = ("dvc", "fastapi", "jinja2", "prefect")
 #: Exit status for bad input, as of git and grep; the status for findings is 1 (`bestie audit`).
 BAD_INPUT = 2
 
@@ -188,6 +197,26 @@ def export_weights(
         console.print(f"{target}: {len(tensors)} tensors", soft_wrap=True)
 
 
+@weights_app.command("pack")
+def pack(
+    source: Annotated[Path, typer.Argument(help="A model.", autocompletion=complete_artifact(*MODELS))],
+    target: Annotated[Path, typer.Argument(help="The *.zarr folder to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a network or Mask R-CNN with all that predictions need, to use it outside of its project.
+
+    Example: bestie weights pack data/train_mrcnn/detector.zarr cats.zarr
+    """
+    from bestie.prediction.model import load_model
+
+    model = load_model(source, device="cpu")
+    model.save(target)
+    if as_json:
+        print_json({"path": target, "classes": model.names, "read_by": model.reading.source})
+    else:
+        console.print(f"{target}: {model.predictor.kind}, {len(model.names)} classes", soft_wrap=True)
+
+
 for command in (report, repair, tables, export, predict, evaluate):
     app.command()(command)
 app.add_typer(audit_command.app, name="audit")
@@ -204,6 +233,10 @@ def main() -> None:
         app()
     except InputError as error:
         _end(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in PIPELINE:
+            raise
+        _end(f"this command needs {error.name}, which is not installed: pip install 'bestie-pipeline[pipeline]'")
     except Exception as error:
         if (reason := storage_fault(error)) is None:
             raise

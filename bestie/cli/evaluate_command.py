@@ -36,8 +36,8 @@ def evaluate(
 ) -> None:
     """Score a trained model or a COCO result file on any data set in VOC's or COCO's layout that has true masks.
 
-    The section `evaluate` of params.yaml says how the network's maps are grouped, and at which IoU thresholds the
-    instances are scored.
+    How the network's maps are grouped is told as to `bestie predict`; the section `evaluate` of params.yaml says at
+    which IoU thresholds the instances are scored.
 
     Example: bestie evaluate data/train_mrcnn/detector.zarr data/raw/VOC2012 --categories cat,dog
     """
@@ -65,11 +65,13 @@ def _scores(source: Path, root: Path, list_: str | None, names: list[str] | None
         score_external,
     )
     from bestie.prediction.loading import evaluate_params, load_predictor
+    from bestie.runtime.device import prepare_process
     from bestie.runtime.settings import load_settings
     from bestie.training.saved_models import stored_categories
 
     if not source.exists():
         raise InputError(f"{source} does not exist. Give a network.zarr, a detector.zarr or a COCO result file.")
+    prepare_process(0)
     predictor = load_predictor(source, device=load_settings().device) if source.is_dir() else None
     num_classes = None if predictor is None else predictor.num_classes
     scored = open_scored_set(root, folder, list_name=list_, categories=names, num_classes=num_classes)

@@ -84,6 +84,17 @@ def read_image(root: Path, record: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
     return pixels
 
 
+def read_pixels(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """Read an image file that no index lists, as RGB, 0..255, upright. Raises InputError like `read_image`."""
+    with open_image(path) as image:
+        return _upright_rgb(path, image)
+
+
+def pixels_of(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the pixels of Pillow's image as RGB, 0..255, upright. Raises InputError like `read_image`."""
+    return _upright_rgb(Path(getattr(image, "filename", "") or "the image"), image)
+
+
 def open_image(path: Path) -> Image.Image:
     """Open an image without decoding its pixels.
 

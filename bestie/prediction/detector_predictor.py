@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
 from bestie.artifacts.instances import instance_rows
@@ -54,10 +56,13 @@ class DetectorPredictor:
     def find(self, records: Iterable[ImageRecord], root: Path) -> Iterator[tuple[ImageRecord, list[dict[str, Any]]]]:
         """Yield each image with the rows of its instances, in order. Raises InputError like `read_image`."""
         for record in records:
-            image = image_tensor(root, record).to(self._device).float() / 255
-            with autocast(self._device, self._precision):
-                found = detect(self._detector, [image], **self._options)[0]
-            yield record, instance_rows(record, found["masks"], found["category_id"], scores=found["score"])
+            yield record, self.find_in(image_tensor(root, record), record)
+
+    def find_in(self, image: UInt8[Tensor, "3 h w"], record: ImageRecord) -> list[dict[str, Any]]:
+        """Return the rows of the instances in the pixels (RGB, 0..255) of an image."""
+        with autocast(self._device, self._precision):
+            found = detect(self._detector, [image.to(self._device).float() / 255], **self._options)[0]
+        return instance_rows(record, found["masks"], found["category_id"], scores=found["score"])
 
 
 def load_detector_predictor(path: Path, reading: Evaluate, *, device: torch.device) -> DetectorPredictor:

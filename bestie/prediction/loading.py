@@ -1,11 +1,14 @@
-"""Trained models as predictors, whichever model a folder of weights holds."""
+"""Trained models as predictors, whichever model a folder of weights holds, and how their answers are read."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from bestie.artifacts.paths import PARAMS
-from bestie.artifacts.weights import load_weights
+from jaxtyping import UInt8
+from torch import Tensor
+
+from bestie.artifacts.paths import DATA, PARAMS
+from bestie.artifacts.weights import read_attributes
 from bestie.errors import InputError
 from bestie.params.evaluate import Evaluate
 from bestie.params.map_reading import Grouping
@@ -13,8 +16,11 @@ from bestie.params.reading import parse, read_yaml
 from bestie.prediction.detector_predictor import load_detector_predictor
 from bestie.prediction.network_predictor import NetworkPredictor
 from bestie.records import ImageRecord
-from bestie.runtime.device import pick_device, prepare_process
+from bestie.runtime.device import pick_device
 from bestie.training.network_model import load_network
+
+#: The attribute of a model's file that holds the section `evaluate` by which its answers are read.
+READING = "reading"
 
 
 @runtime_checkable
@@ -39,37 +45,43 @@ class Predictor(Protocol):
             root: the folder that the images' paths are relative to.
         """
 
+    def find_in(self, image: UInt8[Tensor, "3 h w"], record: ImageRecord) -> list[dict[str, Any]]:
+        """Return the rows of the instances in the pixels (RGB, 0..255) of an image."""
 
-def load_predictor(path: Path, *, device: str, params: Path = PARAMS) -> Predictor:
+
+class Reading(NamedTuple):
+    """How the answers of a model are read (the section `evaluate`), and the file that says so, for messages."""
+
+    params: Evaluate
+    source: str
+
+
+def load_predictor(path: Path, *, device: str, reading: Reading | None = None) -> Predictor:
     """Load a network (`network.zarr`) or a Mask R-CNN (`detector.zarr`).
-
-    The section `evaluate` of `params` says how pixels are grouped, whether the mirror image is used, and how instances
-    are scored. If there is no such section, its defaults hold, with the grouping of the network's own training.
 
     Args:
         path: the folder of weights.
         device: see `pick_device`.
-        params: the parameter file; it need not exist.
+        reading: how pixels are grouped, whether the mirror image is used, how instances are scored, and so on; None:
+            that of `find_reading`.
 
     Raises:
         InputError: the weights are missing or damaged, or belong to a classifier; the parameters are wrong; or there is
             no such device.
     """
-    _, attributes = load_weights(path)
-    described = attributes.get("params")
-    trained = described if isinstance(described, Mapping) else {}
-    evaluate = evaluate_params(params, trained)
-    prepare_process(0)
+    attributes = read_attributes(path)
+    trained = _trained_with(attributes)
+    params = (reading or find_reading(path)).params
     target = pick_device(device)
     if "architecture" in trained:
-        return load_detector_predictor(path, evaluate, device=target)
+        return load_detector_predictor(path, params, device=target)
     if "decoder" in trained:
         return NetworkPredictor(
             load_network(path).to(target),
-            evaluate,
+            params,
             num_classes=attributes["num_classes"],
             device=target,
-            confidence=evaluate.confidence,
+            confidence=params.confidence,
         )
     raise InputError(
         f"{path} holds no network and no Mask R-CNN, so it finds no instances. "
@@ -77,18 +89,37 @@ def load_predictor(path: Path, *, device: str, params: Path = PARAMS) -> Predict
     )
 
 
-def evaluate_params(path: Path = PARAMS, trained: Mapping[str, Any] | None = None) -> Evaluate:
-    """Return the section `evaluate` of a parameter file; without one, its defaults with the grouping of the training.
+def find_reading(path: Path) -> Reading:
+    """Return how the answers of a model are read, wherever the working directory is.
 
-    Args:
-        path: the parameter file; it need not exist.
-        trained: the parameters that the model was trained with.
+    The first of these counts: what the model's own file says; the section `evaluate` in `params.yaml` of the project in
+    whose `data/<stage>/` the model lies; the defaults, with the grouping of the network's own training.
+
+    Raises:
+        InputError: the model cannot be read, or the section has a wrong key or value.
+    """
+    attributes = read_attributes(path)
+    if READING in attributes:
+        return Reading(parse(Evaluate, attributes[READING], source=f"{path}: its {READING}"), str(path))
+    place = path.resolve().parent
+    params = place.parents[1] / PARAMS
+    if place.parent.name == DATA.name and params.is_file() and "evaluate" in (values := read_yaml(params)):
+        return Reading(parse(Evaluate, values["evaluate"], source=f"{params}: evaluate"), str(params))
+    grouping = _trained_with(attributes).get("snapshot_grouping", {})
+    grouped = parse(Grouping, grouping, source=f"{path}: its snapshot_grouping")
+    return Reading(Evaluate(grouping=grouped), "defaults")
+
+
+def evaluate_params(path: Path = PARAMS) -> Evaluate:
+    """Return the section `evaluate` of a parameter file, or the defaults if there is none.
 
     Raises:
         InputError: the section has a wrong key or value.
     """
     values = read_yaml(path) if path.is_file() else {}
-    if "evaluate" in values:
-        return parse(Evaluate, values["evaluate"], source=f"{path}: evaluate")
-    grouping = (trained or {}).get("snapshot_grouping", {})
-    return Evaluate(grouping=parse(Grouping, grouping, source="the model's snapshot_grouping"))
+    return parse(Evaluate, values.get("evaluate", {}), source=f"{path}: evaluate")
+
+
+def _trained_with(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    described = attributes.get("params")
+    return described if isinstance(described, Mapping) else {}

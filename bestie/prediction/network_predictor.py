@@ -15,8 +15,9 @@ from bestie.method.network import BestieNetwork, Outputs
 from bestie.method.pixel_adaptive import refine_scaled
 from bestie.params.map_reading import MapReading
 from bestie.prediction.network_maps import predict_maps
-from bestie.prediction.padded_image import padded_image
+from bestie.prediction.padded_image import pad
 from bestie.records import ImageRecord
+from bestie.training.samples import image_tensor
 
 #: Classes whose probability is below this everywhere in an image are not refined.
 LEAST_PROBABILITY = 0.1
@@ -65,25 +66,27 @@ class NetworkPredictor:
         Raises:
             InputError: see `read_image`.
         """
-        reading = self._reading
         for record in records:
-            if rows is not None and record.row not in rows:
-                continue
-            image = padded_image(root, record)
-            outputs = predict_maps(
-                self._network,
-                image,
-                device=self._device,
-                precision=reading.precision,
-                flip=reading.flip,
-                semantic_scales=reading.semantic_scales,
-                instance_scales=reading.instance_scales,
-            )
-            height, width = record.height, record.width
-            maps = Outputs(*(each[:, :, :height, :width] for each in outputs))
-            if reading.color_steps:
-                maps = maps._replace(semantic=self._refined(maps.semantic, image[0, :, :height, :width]))
-            yield record, maps
+            if rows is None or record.row in rows:
+                yield record, self._maps_of(image_tensor(root, record))
+
+    def _maps_of(self, image: UInt8[Tensor, "3 h w"]) -> Outputs:
+        """Return the full-size maps of an image (RGB, 0..255), a batch of one on the device."""
+        reading = self._reading
+        outputs = predict_maps(
+            self._network,
+            pad(image),
+            device=self._device,
+            precision=reading.precision,
+            flip=reading.flip,
+            semantic_scales=reading.semantic_scales,
+            instance_scales=reading.instance_scales,
+        )
+        height, width = image.shape[1:]
+        maps = Outputs(*(each[:, :, :height, :width] for each in outputs))
+        if reading.color_steps:
+            maps = maps._replace(semantic=self._refined(maps.semantic, image))
+        return maps
 
     def _refined(
         self, logits: Float[Tensor, "1 classes h w"], image: UInt8[Tensor, "3 h w"]
@@ -127,8 +130,12 @@ class NetworkPredictor:
 
     def find(self, records: Iterable[ImageRecord], root: Path) -> Iterator[tuple[ImageRecord, list[dict[str, Any]]]]:
         """Yield each image with the rows of its instances, in order. Raises InputError like `read_image`."""
-        for record, outputs in self.maps(records, root):
-            yield record, table_rows(record, self.instances(outputs, record))
+        for record in records:
+            yield record, self.find_in(image_tensor(root, record), record)
+
+    def find_in(self, image: UInt8[Tensor, "3 h w"], record: ImageRecord) -> list[dict[str, Any]]:
+        """Return the rows of the instances in the pixels (RGB, 0..255) of an image."""
+        return table_rows(record, self.instances(self._maps_of(image), record))
 
 
 def table_rows(record: ImageRecord, found: Instances, *, min_score: float = 0.0) -> list[dict[str, Any]]:

@@ -3,24 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, write_categories, write_images
 from bestie.datasets.image_reading import read_image
 from bestie.export.output_folder import new_folder
 from bestie.export.source import Instance
 from bestie.export.to_voc import paint, save_label_png
-from bestie.pictures import draw_instances, fit_image, fit_map
+from bestie.prediction.found import draw_rows
 from bestie.prediction.loading import Predictor
 from bestie.prediction.shown import Rows, worth_showing
 from bestie.records import Category, ImageRecord
 from bestie.runtime.progress import track
-
-#: Overlays are enlarged or shrunk until their longer side is between these.
-OVERLAY_PX = (480, 1600)
 
 
 def predict_files(
@@ -80,14 +75,6 @@ def _write_masks(folder: Path, record: ImageRecord, rows: Rows) -> None:
 
 
 def _write_overlay(path: Path, root: Path, record: ImageRecord, rows: Rows, names: list[str]) -> None:
-    image = read_image(root, record)
-    side_px = int(np.clip(max(image.shape[:2]), *OVERLAY_PX))
-    drawn = draw_instances(
-        fit_image(image, side_px),
-        [fit_map(decode_mask(row["rle"], record.height, record.width), side_px) for row in rows],
-        np.array([row["category_id"] for row in rows], np.int64),
-        np.array([row["score"] for row in rows], np.float64),
-        names=names,
-    )
+    drawn = draw_rows(read_image(root, record), rows, names)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(drawn).save(path, format="JPEG", quality=90)

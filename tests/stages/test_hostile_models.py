@@ -44,10 +44,11 @@ def change(path: Path, keys: tuple[str, ...], value: Any) -> None:
 def test_a_model_whose_file_says_something_else_is_refused(workspace: Path, name: str):
     meta = Path(name) / "zarr.json"
     whole = meta.read_bytes()
+    Path("params.yaml").unlink()
     for keys, value in WRONG:
         change(meta, keys, value)
         with pytest.raises(InputError) as refused:
-            load_predictor(Path(name), device="cpu", params=Path("nowhere.yaml"))
+            load_predictor(Path(name), device="cpu")
         assert name in str(refused.value) or "timm" in str(refused.value), keys
         meta.write_bytes(whole)
     load_predictor(Path(name), device="cpu")
@@ -56,5 +57,6 @@ def test_a_model_whose_file_says_something_else_is_refused(workspace: Path, name
 def test_a_grouping_of_a_models_file_is_checked(workspace: Path):
     path = Path(MODELS[0])
     change(path / "zarr.json", ("attributes", "params", "snapshot_grouping", "window_px"), -1)
+    Path("params.yaml").unlink()
     with pytest.raises(InputError, match=r"window_px = -1"):
-        load_predictor(path, device="cpu", params=Path("nowhere.yaml"))
+        load_predictor(path, device="cpu")

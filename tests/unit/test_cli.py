@@ -31,6 +31,7 @@ COMMANDS = (
     "summary",
     "upper-bound",
     "weights export",
+    "weights pack",
     "repair",
     "report",
     "tables",
