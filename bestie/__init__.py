@@ -6,6 +6,7 @@ model = bestie.load("data/train_bestie/network.zarr")
 found = model.predict("photo.jpg")
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,5 @@ def load(path: str | Path, *, device: str = "auto") -> "Model":
     Raises:
         bestie.errors.InputError: see `bestie.prediction.model.load_model`.
     """
-    # Not above: torch takes seconds to load, for which a command that only prints its options should not wait.
-    from bestie.prediction.model import load_model
-
-    return load_model(path, device=device)
+    # By name: torch takes seconds to load, for which `bestie --help` should not wait.
+    return import_module("bestie.prediction.model").load_model(path, device=device)

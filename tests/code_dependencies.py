@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("bestie", "stages")
+FOR_USERS = Path("bestie/__init__.py")
 
 
 @cache
@@ -21,10 +22,14 @@ def import_graph() -> grimp.ImportGraph:
 
 
 def imported_files(module: str) -> set[str]:
-    """Return the files that run when a module is imported, without packages that hold only a docstring."""
+    """Return the files that run when a module is imported, without packages that hold only a docstring.
+
+    Nor does `bestie/__init__.py` count: it only defines `bestie.load`, for users.
+    """
     modules = import_graph().find_upstream_modules(module) | {module}
     packages = {name.rsplit(".", depth)[0] for name in modules for depth in range(1, name.count(".") + 1)}
-    return {str(path) for path in map(_file, modules | packages) if not _is_docstring_only(path)}
+    files = {path for path in map(_file, modules | packages) if not _is_docstring_only(path)}
+    return {str(path) for path in files - {FOR_USERS}}
 
 
 def declared_code(stage: str) -> set[str]:

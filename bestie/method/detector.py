@@ -21,7 +21,6 @@ from torchvision.ops.poolers import initLevelMapper
 
 from bestie.method.backbones import IMAGENET, FeatureExtractor, Normalization
 from bestie.method.decoders import Architecture
-from bestie.method.pixel_adaptive import MASK
 from bestie.method.pyramid import PyramidBackbone
 
 ASPECTS = (0.5, 1.0, 2.0)
@@ -289,7 +288,7 @@ def detect(
     for image, output in zip(images, detector(images), strict=True):
         sure = output["scores"] >= min_score
         probability = output["masks"][sure, 0].float()
-        masks = to_masks(probability.to(image.device), image).cpu() if to_masks else probability >= MASK
+        masks = to_masks(probability.to(image.device), image).cpu() if to_masks else probability >= 0.5
         columns = {"masks": masks, "category_id": output["labels"][sure].int(), "score": output["scores"][sure].float()}
         keep = masks.flatten(1).any(1)
         found.append({name: column[keep].numpy() for name, column in columns.items()})

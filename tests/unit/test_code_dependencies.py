@@ -1,5 +1,6 @@
 """`dvc.yaml` declares what stages import: DVC cannot see Python's imports, and would not rerun what has changed."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from tests.code_dependencies import covers, declared_code, imported_files, needl
 def test_a_stage_declares_the_code_that_it_imports(stage: str):
     assert not undeclared(stage), f"dvc.yaml, stage {stage}: add to deps: {', '.join(sorted(undeclared(stage)))}"
     assert not needless(stage), f"dvc.yaml, stage {stage}: remove from deps: {', '.join(sorted(needless(stage)))}"
+
+
+def test_no_module_calls_what_is_there_for_users():
+    for path in [*(ws.ROOT / "bestie").rglob("*.py"), *(ws.ROOT / "stages").glob("*.py")]:
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        whole = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        assert "bestie" not in whole, path
+        assert not [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "bestie"], path
 
 
 def test_the_method_and_parameters_are_declared_file_by_file():
