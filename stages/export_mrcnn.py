@@ -2,7 +2,8 @@
 
 The labels are the network's instances or, with `pseudo_labels`, the pseudo labels and what the network adds to them.
 `instances.parquet` has the pipeline's own schema; `annotations.json` has the same instances in COCO's format;
-`origins.parquet` says where each label comes from.
+Corrections by people (`bestie labels import`) take the place of the labels that they are about. `origins.parquet`
+says where each label comes from.
 """
 
 import sys
@@ -13,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from bestie.artifacts.coco_json import write_coco
+from bestie.artifacts.corrections import FOLDER as CORRECTIONS
+from bestie.artifacts.corrections import corrected_elsewhere, read_corrections
 from bestie.artifacts.instances import instance_map, instance_rows
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES, ORIGINS
 from bestie.artifacts.tables import Columns, TableWriter, count_categories, iter_images, read_categories, read_images
+from bestie.method.corrections import correct
 from bestie.method.inference import Instances
 from bestie.method.label_merging import MergedLabels, merge_labels
 from bestie.params.dataset import Dataset
@@ -26,7 +30,7 @@ from bestie.records import Category, ImageRecord, images_by_label
 from bestie.runtime.device import pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
-from bestie.runtime.health import HealthWarning, missing_exports, write_warnings
+from bestie.runtime.health import HealthWarning, missing_exports, unused_corrections, write_warnings
 from bestie.runtime.parts import own_rows, written_together
 from bestie.runtime.progress import Progress
 from bestie.runtime.settings import Settings
@@ -54,7 +58,8 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
     out = folder("export_mrcnn")
     rows = own_rows(records, settings)
     progress = Progress("export_mrcnn", len(rows), unit="image", as_json=settings.json_progress)
-    inputs = [index, names, weights, WSSS, PSEUDO_LABELS]
+    inputs = [index, names, weights, WSSS, PSEUDO_LABELS, *([CORRECTIONS] if CORRECTIONS.is_dir() else [])]
+    corrections = read_corrections()
     wsss = MapReader(WSSS) if params.semantic_map == "wsss" else None
     pseudo = dict(iter_images(PSEUDO_LABELS, INSTANCES)) if params.pseudo_labels else {}
     tables = {"instances.parquet": INSTANCES, "origins.parquet": ORIGINS}
@@ -68,13 +73,17 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
             given = None if wsss is None else wsss.read(record.row, "semantic", record.height, record.width)
             found = predictor.instances(outputs, record, semantic=given)
             labels = merge(record, pseudo.get(record.row), found, params)
+            by = [""] * len(labels.category_id)
+            for each in corrections:
+                labels, by = correct(labels, by, each.of(record))
             rows_of_image = label_rows(record, labels)
             instances.append_rows(rows_of_image)
-            origins.append_rows(origin_rows(rows_of_image, labels))
+            origins.append_rows(origin_rows(rows_of_image, labels, by))
             progress.advance()
     progress.close()
     write_coco(out / "annotations.json", out / "instances.parquet", images=records, categories=categories)
-    write_warnings(out, label_warnings(records, categories, out / "instances.parquet"))
+    unused = unused_corrections(corrected_elsewhere(corrections, records))
+    write_warnings(out, [*label_warnings(records, categories, out / "instances.parquet"), *unused])
 
 
 def label_warnings(records: list[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:
@@ -109,12 +118,12 @@ def label_rows(record: ImageRecord, labels: MergedLabels) -> list[dict[str, Any]
     return instance_rows(record, masks, labels.category_id, scores=labels.score, centers_yx=centers_yx)
 
 
-def origin_rows(rows: list[dict[str, Any]], labels: MergedLabels) -> list[dict[str, Any]]:
+def origin_rows(rows: list[dict[str, Any]], labels: MergedLabels, by: list[str]) -> list[dict[str, Any]]:
     """Return where each label comes from."""
     names = ("image_id", "row", "instance_id")
     return [
-        {**{name: row[name] for name in names}, "pseudo_id": int(pseudo_id)}
-        for row, pseudo_id in zip(rows, labels.pseudo_id, strict=True)
+        {**{name: row[name] for name in names}, "pseudo_id": int(pseudo_id), "corrected_by": person}
+        for row, pseudo_id, person in zip(rows, labels.pseudo_id, by, strict=True)
     ]
 
 

@@ -91,6 +91,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             with chdir(made), pytest.MonkeyPatch.context() as patch:
                 patch.setenv("BESTIE_DEVICE", "cpu")
                 ws.set_params()
+                shutil.copytree(ROOT / "data/raw/corrections", "data/raw/corrections")
                 ws.run(*ws.STAGES)
             made.rename(folder)
     return folder

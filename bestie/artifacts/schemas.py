@@ -1,8 +1,8 @@
 """The columns of every table: one schema for all kinds of instances, one for all kinds of points.
 
 `row` is the row of `images.parquet` and of every map array. `category_id` counts from 1 without gaps; `source_id` is
-the data set's own number. No column holds nulls, except the measured values of a history and the columns of images
-that older files lack.
+the data set's own number. No column holds nulls, except the measured values of a history and columns that older files
+lack.
 """
 
 from collections.abc import Iterable
@@ -55,8 +55,29 @@ INSTANCES = _schema(
     rle=pa.string(),
 )
 
-#: Where each exported label comes from: `pseudo_id` is the instance_id of a pseudo label, 0 for one of the network.
-ORIGINS = _schema(image_id=pa.string(), row=pa.int32(), instance_id=pa.int32(), pseudo_id=pa.int32())
+#: Where each exported label comes from: `pseudo_id` is the instance_id of a pseudo label, 0 for one of the network;
+#: `corrected_by` says who corrected it, "" for an automatic label.
+ORIGINS = _schema(
+    *("corrected_by",),
+    image_id=pa.string(),
+    row=pa.int32(),
+    instance_id=pa.int32(),
+    pseudo_id=pa.int32(),
+    corrected_by=pa.string(),
+)
+
+#: What a person made of a label: `category_id` and `rle` are those of the corrected label, 0 and "" if it was removed;
+#: `base_category_id` and `base_rle` those of the label before, 0 and "" if there was none. Sizes are in px.
+CORRECTIONS = _schema(
+    image_id=pa.string(),
+    height=pa.int32(),
+    width=pa.int32(),
+    category_id=pa.int32(),
+    rle=pa.string(),
+    base_category_id=pa.int32(),
+    base_rle=pa.string(),
+    by=pa.string(),
+)
 
 #: Instances as they change during training; `kind` says which labels a row belongs to.
 EVOLUTION = INSTANCES.append(pa.field("epoch", pa.int32(), nullable=False)).append(

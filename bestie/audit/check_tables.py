@@ -1,6 +1,6 @@
 """The check that tables agree with the index: their rows, ids, classes, areas, boxes and masks."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import numpy as np
 from jaxtyping import Bool
@@ -64,7 +64,12 @@ def check_cues(artifacts: Artifacts, path: str) -> Iterator[Finding]:
 
 
 def check_instances(
-    artifacts: Artifacts, path: str, *, splits: tuple[str, ...] = SPLITS, labels_only: bool = False
+    artifacts: Artifacts,
+    path: str,
+    *,
+    splits: tuple[str, ...] = SPLITS,
+    labels_only: bool = False,
+    corrected: Container[tuple[int, int]] = (),
 ) -> Iterator[Finding]:
     """Check a table of instances against the index and against its own masks.
 
@@ -73,6 +78,7 @@ def check_instances(
         path: the table's path.
         splits: the splits whose images it may contain.
         labels_only: whether the class of each instance must be one of its image's labels.
+        corrected: (row, instance_id) of the instances that a person corrected, whose class may be any.
     """
     known = len(artifacts.categories)
     for row, columns in iter_images(artifacts.file(path), INSTANCES):
@@ -85,9 +91,10 @@ def check_instances(
         ids = columns["instance_id"]
         if ids.tolist() != list(range(1, len(ids) + 1)):
             yield Finding(path, _image(record), f"its instance ids are {ids.tolist()[:10]}, not 1 to {len(ids)}")
-        allowed = record.labels if labels_only else range(1, known + 1)
         for number in range(len(ids)):
             entry = {name: values[number] for name, values in columns.items()}
+            automatic = (row, int(entry["instance_id"])) not in corrected
+            allowed = record.labels if labels_only and automatic else range(1, known + 1)
             place = f"{_image(record)}, instance {entry['instance_id']}"
             if int(entry["category_id"]) not in allowed:
                 yield Finding(path, place, f"its category_id {entry['category_id']} is not one of {list(allowed)}")

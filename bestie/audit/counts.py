@@ -1,8 +1,9 @@
 """How many labels a version has, by class, and how many of them are right: counted in one pass, and cached."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,22 @@ from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import Columns, as_rows, iter_images
 from bestie.audit.lock import short_hash
 from bestie.audit.pairing import ImageStream
-from bestie.audit.sources import CATEGORIES, GROUND_TRUTH, IMAGES, Artifacts, instances_of
+from bestie.audit.sources import (
+    CATEGORIES,
+    EXPORT_ORIGINS,
+    GROUND_TRUTH,
+    IMAGES,
+    Artifacts,
+    corrected_labels,
+    instances_of,
+)
 from bestie.errors import InputError
 from bestie.records import ImageRecord
 
 #: Number of images to compare with the truth at a time.
 BATCH_IMAGES = 256
 #: Increase it when the meaning of a count changes, so that cached counts are no longer used.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Counts:
         labeled_images: number of those that have a label.
         instances: number of labels.
         by_class: number of labels by class name.
+        corrected: number of labels that each person corrected; empty for stages that record none.
         true_images: number of training images with a truth; what follows counts only these, and is None without any.
         true_positives: number of labels that are right at IoU 0.5 (Figure 6).
         precision: fraction of the labels that are right, 0 to 1; None without labels.
@@ -43,6 +53,7 @@ class Counts:
     labeled_images: int
     instances: int
     by_class: Mapping[str, int]
+    corrected: Mapping[str, int] = field(default_factory=dict)
     true_images: int = 0
     true_positives: int | None = None
     precision: float | None = None
@@ -60,7 +71,8 @@ def count_labels(artifacts: Artifacts, memory: Path | None = None) -> Counts:
         InputError: an artifact is missing or malformed.
     """
     stage = artifacts.version.stage
-    counted = {path: artifacts.hashes.get(path, "") for path in (instances_of(stage), IMAGES, CATEGORIES, GROUND_TRUTH)}
+    paths = (instances_of(stage), IMAGES, CATEGORIES, GROUND_TRUTH, EXPORT_ORIGINS)
+    counted = {path: artifacts.hashes.get(path, "") for path in paths}
     kept = None if memory is None else memory / f"counts_{FORMAT}_{stage}_{short_hash(counted)}.json"
     if kept is not None and (known := _recall(kept)) is not None:
         return known
@@ -95,8 +107,16 @@ def _count(artifacts: Artifacts) -> Counts:
         labeled_images=labeled,
         instances=int(found.sum()),
         by_class=dict(zip(names, found[1:].tolist(), strict=True)),
+        corrected=_corrected(artifacts),
         **_compare_with_truth(artifacts, len(names)),
     )
+
+
+def _corrected(artifacts: Artifacts) -> dict[str, int]:
+    """Return how many exported labels each person corrected."""
+    if artifacts.version.stage != "export_mrcnn":
+        return {}
+    return dict(sorted(Counter(corrected_labels(artifacts).values()).items()))
 
 
 def _compare_with_truth(artifacts: Artifacts, num_classes: int) -> dict[str, Any]:

@@ -103,7 +103,8 @@ def print_life(console: Console, life: "Life") -> None:
     counts = ", ".join(f"{name} {len(rows)}" for name, rows in life.instances.items())
     _line(console, f"instances: {counts or 'none'}")
     for number, pseudo_id in life.origins.items():
-        origin = f"pseudo label {pseudo_id}" if pseudo_id else "found by the network"
+        by = life.corrected_by.get(number)
+        origin = f"corrected by {by}" if by else f"pseudo label {pseudo_id}" if pseudo_id else "found by the network"
         _line(console, f"exported label {number}: {origin}")
     for problem in life.missing:
         _line(console, f"not shown: {problem}")
@@ -188,7 +189,8 @@ def _labels(entry: "LogEntry") -> str:
     if counts is None:
         return ""
     classes = ", ".join(f"{name} {number}" for name, number in counts.by_class.items() if number)
-    return f"{counts.instances} in {counts.labeled_images} of {counts.images} images: {classes}"
+    corrected = "".join(f"; {number} corrected by {person}" for person, number in counts.corrected.items())
+    return f"{counts.instances} in {counts.labeled_images} of {counts.images} images: {classes}{corrected}"
 
 
 def _truth(entry: "LogEntry") -> str:

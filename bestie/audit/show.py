@@ -85,6 +85,7 @@ class Life:
         instances: rows of the instance tables by what they hold (`TABLES`, and "refined labels").
         origins: instance_id of each exported label -> that of the pseudo label that it is, 0 if the network found it;
             empty for versions that do not record it.
+        corrected_by: instance_id of each exported label that a person corrected -> who that was.
         epoch: the epoch of the refined labels, which are those of the last snapshot; None if there are none.
         missing: what cannot be shown, and why.
     """
@@ -99,6 +100,7 @@ class Life:
     masks: list[np.ndarray | None] = field(default_factory=list)
     instances: dict[str, list[Row]] = field(default_factory=dict)
     origins: dict[int, int] = field(default_factory=dict)
+    corrected_by: dict[int, str] = field(default_factory=dict)
     epoch: int | None = None
     missing: list[str] = field(default_factory=list)
 
@@ -204,7 +206,9 @@ def _add_instances(life: Life, artifacts: Artifacts, name: str, path: str) -> No
 
 def _add_origins(life: Life, artifacts: Artifacts) -> None:
     columns = read_table(artifacts.file(EXPORT_ORIGINS), ORIGINS, where={"row": life.record.row})
-    life.origins = {int(row["instance_id"]): int(row["pseudo_id"]) for row in as_rows(columns)}
+    rows = list(as_rows(columns))
+    life.origins = {int(row["instance_id"]): int(row["pseudo_id"]) for row in rows}
+    life.corrected_by = {int(row["instance_id"]): row["corrected_by"] for row in rows if row["corrected_by"]}
 
 
 def _add_refined(life: Life, artifacts: Artifacts) -> None:

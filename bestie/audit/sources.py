@@ -15,7 +15,8 @@ from PIL import Image
 
 from bestie.artifacts.blobs import Blob, BlobFolder
 from bestie.artifacts.paths import GENERATED_ROOT, folder
-from bestie.artifacts.tables import iter_records, read_categories, read_images
+from bestie.artifacts.schemas import ORIGINS
+from bestie.artifacts.tables import iter_records, iter_rows, read_categories, read_images
 from bestie.audit.hashing import FOLDER_SUFFIX
 from bestie.audit.objects import Objects
 from bestie.audit.versions import Version
@@ -41,6 +42,14 @@ NETWORK = str(folder("train_bestie") / "network.zarr")
 def instances_of(stage: str) -> str:
     """Return the path of the instance table that a label stage writes."""
     return str(folder(stage) / "instances.parquet")
+
+
+def corrected_labels(artifacts: "Artifacts") -> dict[tuple[int, int], str]:
+    """Return who corrected an exported label, by (row, instance_id); nothing for versions that do not record it."""
+    if not artifacts.has(EXPORT_ORIGINS):
+        return {}
+    rows = iter_rows(artifacts.file(EXPORT_ORIGINS), ORIGINS)
+    return {(row["row"], row["instance_id"]): row["corrected_by"] for row in rows if row["corrected_by"]}
 
 
 @dataclass(frozen=True)

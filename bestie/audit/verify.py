@@ -19,6 +19,7 @@ from bestie.audit.sources import (
     PSEUDO_MAPS,
     WSSS_MAPS,
     Artifacts,
+    corrected_labels,
     instances_of,
 )
 from bestie.errors import InputError
@@ -72,7 +73,8 @@ def _count_images(artifacts: Artifacts) -> int:
 
 def _check_export(artifacts: Artifacts) -> Iterator[Finding]:
     only = artifacts.version.run.params.get("export_mrcnn.use_image_labels", False)
-    return check_instances(artifacts, EXPORT, splits=("train",), labels_only=bool(only))
+    corrected = corrected_labels(artifacts)
+    return check_instances(artifacts, EXPORT, splits=("train",), labels_only=bool(only), corrected=corrected)
 
 
 #: The checks of those files that a version has.

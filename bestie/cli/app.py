@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from bestie.artifacts.paths import PROFILES
-from bestie.cli import audit_command
+from bestie.cli import audit_command, labels_command
 from bestie.cli.completion import (
     MODELS,
     WEIGHTS,
@@ -220,6 +220,7 @@ def pack(
 for command in (report, repair, tables, export, predict, evaluate):
     app.command()(command)
 app.add_typer(audit_command.app, name="audit")
+app.add_typer(labels_command.app, name="labels")
 
 
 def main() -> None:

@@ -26,14 +26,15 @@ class Format(StrEnum):
     COCO_RESULTS = "coco-results"
     VOC = "voc"
     YOLO = "yolo"
+    LABEL_STUDIO = "label-studio"
 
 
 def export(
-    format_: Annotated[Format, typer.Argument(metavar="FORMAT", help="coco, coco-results, voc or yolo.")],
+    format_: Annotated[Format, typer.Argument(metavar="FORMAT", help="coco, coco-results, voc, yolo, label-studio.")],
     table: Annotated[
         Path, typer.Argument(help="An instance table, *.parquet.", autocompletion=complete_artifact(*TABLES))
     ],
-    out: Annotated[Path, typer.Argument(help="The JSON file (coco, coco-results) or the new folder (voc, yolo).")],
+    out: Annotated[Path, typer.Argument(help="The JSON file, or the new folder (voc, yolo).")],
     index: Annotated[Path, typer.Option(help="Folder with the table's images.parquet and categories.parquet.")] = INDEX,
     split: Annotated[
         str | None,
@@ -47,13 +48,14 @@ def export(
     """Write an instance table (truth, pseudo labels, exported labels, detections) for other tools.
 
     coco: annotations with all images and categories. coco-results: a list of scored masks, for pycocotools' loadRes.
-    voc: palette PNG files of instances and classes. yolo: polygons. For weights, see `bestie weights export`.
+    voc: palette PNG files of instances and classes. yolo: polygons. label-studio: tasks with predictions, for people to
+    correct; `bestie labels import` takes them back. For weights, see `bestie weights export`.
 
     Example: bestie export coco data/make_pseudo_labels/instances.parquet pseudo_labels.json
     """
     from bestie.export.source import open_source
 
-    if with_images and format_ in (Format.COCO, Format.COCO_RESULTS):
+    if with_images and format_ not in (Format.VOC, Format.YOLO):
         raise InputError(f"--with-images: {format_} is one file without images. Leave the option out.")
     source = open_source(table, index, split=split, min_score=min_score)
     written = _write(format_, out, source, root=_image_root(root) if with_images else None)
@@ -70,12 +72,15 @@ def export(
 def _write(format_: Format, out: Path, source: "Source", *, root: Path | None) -> "WrittenImages":
     from bestie.artifacts.atomic import as_file
     from bestie.artifacts.coco_json import write_coco, write_coco_results
+    from bestie.export.to_label_studio import write_label_studio
     from bestie.export.to_voc import WrittenImages, write_voc
     from bestie.export.to_yolo import write_yolo
 
     if format_ in (Format.VOC, Format.YOLO):
         write_folder = write_voc if format_ == Format.VOC else write_yolo
         return write_folder(out, source, root=root)
+    if format_ == Format.LABEL_STUDIO:
+        return write_label_studio(as_file(out), source)
     write_file = write_coco if format_ == Format.COCO else write_coco_results
     count = write_file(
         as_file(out),

@@ -171,6 +171,20 @@ def missing_labels(
     ]
 
 
+def unused_corrections(image_ids: Sequence[str]) -> list[HealthWarning]:
+    """Return a warning about corrected images that are no training images."""
+    if not image_ids:
+        return []
+    return [
+        HealthWarning(
+            f"corrections of {_listed(list(image_ids[:3]))}{' and others' if len(image_ids) > 3 else ''} are not used: "
+            "no training image has this name",
+            "the data set changed after its labels were corrected",
+            ("data/raw/corrections", "dataset.root"),
+        )
+    ]
+
+
 def missing_exports(exported: Mapping[str, int], images: Mapping[str, int]) -> list[HealthWarning]:
     """Return a warning about classes without any exported label, which Mask R-CNN cannot learn.
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,20 @@ import torch
 from hypothesis import strategies as st
 from PIL import Image
 
+from bestie.artifacts.corrections import read_corrections
 from bestie.artifacts.instances import decode_mask, encode_mask
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json
-from bestie.artifacts.schemas import CATEGORIES, IMAGES, INSTANCES
+from bestie.artifacts.schemas import CATEGORIES, CORRECTIONS, IMAGES, INSTANCES
 from bestie.artifacts.tables import iter_images, iter_rows, read_categories, read_images, read_table
 from bestie.artifacts.weights import load_any_weights, load_weights, save_safetensors, save_weights
 from bestie.datasets.coco import CocoDataSet
 from bestie.datasets.coco_results import read_results
+from bestie.datasets.corrected_labels import read_corrected
 from bestie.datasets.folder import FolderDataSet
 from bestie.datasets.image_reading import image_size, read_image
 from bestie.datasets.label_png import read_label_png
+from bestie.datasets.label_studio import encode_brush
 from bestie.datasets.label_table import read_label_table
 from bestie.datasets.point_table import PointTable
 from bestie.datasets.points import read_point_file
@@ -269,6 +273,40 @@ def zarr_json(write: Callable[[Path], Any], path: str) -> st.SearchStrategy[byte
     return wrong_json(json.loads(stored(write, path)))
 
 
+SIZE = {"original_height": HEIGHT, "original_width": WIDTH}
+REGIONS = [
+    {**SIZE, "type": "brushlabels", "value": {"brushlabels": ["cat"], "rle": encode_brush(MASK)}},
+    {**SIZE, "type": "polygonlabels", "value": {"polygonlabels": ["cat"], "points": [[10, 10], [60, 10], [60, 60]]}},
+]
+TASKS = [{"data": {"image": "/data/upload/1/0a1b2c3d-a.png"}, "annotations": [{"result": REGIONS}]}]
+CORRECTION = {
+    "image_id": "a",
+    "height": HEIGHT,
+    "width": WIDTH,
+    "category_id": 1,
+    "rle": encode_mask(MASK),
+    "base_category_id": 1,
+    "base_rle": encode_mask(MASK),
+    "by": "anna",
+}
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("annotations/instances_default.json", json.dumps(COCO))
+    return buffer.getvalue()
+
+
+def read_labels(path: Path) -> None:
+    list(read_corrected(path, [RECORD], [CATEGORY]))
+
+
+def read_all_corrections(folder: Path) -> None:
+    for each in read_corrections(folder):
+        each.of(RECORD)
+
+
 IMAGE_ROW = {name: getattr(RECORD, name) for name in IMAGES.names} | {"labels": [1]}
 LABELS = "file,labels,split\na.png,cat;dog,train\nb.png,,val"
 TARGETS = {
@@ -321,6 +359,10 @@ TARGETS = {
         wrong_json(RESULTS),
         lambda f: list(read_results(f / "a.json", images={7: RECORD}, categories=[CATEGORY])),
     ),
+    "corrected labels, COCO": Target("a.json", wrong_json(COCO), lambda f: read_labels(f / "a.json")),
+    "corrected labels, archive": Target("a.zip", damaged(archive()), lambda f: read_labels(f / "a.zip")),
+    "corrected labels, Label Studio": Target("a.json", wrong_json(TASKS), lambda f: read_labels(f / "a.json")),
+    "corrections": Target("a.parquet", wrong_parquet([CORRECTION], CORRECTIONS), read_all_corrections),
     "instance table": Target("a.parquet", wrong_parquet([INSTANCE], INSTANCES), read_instance_table),
     "image table": Target("a.parquet", wrong_parquet([IMAGE_ROW], IMAGES), lambda f: read_images(f / "a.parquet")),
     "category table": Target(

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from bestie.artifacts.paths import PROFILES
 from bestie.artifacts.weights import load_weights
 from bestie.cli import app as cli
-from bestie.cli import audit_command
+from bestie.cli import audit_command, labels_command
 from bestie.cli.profile_command import set_profile
 from bestie.errors import InputError
 from tests import workspace as ws
@@ -42,6 +42,7 @@ COMMANDS = (
     "audit diff",
     "audit show",
     "audit verify",
+    "labels import",
 )
 RUN_STAGE = "Run the stage that writes it"
 
@@ -240,7 +241,12 @@ def test_every_command_has_an_example_and_json(command: str):
 
 def test_every_command_is_among_those_that_are_looked_at():
     found = []
-    for group, prefix in ((cli.app, ""), (cli.weights_app, "weights "), (audit_command.app, "audit ")):
+    for group, prefix in (
+        (cli.app, ""),
+        (cli.weights_app, "weights "),
+        (audit_command.app, "audit "),
+        (labels_command.app, "labels "),
+    ):
         functions = [(each.name, each.callback) for each in group.registered_commands]
         found += [prefix + (name or function.__name__) for name, function in functions if function is not None]
     assert sorted(found) == sorted(COMMANDS)

@@ -1,0 +1,67 @@
+"""Corrections of labels: the files that `bestie labels import` wrote, and the corrections of an image in them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bestie.artifacts.instances import decode_mask
+from bestie.artifacts.paths import DATA
+from bestie.artifacts.schemas import CORRECTIONS
+from bestie.artifacts.tables import iter_rows
+from bestie.errors import InputError
+from bestie.method.corrections import Correction
+from bestie.records import ImageRecord
+
+#: Where the corrections of the exported labels are: one file an import, applied in the order of their names.
+FOLDER = DATA / "raw" / "corrections"
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """The corrections of one file, by image_id."""
+
+    path: Path
+    rows: dict[str, list[dict[str, Any]]]
+
+    def of(self, record: ImageRecord) -> list[Correction]:
+        """Return the corrections of an image.
+
+        Raises:
+            InputError: the image had another size when it was corrected, or a mask is malformed.
+        """
+        return [self._correction(row, record) for row in self.rows.get(record.image_id, [])]
+
+    def _correction(self, row: dict[str, Any], record: ImageRecord) -> Correction:
+        height, width = row["height"], row["width"]
+        if (height, width) != (record.height, record.width):
+            raise InputError(
+                f"{self.path} corrects {record.image_id} as an image of {height}x{width} px (height x width), but it "
+                f"has {record.height}x{record.width}. Remove the file, or restore the image."
+            )
+        masks = [
+            decode_mask(row[name], height, width, source=self.path) if row[name] else None
+            for name in ("rle", "base_rle")
+        ]
+        return Correction(row["category_id"], masks[0], masks[1], row["by"])
+
+
+def read_corrections(folder: Path = FOLDER) -> list[Corrections]:
+    """Return the corrections of each file of a folder, in the order of their names; none if there is no folder.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    found = []
+    for path in sorted(folder.glob("*.parquet")):
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for row in iter_rows(path, CORRECTIONS):
+            rows.setdefault(row["image_id"], []).append(row)
+        found.append(Corrections(path, rows))
+    return found
+
+
+def corrected_elsewhere(corrections: Iterable[Corrections], records: Iterable[ImageRecord]) -> list[str]:
+    """Return the ids of corrected images that are not among the records, in ascending order."""
+    known = {record.image_id for record in records}
+    return sorted({image_id for each in corrections for image_id in each.rows} - known)
