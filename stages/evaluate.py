@@ -7,6 +7,7 @@ are left out if the data set has none.
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,18 @@ from bestie.training.network_model import load_network
 MODELS = ("bestie", "bestie_true_semantic", "components", "components_true_semantic", "mrcnn")
 CURVE_THRESHOLD = 0.5
 NETWORK, DETECTOR = folder("train_bestie") / "network.zarr", folder("train_mrcnn") / "detector.zarr"
+#: The scores that runs are compared by, as DVC shows them: the model and its score.
+COMPARED = {
+    "network_map50": ("bestie", "map50"),
+    "network_map75": ("bestie", "map75"),
+    "mrcnn_map50": ("mrcnn", "map50"),
+    "mrcnn_map75": ("mrcnn", "map75"),
+    "components_map50": ("components", "map50"),
+    "true_semantic_map50": ("bestie_true_semantic", "map50"),
+    "exported_labels": ("export", "labels"),
+    "exported_precision": ("export", "precision"),
+    "exported_recall": ("export", "recall"),
+}
 #: The models whose instances are compared without a truth, and their names.
 AGREEING = {"bestie": "the network", "mrcnn": "Mask R-CNN"}
 PAIR = ("row", "category_id")
@@ -83,6 +96,7 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     metrics |= scores
     metrics |= score_training_labels(len(categories))
     write_json(out / "metrics.json", metrics)
+    write_json(out / "scores.json", compared(metrics))
     write_agreement(out, records, categories)
     classes = per_class_rows(curves, categories)
     write_csv(out / "per_class.csv", classes or [{"model": "", "class": "", "true_instances": 0}])
@@ -94,6 +108,13 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     write_json(out / "map50_by_epoch.json", [row for row in rows if row["kind"] == "detected"])
     draw_sheet(out / "sheet.png", detector, dataset, params, categories)
     write_warnings(out, class_warnings(records, categories, out))
+
+
+def compared(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the few scores that runs are compared by, as far as there are any: those that DVC shows."""
+    found = {name: metrics.get(model, {}).get(score) for name, (model, score) in COMPARED.items()}
+    found["semantic_miou"] = metrics.get("semantic_miou")
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def score_models(

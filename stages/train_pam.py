@@ -43,13 +43,14 @@ def main(dataset: Dataset, params: TrainPam, settings: Settings) -> None:
         history = train_classifier(classifier, samples, params, settings, device, checkpoints)
     end_helpers()
 
-    scores = score_classifier(classifier, dataset, params, device, len(categories))
+    val_map, val_ap = score_classifier(classifier, dataset, params, device, len(categories))
     out = folder("train_pam")
     save_model(
         out / "classifier.zarr", classifier, params, num_classes=len(categories), origin=origin, categories=categories
     )
     write_history(out / "history.parquet", out / "history.json", history)
-    write_json(out / "metrics.json", scores)
+    write_json(out / "metrics.json", {} if val_map is None else {"val_map": val_map})
+    write_json(out / "val_ap.json", val_ap)
     checkpoints.remove()
 
 
@@ -86,11 +87,14 @@ def train_classifier(
 @torch.no_grad()
 def score_classifier(
     classifier: Classifier, dataset: Dataset, params: TrainPam, device: torch.device, num_classes: int
-) -> dict:
-    """Return the multi-label mAP and AP by class on the validation images, from their image-level labels only."""
+) -> tuple[float | None, dict[int, float]]:
+    """Return the multi-label mAP and the AP by category_id on the validation images, from their labels only.
+
+    Without validation images, they are None and empty.
+    """
     records = read_images(folder("prepare") / "images.parquet", "val")
     if not records:
-        return {}
+        return None, {}
     classifier.eval()
     classifier.attend(True)
     probabilities = []
@@ -101,7 +105,7 @@ def score_classifier(
         probabilities.append(logits.float().sigmoid().cpu())
     labels = np.stack([record.label_vector(num_classes) for record in records]) > 0
     result = classification_map(torch.cat(probabilities).numpy(), labels)
-    return {"val_map": result.mean, "val_ap": dict(enumerate(result.ap.tolist(), start=1))}
+    return result.mean, dict(enumerate(result.ap.tolist(), start=1))
 
 
 if __name__ == "__main__":
