@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bestie.artifacts.instances import decode_mask
 from bestie.datasets.image_reading import read_image
 from bestie.evaluation.error_analysis import read_images_of
 from bestie.metrics.detection_errors import ImageErrors, Verdict, find_errors
 from bestie.metrics.masks import MaskTable
+from bestie.pictures.color import instance_colors
 from bestie.pictures.scaling import fitted_size
+from bestie.prediction.shown import SHOWN_PART
 from bestie.records import ImageRecord
 from bestie.report.analysis import AnalysedTable
 from bestie.report.images import SIDE_PX, data_uri, path_data
@@ -21,6 +25,7 @@ from bestie.runtime.progress import track
 Entry = dict[str, Any]
 
 SPLITS = ("train", "val")
+DETECTOR = Path("train_mrcnn/detector.zarr")
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,9 @@ class Gallery:
     """The data from which the page's script builds the gallery.
 
     Attributes:
-        content: JSON values: the names of the `categories`; the `tables`; the names of the `changes`; and the `images`,
-            each with its picture, its true instances and, by table, what was found and what changed.
+        content: JSON values: the names of the `categories` and their `colors`; the `tables`; the names of the
+            `changes`; and the `images`, each with its picture, its labels, its true instances and, by table, what was
+            found and what changed.
         shown: the number of images in the gallery.
         total: the number of all images.
         changed: table -> the number of shown images with changed labels.
@@ -71,7 +77,8 @@ def build_gallery(
     masks = _read_masks(data, shown, known, tables, labels, categories)
     content = {
         "categories": list(categories),
-        "tables": [{**_describe(each), "compared": each.table.key in masks.changes} for each in tables],
+        "colors": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in instance_colors(len(categories))[1:]],
+        "tables": [_describe(data, each, masks) for each in tables],
         "changes": [(change.value, name) for change, name in CHANGE_NAMES.items()],
         "images": [_image_entry(root, record, masks) for record in track(shown, "report: images")],
     }
@@ -116,6 +123,7 @@ def _image_entry(root: Path, record: ImageRecord, masks: _Masks) -> Entry:
     truth = masks.truth.get(record.row)
     return {
         **_picture(root, record),
+        "labels": list(record.labels),
         "truth": [] if truth is None else _true_entries(truth),
         "tables": {
             key: _table_entry(found[record.row], truth, masks.changes.get(key, {}).get(record.row))
@@ -125,13 +133,29 @@ def _image_entry(root: Path, record: ImageRecord, masks: _Masks) -> Entry:
     }
 
 
-def _describe(each: AnalysedTable) -> Entry:
+def _describe(data: Path, each: AnalysedTable, masks: _Masks) -> Entry:
+    """Return what filters ask of a table. `least` is the score from which on its instances are shown at first."""
+    least = each.min_score if each.counts is not None or not each.table.is_scored else _worth_showing(data, each, masks)
     return {
+        "compared": each.table.key in masks.changes,
+        "least": round(least, 2),
         "key": each.table.key,
         "name": each.table.name,
         "split": each.table.split,
         "judged": each.counts is not None,
+        "scored": each.table.is_scored,
     }
+
+
+def _worth_showing(data: Path, each: AnalysedTable, masks: _Masks) -> float:
+    """Return a score without a truth: what Mask R-CNN's training found, or half of what is best in a usual image."""
+    if each.table.key == "mrcnn" and (data / DETECTOR).is_dir():
+        from bestie.training.saved_models import stored_shown_score  # torch, which nothing else here needs
+
+        if (score := stored_shown_score(data / DETECTOR)) is not None:
+            return score
+    best = [found.score.max() for found in masks.found.get(each.table.key, {}).values() if len(found)]
+    return SHOWN_PART * float(np.median(best)) if best else 0.0
 
 
 def _picture(root: Path, record: ImageRecord) -> Entry:

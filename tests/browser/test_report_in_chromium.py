@@ -191,7 +191,7 @@ def test_a_table_that_was_not_compared_cannot_be_asked_for_changes(page: Page):
     show_changed(page, "moved")
     page.locator("#filters select[name=table]").select_option("BESTIE (validation)")
     expect(page.locator("#changes")).to_be_hidden()
-    expect(page.locator("#coloring")).to_be_hidden()
+    expect(page.locator("#coloring option")).to_have_text(["errors", "classes"])
     expect(page.locator("#found")).to_have_text("30 of 30 images shown here match, the first 24:")
 
 
@@ -246,6 +246,52 @@ def test_kinds_of_error_are_chosen_by_keyboard(page: Page):
     page.keyboard.press("ArrowRight")
     expect(page.locator("input[name=verdict][value=missed]")).to_be_checked()
     assert cards(page) == 5
+
+
+def test_classes_have_colors_of_their_own(page: Page):
+    page.locator("#coloring select").select_option("classes")
+    strokes = page.locator(DRAWN).evaluate_all("(all) => all.map((each) => getComputedStyle(each).stroke)")
+    assert len(set(strokes)) == 2
+    page.locator(".card").first.click()
+    viewer = page.get_by_role("dialog")
+    shown = viewer.locator("#large path").evaluate_all("(all) => all.map((each) => getComputedStyle(each).stroke)")
+    keys = viewer.locator("#instances .key").evaluate_all(
+        "(all) => all.map((each) => getComputedStyle(each).backgroundColor)"
+    )
+    assert shown == keys and set(shown) <= set(strokes)
+
+
+def test_every_class_is_in_the_legend(page: Page):
+    expect(page.locator("#legend")).to_be_hidden()
+    page.locator("#coloring select").select_option("classes")
+    expect(page.locator("#legend .entry")).to_have_text(["cat", "<script>alert(1)</script>"])
+
+
+def test_the_score_from_which_instances_are_shown_is_chosen(page: Page):
+    before = page.locator(DRAWN).count()
+    page.locator("#score").fill("0.95")
+    expect(page.locator("#least output")).to_have_text("0.95")
+    after = page.locator(DRAWN).count()
+    assert 0 < after < before
+    page.locator("#filters select[name=table]").select_option("Pseudo labels (training)")
+    expect(page.locator("#least")).to_be_hidden()
+
+
+def test_images_are_sorted_by_errors_and_by_agreement(page: Page):
+    page.get_by_role("button", name="Show more").click()
+    page.locator("#filters select[name=order]").select_option("most errors first")
+    page.get_by_role("button", name="Show more").click()
+    marks = "(all) => all.map((card) => card.querySelectorAll('.picture > svg > path:not(.correct)').length)"
+    errors = page.locator(".card").evaluate_all(marks)
+    assert errors == sorted(errors, reverse=True) and errors[0] > errors[-1]
+    page.locator("#filters select[name=order]").select_option("least agreement with the labels first")
+    page.locator("#coloring select").select_option("classes")
+    page.get_by_role("button", name="Show more").click()
+    classes = page.locator(".card").evaluate_all(
+        "(all) => all.map((card) => new Set([...card.querySelectorAll('.picture > svg > path')]"
+        ".map((each) => getComputedStyle(each).stroke)).size)"
+    )
+    assert classes == sorted(classes) and classes[0] < classes[-1]  # each image is labeled with both classes
 
 
 def test_the_first_tab_leads_to_the_content(page: Page):

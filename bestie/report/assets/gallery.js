@@ -6,6 +6,9 @@ const more = document.getElementById("more");
 const verdicts = document.getElementById("verdicts");
 const changes = document.getElementById("changes");
 const coloring = filters.elements.coloring;
+const order = filters.elements.order;
+const score = filters.elements.score;
+const legend = document.getElementById("legend");
 let matching = [];
 let wanted = PAGE;
 
@@ -17,9 +20,21 @@ function currentFilter() {
     verdict: values.get("verdict"),
     change: values.get("change"),
     coloring: values.get("coloring"),
+    order: values.get("order"),
+    least: tableOf(values.get("table"))?.scored ? Number(values.get("score")) : 0,
     query: values.get("query").trim().toLowerCase(),
     truth: values.get("truth") === "on",
   };
+}
+
+// How far an image is from what one hopes for: the errors in it, or the classes that only its labels or only its
+// instances have.
+function distance(image, { table, order: by, least }) {
+  const found = coloredMarks(marksOf(image, table), "category", least);
+  if (by === "errors") return coloredMarks(marksOf(image, table), "verdict", least).filter((mark) => errorKinds.includes(mark.verdict)).length;
+  const classes = new Set(found.map((mark) => mark.category));
+  const labels = new Set(image.labels);
+  return [...labels].filter((each) => !classes.has(each)).length + [...classes].filter((each) => !labels.has(each)).length;
 }
 
 // A mark matches by class, verdict and change; without a filter, every image of the table matches, even an empty one.
@@ -33,13 +48,24 @@ function imageMatches(image, filter) {
   if (filter.query && !image.id.toLowerCase().includes(filter.query)) return false;
   if (!filter.category && !filter.verdict && !filter.change) return true;
   if (!filter.verdict && !filter.change && image.truth.some((each) => each.category === filter.category)) return true;
-  return marksOf(image, filter.table).some((mark) => markMatches(mark, filter));
+  return coloredMarks(marksOf(image, filter.table), filter.coloring, filter.least).some((mark) => markMatches(mark, filter));
 }
 
 // Hide and clear the filters that the chosen table does not have.
 function adaptToTable() {
   const table = tableOf(filters.elements.table.value);
   fillColorings(coloring, table?.key, coloring.value);
+  score.parentElement.hidden = !table?.scored;
+  if (table && score.dataset.table !== table.key) {  // each table begins with the score that is worth showing
+    score.dataset.table = table.key;
+    score.value = table.least;
+  }
+  filters.elements.least.value = Number(score.value).toFixed(2);
+  const orders = [["", "of the data"], ["labels", "least agreement with the labels first"]];
+  if (table?.judged) orders.push(["errors", "most errors first"]);
+  const wantedOrder = order.value;
+  order.replaceChildren(...orders.map(([value, name]) => new Option(name, value)));
+  if (orders.some(([value]) => value === wantedOrder)) order.value = wantedOrder;
   for (const [group, known] of [[verdicts, table?.judged], [changes, table?.compared]]) {
     if (!group) continue;
     group.hidden = !known;
@@ -51,12 +77,15 @@ function update() {
   adaptToTable();
   const filter = currentFilter();
   matching = gallery.images.filter((image) => imageMatches(image, filter));
-  if (filter.coloring === "change") {
+  if (filter.order) {
+    matching.sort((a, b) => distance(b, filter) - distance(a, filter));
+  } else if (filter.coloring === "change") {
     const share = (image) => image.tables[filter.table].changed ?? 0;
     matching.sort((a, b) => share(b) - share(a));
   }
+  legend.hidden = filter.coloring !== "category";
   const note = document.getElementById("changes-note");
-  if (note) note.hidden = filter.coloring !== "change";
+  if (note) note.hidden = filter.coloring !== "change" || filter.order !== "";
   const ofTable = gallery.images.filter((image) => filter.table in image.tables).length;
   document.getElementById("found").textContent =
     `${matching.length} of ${ofTable} images shown here match` + (matching.length > wanted ? `, the first ${wanted}:` : ":");
@@ -69,7 +98,7 @@ function update() {
 }
 
 function card(image, index, filter) {
-  const marks = marksOf(image, filter.table).filter((mark) => mark[filter.coloring]);
+  const marks = coloredMarks(marksOf(image, filter.table), filter.coloring, filter.least);
   const button = document.createElement("button");
   button.type = "button";
   button.className = "card";
@@ -81,24 +110,29 @@ function card(image, index, filter) {
   });
   const caption = text("span", "caption", image.id);
   const counts = text("span", "counts", "");
-  const names = filter.coloring === "change" ? changeNames : verdictNames;
-  const kinds = filter.coloring === "change" ? Object.keys(changeNames) : ["correct", ...errorKinds];
-  for (const kind of kinds) {
-    const count = marks.filter((mark) => mark[filter.coloring] === kind).length;
-    if (!count) continue;
+  for (const [kind, name] of kindsOf(filter.coloring)) {
+    const same = marks.filter((mark) => mark[filter.coloring] === kind);
+    if (!same.length) continue;
     const part = text("span", "", "");
-    part.append(key(kind), `${count}`);
-    part.title = `${count} ${names[kind]}`;
+    part.append(keyOf(same[0], filter.coloring), `${same.length}`);
+    part.title = `${same.length} ${name}`;
     counts.append(part);
   }
   const said = [...counts.children].map((part) => part.title).join(", ");
   button.setAttribute("aria-label", `${image.id}${said ? `: ${said}` : ""}`);
   caption.append(counts);
   button.append(picture, caption);
-  button.addEventListener("click", () => viewer.open(matching, index, filter.table, filter.coloring));
+  button.addEventListener("click", () => viewer.open(matching, index, filter));
   const item = document.createElement("li");
   item.append(button);
   return item;
+}
+
+// The kinds of marks that a caption counts, with their names.
+function kindsOf(by) {
+  if (by === "category") return gallery.categories.map((name, index) => [index + 1, name]);
+  if (by === "change") return gallery.changes;
+  return ["correct", ...errorKinds].map((kind) => [kind, verdictNames[kind]]);
 }
 
 function chip(name, value, label) {
@@ -172,6 +206,14 @@ more.addEventListener("click", () => {
   update();
   cards.children[first]?.querySelector(".card").focus();
 });
+legend.append(
+  ...gallery.categories.map((name, index) => {
+    const entry = text("span", "entry", "");
+    entry.append(keyOf({ category: index + 1 }, "category"), name);
+    return entry;
+  }),
+);
+document.getElementById("truth").hidden = !gallery.images.some((image) => image.truth.length);
 if (gallery.tables.length) {
   filters.hidden = false;
   update();

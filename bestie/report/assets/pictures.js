@@ -20,10 +20,27 @@ function marksOf(image, tableKey) {
   return [...found, ...missed, ...(table.vanished ?? [])];
 }
 
-// What colors can show of a table: its errors and, if it was compared, its changes.
+// What colors can show of a table: its errors if there is a truth, its classes, and its changes if it was compared.
 function colorings(table) {
-  const found = table?.judged || !table?.compared ? [["verdict", "errors"]] : [];
-  return table?.compared ? [...found, ["change", "changes"]] : found;
+  return [
+    ...(table?.judged ? [["verdict", "errors"]] : []),
+    ["category", "classes"],
+    ...(table?.compared ? [["change", "changes"]] : []),
+  ];
+}
+
+// The marks that a coloring is about; classes are those of what was found, from a score on.
+function coloredMarks(marks, coloring, least) {
+  const isFound = (mark) => mark.verdict !== "missed" && mark.change !== "vanished";
+  const about = marks.filter((mark) => (coloring === "category" ? isFound(mark) : mark[coloring]));
+  return about.filter((mark) => mark.score === undefined || mark.score >= least);
+}
+
+const classOf = (mark, coloring) => (coloring === "category" ? "of-class" : cssName(mark[coloring]));
+
+function paint(shape, mark, coloring) {
+  if (coloring === "category") shape.style.setProperty("--mark", gallery.colors[mark.category - 1]);
+  return shape;
 }
 
 function fillColorings(select, tableKey, wanted) {
@@ -38,7 +55,7 @@ function drawPicture(image, marks, { truth, matches, coloring }) {
   const svg = element("svg", { viewBox: `0 0 ${image.width} ${image.height}`, "aria-hidden": "true" });
   svg.append(element("image", { href: image.src, width: image.width, height: image.height, preserveAspectRatio: "none" }));
   const paths = marks.map((mark) => {
-    const path = element("path", { d: mark.path, class: cssName(mark[coloring]) });
+    const path = paint(element("path", { d: mark.path, class: classOf(mark, coloring) }), mark, coloring);
     path.classList.toggle("faded", !matches(mark));
     return path;
   });
@@ -66,6 +83,11 @@ function text(tag, className, content) {
   made.className = className;
   made.textContent = content;
   return made;
+}
+
+// A sample of how a mark is drawn.
+function keyOf(mark, coloring) {
+  return coloring === "category" ? paint(text("span", "key of-class", ""), mark, coloring) : key(mark[coloring]);
 }
 
 // A sample of a kind of mark: a change has its own line style, an error its own color.

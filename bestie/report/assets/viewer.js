@@ -10,10 +10,12 @@ const viewer = {
   truth: document.getElementById("viewer-truth"),
   images: [],
   index: 0,
+  least: 0,
 
-  open(images, index, tableKey, coloring) {
+  open(images, index, { table: tableKey, coloring, least }) {
     this.images = images;
     this.index = index;
+    this.least = least;
     this.fillTables(tableKey);
     fillColorings(this.coloring, this.table.value, coloring);
     this.draw();
@@ -38,7 +40,7 @@ const viewer = {
     const image = this.images[this.index];
     fillColorings(this.coloring, this.table.value, this.coloring.value);
     const coloring = this.coloring.value;
-    const marks = marksOf(image, this.table.value).filter((mark) => mark[coloring]);
+    const marks = coloredMarks(marksOf(image, this.table.value), coloring, this.least);
     const shown = this.found.checked ? marks : [];
     const { picture, paths } = drawPicture(image, shown, { truth: this.truth.checked, matches: () => true, coloring });
     this.title.textContent = `${image.id} (${this.index + 1} of ${this.images.length})`;
@@ -61,7 +63,7 @@ const viewer = {
     if (mark.iou) facts.push(`IoU ${mark.iou.toFixed(2)}`);
     const line = text("span", "facts", "");
     line.append(...facts.map((fact) => text("span", "", fact)));
-    item.append(key(mark[this.coloring.value]), text("span", "class", gallery.categories[mark.category - 1]), line);
+    item.append(keyOf(mark, this.coloring.value), text("span", "class", gallery.categories[mark.category - 1]), line);
     for (const [event, lit] of [["mouseenter", true], ["focus", true], ["mouseleave", false], ["blur", false]]) {
       item.addEventListener(event, () => path?.classList.toggle("lit", lit));
     }
