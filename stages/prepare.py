@@ -41,6 +41,9 @@ FOLDERS = (
     "WSSS_maps",
 )
 
+#: What the folders of the generated data set hold if there is none.
+NOTHING_GENERATED = "Nothing is generated here, since `dataset.format` is not `shapes`.\n"
+
 
 def main(dataset: Dataset, params: Prepare, settings: Settings) -> None:
     """Index the data set, generating it first if `dataset.format` is shapes.
@@ -70,7 +73,7 @@ def main(dataset: Dataset, params: Prepare, settings: Settings) -> None:
 
 
 def generate(dataset: Dataset, params: Prepare, settings: Settings) -> None:
-    """Write the generated data set; for real data, create empty folders, since DVC expects all outputs.
+    """Write the generated data set; for real data, folders with a note, since DVC expects outputs that are not empty.
 
     Raises:
         InputError: a value of `prepare.shapes` is wrong.
@@ -78,6 +81,7 @@ def generate(dataset: Dataset, params: Prepare, settings: Settings) -> None:
     if dataset.format != "shapes":
         for name in FOLDERS:
             (GENERATED_ROOT / name).mkdir(parents=True, exist_ok=True)
+            (GENERATED_ROOT / name / "README.md").write_text(NOTHING_GENERATED, encoding="utf-8")
         return
     shapes = params.shapes
     progress = Progress(

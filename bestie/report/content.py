@@ -27,6 +27,7 @@ from bestie.report.label_changes import LabelChanges, changed_class_names, compa
 from bestie.report.pipeline_state import Pipeline, read_pipeline
 from bestie.report.sampling import BucketSample
 from bestie.report.score_tables import ScoreTable, Tile, score_table, score_tiles
+from bestie.report.spread import Spread, spread_of
 from bestie.runtime.health import HealthWarning, read_warnings
 
 METRICS = Path("evaluate/metrics.json")
@@ -45,6 +46,7 @@ class Content:
     setting: Setting
     warnings: list[tuple[str, HealthWarning]]
     funnel: list[FunnelRow]
+    spread: Spread
     tiles: list[Tile]
     scores: ScoreTable | None
     pipeline: Pipeline | None
@@ -86,7 +88,8 @@ def collect(repository: Path, *, state: Path, max_images: int, against: str | No
         setting=setting,
         warnings=read_warnings(data),
         funnel=read_funnel(data),
-        **_scores(data, setting),
+        spread=spread_of(dataset.name),
+        **_scores(data, setting, spread_of(dataset.name)),
         pipeline=read_pipeline(repository, state, None if setting.other is None else setting.other.run.lock),
         parameters=params.read_text(encoding="utf-8"),
         training=training_curves(data),
@@ -109,14 +112,14 @@ def collect(repository: Path, *, state: Path, max_images: int, against: str | No
     )
 
 
-def _scores(data: Path, setting: Setting) -> dict[str, Any]:
+def _scores(data: Path, setting: Setting, spread: Spread) -> dict[str, Any]:
     """Return the fields of `Content` that come from metrics: tiles, scores and evolution."""
     metrics, classifier = _json(data / METRICS), _json(data / CLASSIFIER_METRICS)
     old = {} if setting.other is None else setting.other.metrics
     old_metrics, old_classifier = (old.get(f"data/{path}", {}) for path in (METRICS, CLASSIFIER_METRICS))
     return {
-        "tiles": score_tiles(metrics, classifier, old_metrics, old_classifier),
-        "scores": score_table(metrics, old_metrics),
+        "tiles": score_tiles(metrics, classifier, old_metrics, old_classifier, spread.points),
+        "scores": score_table(metrics, old_metrics, spread.points),
         "evolution": evolution_curves(data, metrics),
     }
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
+
+from bestie.report.spread import DOT
 
 #: The models in the order of the page, with names that are short enough for a column.
 MODELS = {
@@ -13,17 +16,23 @@ MODELS = {
     "components_true_semantic": "components, true map",
 }
 
+NOTHING: Mapping[str, float] = MappingProxyType({})
 UNDEFINED = "\u2013"  # a dash
 MINUS = "\u2212"
 
 
 @dataclass(frozen=True)
 class Score:
-    """One score; `change` is the difference from the other run, None if that has no such score."""
+    """One score.
+
+    `change` is the difference from the other run, None if that has no such score; `usual` is how far runs of one
+    configuration lie apart, None if that was not measured.
+    """
 
     value: float | None
     change: float | None = None
     digits: int = 1
+    usual: float | None = None
 
     @property
     def text(self) -> str:
@@ -40,11 +49,19 @@ class Score:
 
     @property
     def trend(self) -> str:
-        """`up`, `down`, `same`, or empty if the change is not known; a higher score is always better."""
+        """`up`, `down`, `same`, or empty if the change is not known; a higher score is always better.
+
+        A change that is not larger than `usual` is `same`.
+        """
         if self.change is None:
             return ""
         rounded = round(self.change, self.digits)
-        return "same" if rounded == 0 else "up" if rounded > 0 else "down"
+        return "same" if abs(rounded) <= (self.usual or 0) else "up" if rounded > 0 else "down"
+
+    @property
+    def usual_text(self) -> str:
+        """How far runs of one configuration lie apart, in words; empty if that was not measured."""
+        return "" if self.usual is None else f"runs of one configuration differ by up to {self.usual:.{self.digits}f}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,7 @@ def score_tiles(
     classifier: Mapping[str, Any],
     before: Mapping[str, Any],
     classifier_before: Mapping[str, Any],
+    usual: Mapping[str, float],
 ) -> list[Tile]:
     """Return the few scores to look at first.
 
@@ -78,11 +96,13 @@ def score_tiles(
         classifier: the content of `data/train_pam/metrics.json`.
         before: the metrics of the other run.
         classifier_before: the metrics of the other run's classifier.
+        usual: `Spread.points` of the data set.
     """
+    network, detector, semantic = ("bestie", "map50"), ("mrcnn", "map50"), ("semantic_miou",)
     found = [
-        _tile("BESTIE", metrics, before, ("bestie", "map50"), "mAP50, %", "network alone"),
-        _tile("Mask R-CNN", metrics, before, ("mrcnn", "map50"), "mAP50, %", "trained on the exported labels"),
-        _tile("Semantic map", metrics, before, ("semantic_miou",), "mIoU, %", "of the network", factor=100),
+        _tile("BESTIE", metrics, before, network, "mAP50, %", "network alone", usual=usual),
+        _tile("Mask R-CNN", metrics, before, detector, "mAP50, %", "trained on the exported labels", usual=usual),
+        _tile("Semantic map", metrics, before, semantic, "mIoU, %", "of the network", factor=100, usual=usual),
         _label_tile("Pseudo labels", metrics, before, "pseudo_labels"),
         _label_tile("Exported labels", metrics, before, "export"),
         _tile("Classifier", classifier, classifier_before, ("val_map",), "mAP, %", "of the image labels", factor=100),
@@ -90,14 +110,17 @@ def score_tiles(
     return [tile for tile in found if tile is not None]
 
 
-def score_table(metrics: Mapping[str, Any], before: Mapping[str, Any]) -> ScoreTable | None:
-    """Return the scores of all models at all thresholds; None if no model has a score."""
+def score_table(metrics: Mapping[str, Any], before: Mapping[str, Any], usual: Mapping[str, float]) -> ScoreTable | None:
+    """Return the scores of all models at all thresholds; None if no model has a score. Arguments: `score_tiles`."""
     known = [model for model in MODELS if model in metrics]
     if not known:
         return None
     names = [name for name in metrics[known[0]] if name.startswith("map")]
     names += [name for name in ("coco_ap",) if name in metrics[known[0]]]
-    rows = [(model, MODELS[model], tuple(_score(metrics, before, (model, name)) for name in names)) for model in known]
+    rows = [
+        (model, MODELS[model], tuple(_score(metrics, before, (model, name), usual=usual) for name in names))
+        for model in known
+    ]
     headers = [f"mAP{name.removeprefix('map')}" if name.startswith("map") else "COCO AP" for name in names]
     return ScoreTable(tuple(headers), tuple(rows))
 
@@ -111,8 +134,9 @@ def _tile(
     remark: str,
     *,
     factor: float = 1,
+    usual: Mapping[str, float] = NOTHING,
 ) -> Tile | None:
-    score = _score(metrics, before, keys, factor=factor)
+    score = _score(metrics, before, keys, factor=factor, usual=usual)
     return None if score.value is None else Tile(label, score, unit, remark)
 
 
@@ -125,11 +149,18 @@ def _label_tile(label: str, metrics: Mapping[str, Any], before: Mapping[str, Any
     return _tile(label, metrics, before, (key, "recall"), "objects found, %", remark, factor=100)
 
 
-def _score(metrics: Mapping[str, Any], before: Mapping[str, Any], keys: Iterable[str], *, factor: float = 1) -> Score:
+def _score(
+    metrics: Mapping[str, Any],
+    before: Mapping[str, Any],
+    keys: Iterable[str],
+    *,
+    factor: float = 1,
+    usual: Mapping[str, float] = NOTHING,
+) -> Score:
     keys = tuple(keys)
     value, old = _value(metrics, keys), _value(before, keys)
     change = None if value is None or old is None else factor * (value - old)
-    return Score(None if value is None else factor * value, change)
+    return Score(None if value is None else factor * value, change, usual=usual.get(DOT.join(keys)))
 
 
 def _value(metrics: Any, keys: Iterable[str]) -> float | None:

@@ -13,6 +13,7 @@ from bestie.report.page import format_bytes, format_seconds
 from bestie.report.pipeline_state import read_pipeline
 from bestie.report.sampling import BucketSample
 from bestie.report.score_tables import Score, score_table, score_tiles
+from bestie.report.spread import spread_of
 from bestie.runtime.durations import record_duration
 from tests.report_run import commit, write_label_lock, write_lock, write_run
 from tests.stored_run import git
@@ -159,7 +160,7 @@ def test_a_version_is_chosen_by_every_name_that_the_audit_knows(run: Path):
 
 def test_scores_have_their_change_and_undefined_ones_a_dash():
     metrics = {"bestie": {"map50": 41.26, "coco_ap": None}, "semantic_miou": 0.7}
-    table = score_table(metrics, {"bestie": {"map50": 42.0, "coco_ap": 3.0}})
+    table = score_table(metrics, {"bestie": {"map50": 42.0, "coco_ap": 3.0}}, {})
     assert table is not None
     assert table.columns == ("mAP50", "COCO AP")
     ((key, name, (first, second)),) = table.rows
@@ -174,12 +175,12 @@ def test_a_change_below_the_last_digit_is_none(change: float | None, text: str, 
 
 def test_tiles_are_those_that_the_run_has():
     labels = {"true_positives": 1200, "true_instances": 4000, "precision": None, "recall": 0.3}
-    tiles = score_tiles({"pseudo_labels": labels}, {"val_map": 0.9}, {}, {"val_map": 0.8})
+    tiles = score_tiles({"pseudo_labels": labels}, {"val_map": 0.9}, {}, {"val_map": 0.8}, {})
     assert [tile.label for tile in tiles] == ["Pseudo labels", "Classifier"]
     assert tiles[0].remark == "1,200 of 4,000, precision \u2013"
     assert tiles[1].score.change_text == "+10.0"
-    assert score_tiles({}, {}, {}, {}) == []
-    assert score_table({"semantic_miou": 0.5}, {}) is None
+    assert score_tiles({}, {}, {}, {}, {}) == []
+    assert score_table({"semantic_miou": 0.5}, {}, {}) is None
 
 
 def test_a_sample_has_some_of_every_bucket_and_is_the_same_each_time():
@@ -224,3 +225,16 @@ def test_durations_are_written_in_two_units(seconds: float, text: str):
 )
 def test_sizes_are_written_with_three_digits(count: int | None, text: str):
     assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(("change", "trend"), [(1.6, "same"), (-1.6, "same"), (1.7, "up"), (-1.7, "down")])
+def test_a_change_within_what_runs_of_one_configuration_differ_by_is_none(change: float, trend: str):
+    usual = spread_of("demo").points
+    tile = score_tiles({"bestie": {"map50": 60 + change}}, {}, {"bestie": {"map50": 60.0}}, {}, usual)[0]
+    assert (tile.score.trend, tile.score.usual_text) == (trend, "runs of one configuration differ by up to 1.6")
+
+
+def test_a_data_set_without_repeated_runs_says_so():
+    assert spread_of("my photos").points == {}
+    assert "was not measured" in spread_of("my photos").note
+    assert "3 runs" in spread_of("demo").note
