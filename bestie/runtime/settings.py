@@ -25,6 +25,7 @@ class Settings:
         checkpoint_minutes: shortest time between two checkpoints of a training, in minutes.
         state: folder for checkpoints and parts, which is not among DVC's outputs.
         json_progress: whether progress is one JSON object per line instead of a bar.
+        curves: `tensorboard`: trainings write their curves as they go, into the state folder; `off`: they do not.
         compile: whether the classifier and the network are compiled for training (`torch.compile`).
     """
 
@@ -36,6 +37,7 @@ class Settings:
     checkpoint_minutes: float = 5.0
     state: Path = Path(".bestie")
     json_progress: bool = False
+    curves: str = "off"
     compile: bool = False
 
     @property
@@ -61,6 +63,7 @@ def load_settings() -> Settings:
         checkpoint_minutes=_number("BESTIE_CHECKPOINT_MINUTES", default.checkpoint_minutes),
         state=_folder("BESTIE_STATE", default.state),
         json_progress=_choice("BESTIE_PROGRESS", "bar", "json") == "json",
+        curves=_choice("BESTIE_CURVES", "off", "tensorboard"),
         compile=_choice("BESTIE_COMPILE", "0", "1") == "1",
     )
 

@@ -91,6 +91,7 @@ class Loop:
         workers: processes that load data; 0 loads it in this process.
         clip_norm: the largest norm of all gradients; None does not clip them.
         epoch_end: epoch (from 1) -> further values for the history; the module then has the mean of its weights.
+        epoch_row: takes each row of the history as soon as it is known, in the first process.
         weight_average: decay of the mean of the weights that the module has in the end; 0: it keeps the last ones.
         remedy: what to try if the loss is not finite, for the message.
     """
@@ -108,6 +109,7 @@ class Loop:
     description: str
     checkpoints: Checkpoints | None = None
     epoch_end: EpochEnd | None = None
+    epoch_row: Callable[[Mapping[str, float]], None] | None = None
     workers: int = 0
     pin_memory: bool = False
     as_json: bool = False
@@ -163,6 +165,8 @@ class Loop:
         if self.epoch_end and ranks.rank() == 0:
             row |= self._end_epoch(self.epoch_end, clock, sums)
         self.history.append(row)
+        if self.epoch_row:
+            self.epoch_row(row)
         sums.clear()
         if clock.epoch < self.epochs:
             self._save_if(request.came(), clock, sums)

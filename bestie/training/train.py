@@ -8,6 +8,7 @@ from bestie.runtime import ranks
 from bestie.runtime.settings import Settings
 from bestie.runtime.threads import cores
 from bestie.training.checkpoints import Checkpoints
+from bestie.training.curves import curves
 from bestie.training.loop import EpochEnd, Loop, Samples, Step, count_steps
 from bestie.training.optimizer import create_optimizer, create_schedule
 
@@ -34,7 +35,7 @@ def train(
         samples: the training images.
         step: (batch, clock) -> losses, see `Loop`.
         params: the section of the parameters.
-        settings: number of workers, the form of the progress, and whether models are compiled.
+        settings: number of workers, the form of the progress, curves, and whether models are compiled.
         description: what is trained, for progress and messages.
         device: that of a model whose batches are tensors: it is compiled if the settings say so, and its batches are
             copied to a GPU from pinned memory. None for other models.
@@ -47,25 +48,27 @@ def train(
         module.compile()
     optimizer = create_optimizer(module, params.optimizer)
     steps = params.epochs * count_steps(len(samples.records), params.batch_size)
-    return Loop(
-        module=module,
-        optimizer=optimizer,
-        schedule=create_schedule(optimizer, params.optimizer, steps=steps),
-        samples=samples,
-        collate=samples.collate,
-        step=step,
-        count=len(samples.records),
-        epochs=params.epochs,
-        batch_size=params.batch_size,
-        seed=params.seed,
-        description=description,
-        checkpoints=checkpoints,
-        epoch_end=epoch_end,
-        weight_average=params.weight_average,
-        workers=loader_workers(next(module.parameters()).device) if settings.workers is None else settings.workers,
-        pin_memory=device is not None and device.type == "cuda",
-        as_json=settings.json_progress,
-    ).run()
+    with curves(settings, description) as draw:
+        return Loop(
+            module=module,
+            optimizer=optimizer,
+            schedule=create_schedule(optimizer, params.optimizer, steps=steps),
+            samples=samples,
+            collate=samples.collate,
+            step=step,
+            count=len(samples.records),
+            epochs=params.epochs,
+            batch_size=params.batch_size,
+            seed=params.seed,
+            description=description,
+            checkpoints=checkpoints,
+            epoch_end=epoch_end,
+            epoch_row=draw,
+            weight_average=params.weight_average,
+            workers=loader_workers(next(module.parameters()).device) if settings.workers is None else settings.workers,
+            pin_memory=device is not None and device.type == "cuda",
+            as_json=settings.json_progress,
+        ).run()
 
 
 def loader_workers(device: torch.device) -> int:
