@@ -179,22 +179,20 @@ def export_weights(
     source: Annotated[
         Path, typer.Argument(help="A *.zarr folder with weights.", autocompletion=complete_artifact(*WEIGHTS))
     ],
-    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    target: Annotated[Path, typer.Argument(help="The file to write: .safetensors, .pt2 or .onnx.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write weights as a .safetensors file for other tools.
+    """Write weights as a .safetensors file, or the network as a graph for torch.export (.pt2) or ONNX (.onnx).
 
     Example: bestie weights export data/train_bestie/network.zarr network.safetensors
     """
-    from bestie.artifacts.atomic import as_file
-    from bestie.artifacts.weights import load_weights, save_safetensors
+    from bestie.cli.weights_export import export_to
 
-    tensors, _ = load_weights(source)
-    save_safetensors(as_file(target), tensors)
+    said, line = export_to(source, target)
     if as_json:
-        print_json({"path": target, "tensors": {name: list(tensor.shape) for name, tensor in tensors.items()}})
+        print_json(said)
     else:
-        console.print(f"{target}: {len(tensors)} tensors", soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 @weights_app.command("pack")
