@@ -261,6 +261,14 @@ def test_classes_have_colors_of_their_own(page: Page):
     assert shown == keys and set(shown) <= set(strokes)
 
 
+def test_kinds_of_errors_are_counted_whatever_the_colors_show(page: Page):
+    counts = page.locator("#verdicts small")
+    before = counts.all_text_contents()
+    page.locator("#coloring select").select_option("classes")
+    assert counts.all_text_contents() == before
+    assert "0" not in before
+
+
 def test_every_class_is_in_the_legend(page: Page):
     expect(page.locator("#legend")).to_be_hidden()
     page.locator("#coloring select").select_option("classes")

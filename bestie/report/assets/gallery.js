@@ -48,7 +48,7 @@ function imageMatches(image, filter) {
   if (filter.query && !image.id.toLowerCase().includes(filter.query)) return false;
   if (!filter.category && !filter.verdict && !filter.change) return true;
   if (!filter.verdict && !filter.change && image.truth.some((each) => each.category === filter.category)) return true;
-  return coloredMarks(marksOf(image, filter.table), filter.coloring, filter.least).some((mark) => markMatches(mark, filter));
+  return marksOf(image, filter.table).some((mark) => isScored(mark, filter.least) && markMatches(mark, filter));
 }
 
 // Hide and clear the filters that the chosen table does not have.

@@ -33,8 +33,10 @@ function colorings(table) {
 function coloredMarks(marks, coloring, least) {
   const isFound = (mark) => mark.verdict !== "missed" && mark.change !== "vanished";
   const about = marks.filter((mark) => (coloring === "category" ? isFound(mark) : mark[coloring]));
-  return about.filter((mark) => mark.score === undefined || mark.score >= least);
+  return about.filter((mark) => isScored(mark, least));
 }
+
+const isScored = (mark, least) => mark.score === undefined || mark.score >= least;
 
 const classOf = (mark, coloring) => (coloring === "category" ? "of-class" : cssName(mark[coloring]));
 
