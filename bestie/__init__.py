@@ -1,9 +1,6 @@
 """Instance masks from image-level labels: the method of BESTIE (CVPR 2022) and its building blocks.
 
-import bestie
-
-model = bestie.load("data/train_bestie/network.zarr")
-found = model.predict("photo.jpg")
+In Python, `bestie.load("network.zarr").predict("photo.jpg")` finds the instances of an image with a trained model.
 """
 
 from importlib import import_module

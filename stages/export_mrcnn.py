@@ -59,7 +59,7 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
     rows = own_rows(records, settings)
     progress = Progress("export_mrcnn", len(rows), unit="image", as_json=settings.json_progress)
     inputs = [index, names, weights, WSSS, PSEUDO_LABELS, *([CORRECTIONS] if CORRECTIONS.is_dir() else [])]
-    corrections = read_corrections()
+    corrections = read_corrections(categories)
     wsss = MapReader(WSSS) if params.semantic_map == "wsss" else None
     pseudo = dict(iter_images(PSEUDO_LABELS, INSTANCES)) if params.pseudo_labels else {}
     tables = {"instances.parquet": INSTANCES, "origins.parquet": ORIGINS}

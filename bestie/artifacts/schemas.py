@@ -66,15 +66,15 @@ ORIGINS = _schema(
     corrected_by=pa.string(),
 )
 
-#: What a person made of a label: `category_id` and `rle` are those of the corrected label, 0 and "" if it was removed;
-#: `base_category_id` and `base_rle` those of the label before, 0 and "" if there was none. Sizes are in px.
+#: What a person made of a label: `category`, the name of a class, and `rle` are those of the corrected label, "" if it
+#: was removed; `base_category` and `base_rle` those of the label before, "" if there was none. Sizes are in px.
 CORRECTIONS = _schema(
     image_id=pa.string(),
     height=pa.int32(),
     width=pa.int32(),
-    category_id=pa.int32(),
+    category=pa.string(),
     rle=pa.string(),
-    base_category_id=pa.int32(),
+    base_category=pa.string(),
     base_rle=pa.string(),
     by=pa.string(),
 )

@@ -1,6 +1,7 @@
 """`bestie labels import`: labels that people corrected in another tool, as a version of the exported labels."""
 
 import getpass
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -40,8 +41,16 @@ def import_labels(
     from bestie.datasets.corrected_labels import read_corrected
 
     records = read_images(INDEX / "images.parquet", "train")
-    corrected = read_corrected(file, records, read_categories(INDEX / "categories.parquet"))
-    found = import_corrections(corrected, table, by=by or getpass.getuser(), name=name or file.stem, write=not check)
+    categories = read_categories(INDEX / "categories.parquet")
+    corrected = read_corrected(file, records, categories)
+    found = import_corrections(
+        corrected,
+        table,
+        categories,
+        by=by or getpass.getuser(),
+        name=re.sub(r"[^\w-]+", "_", name or file.stem),
+        write=not check,
+    )
     if as_json:
         print_json({"path": found.path, "images": found.images, **found.counts})
         return

@@ -22,6 +22,7 @@ from bestie.records import Category, ImageRecord
 #: What Label Studio puts before the names of files that were uploaded.
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 MAX_JSON_BYTES = 2**31
+BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def read_corrected(
     with TemporaryDirectory() as folder:
         source = _unpacked(path, Path(folder))
         known = _Known(path, records, categories)
-        content = _parse(source, path)
-        found = _label_studio(content, known) if isinstance(content, list) else _coco(source, known)
+        with source.open("rb") as file:
+            is_list = file.read(64).removeprefix(BOM).lstrip().startswith(b"[")
+        found = _label_studio(_parse(source, path), known) if is_list else _coco(source, known)
         seen: set[int] = set()
         try:
             for image in found:

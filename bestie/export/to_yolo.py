@@ -45,10 +45,11 @@ def write_yolo(folder: Path, source: Source, *, root: Path | None = None) -> Wri
             instances += len(lines)
             left_out += len(found) - len(lines)
         names = {category.category_id - 1: category.name for category in source.categories}
-        # Trainers ask for both; of a table of one split, its images are both.
+        # Trainers ask for both; of a table of one split, its images are both, and the file says so.
         shown = {**dict.fromkeys(("train", "val"), splits[0]), **{split: split for split in splits}}
         described = {**{name: f"images/{split}" for name, split in shown.items()}, "names": names}
-        (partial / "data.yaml").write_text(yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
+        note = f"# Only {splits[0]} was exported: train and val are the same images.\n" if len(splits) == 1 else ""
+        (partial / "data.yaml").write_text(note + yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
     return WrittenImages(len(source.images), instances, left_out)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from bestie.method.label_merging import MAX_COVERED, MergedLabels
+from bestie.metrics.masks import mask_iou
 
 #: Two masks are of the same object from this IoU on.
 SAME_OBJECT = 0.5
@@ -58,7 +59,7 @@ def correct(
     kept = [
         index
         for index, mask in enumerate(old)
-        if not any(iou(mask, other) >= SAME_OBJECT for other in about)
+        if not any(mask_iou(mask, other) >= SAME_OBJECT for other in about)
         and _area(mask & free) >= (1 - MAX_COVERED) * max(1, _area(mask))
     ]
     visible = [number for number in range(1, len(new) + 1) if (instance == number).any()]
@@ -77,11 +78,6 @@ def correct(
         pseudo_id=_joined(labels.pseudo_id[kept], [0] * len(chosen)),
     )
     return corrected, [*(by[index] for index in kept), *(each.by for each in chosen)]
-
-
-def iou(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"]) -> float:
-    """Return the intersection over union of two masks; 0 if both are empty."""
-    return float((one & other).sum() / max(1, (one | other).sum()))
 
 
 def _area(mask: Bool[np.ndarray, "h w"] | None) -> int:

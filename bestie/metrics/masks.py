@@ -44,6 +44,11 @@ class MaskTable:
         return np.array([coco_mask.area(rle) for rle in self.rle], np.int64)
 
 
+def mask_iou(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"]) -> float:
+    """Return the intersection over union of two masks of one image, 0 to 1; 0 if both are empty."""
+    return float(np.count_nonzero(one & other)) / max(float(np.count_nonzero(one | other)), 1)
+
+
 @dataclass(frozen=True)
 class Overlaps:
     """For each predicted mask, the true mask of its image and class that it fits best.

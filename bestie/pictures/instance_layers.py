@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 from PIL import Image, ImageDraw
 
+from bestie.metrics.masks import mask_iou
 from bestie.pictures.color import blend, instance_colors
 from bestie.pictures.layers import line_width
 from bestie.pictures.text import text_width, write
@@ -64,7 +65,7 @@ def shared_numbers(tables: Sequence[Sequence[Bool[np.ndarray, "h w"]]]) -> list[
     numbered = []
     last = 0
     for masks in tables:
-        pairs = [(_iou(mask, other), index, number) for index, mask in enumerate(masks) for number, other in known]
+        pairs = [(mask_iou(mask, other), index, number) for index, mask in enumerate(masks) for number, other in known]
         found: dict[int, int] = {}
         for iou, index, number in sorted(pairs, key=lambda pair: -pair[0]):
             if iou >= SAME_OBJECT and index not in found and number not in found.values():
@@ -76,10 +77,6 @@ def shared_numbers(tables: Sequence[Sequence[Bool[np.ndarray, "h w"]]]) -> list[
         known += [(found[index], mask) for index, mask in enumerate(masks)]
         numbered.append(np.array([found[index] for index in range(len(masks))], np.int64))
     return numbered
-
-
-def _iou(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"]) -> float:
-    return float(np.count_nonzero(one & other)) / max(float(np.count_nonzero(one | other)), 1)
 
 
 def draw_regions(

@@ -18,8 +18,8 @@ from bestie.artifacts.atomic import atomic_output
 from bestie.errors import InputError
 from bestie.method.network import BestieNetwork
 from bestie.prediction.model import Model
+from bestie.prediction.network_predictor import NetworkPredictor
 from bestie.prediction.padded_image import STRIDE_PX
-from bestie.training.network_model import load_network
 
 TORCH_EXPORT, ONNX = "torch-export", "onnx"
 #: The format by the suffix of a file.
@@ -58,9 +58,9 @@ def write_graph(model: Model, path: Path, kind: str) -> dict[str, Any]:
     Raises:
         InputError: the model is a Mask R-CNN, or ONNX is asked for and its packages are not installed.
     """
-    if model.predictor.kind != "BESTIE":
+    if not isinstance(model.predictor, NetworkPredictor):
         raise InputError(f"{model.path} is a Mask R-CNN; only the network (network.zarr) is written as a graph.")
-    network = DeployedNetwork(load_network(model.path)).eval()
+    network = DeployedNetwork(model.predictor.network).eval()
     reading = model.reading.params
     facts = {
         "names": model.names,

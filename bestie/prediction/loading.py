@@ -101,13 +101,19 @@ def find_reading(path: Path) -> Reading:
     attributes = read_attributes(path)
     if READING in attributes:
         return Reading(parse(Evaluate, attributes[READING], source=f"{path}: its {READING}"), str(path))
-    place = path.resolve().parent
-    params = place.parents[1] / PARAMS
-    if place.parent.name == DATA.name and params.is_file() and "evaluate" in (values := read_yaml(params)):
+    project = project_of(path)
+    if project and (project / PARAMS).is_file() and "evaluate" in (values := read_yaml(project / PARAMS)):
+        params = project / PARAMS
         return Reading(parse(Evaluate, values["evaluate"], source=f"{params}: evaluate"), str(params))
     grouping = _trained_with(attributes).get("snapshot_grouping", {})
     grouped = parse(Grouping, grouping, source=f"{path}: its snapshot_grouping")
     return Reading(Evaluate(grouping=grouped), "defaults")
+
+
+def project_of(path: Path) -> Path | None:
+    """Return the project in whose `data/<stage>/` a model lies; None for a model elsewhere."""
+    data = path.resolve().parent.parent
+    return data.parent if data.name == DATA.name else None
 
 
 def evaluate_params(path: Path = PARAMS) -> Evaluate:

@@ -17,7 +17,7 @@ from bestie.datasets.image_files import is_image_name
 from bestie.datasets.image_reading import pixels_of, read_pixels
 from bestie.errors import InputError
 from bestie.prediction.found import Found
-from bestie.prediction.loading import READING, Predictor, Reading, find_reading, load_predictor
+from bestie.prediction.loading import READING, Predictor, Reading, find_reading, load_predictor, project_of
 from bestie.records import Category, ImageRecord
 from bestie.training.saved_models import stored_categories
 
@@ -140,13 +140,14 @@ def _categories(path: Path, num_classes: int, *, given: Path | None) -> list[Cat
     """
     if given is None and (stored := stored_categories(path)):
         return stored
-    own = path.resolve().parents[2] / CATEGORIES
-    if given is None and not own.is_file():
+    project = project_of(path)
+    file = project / CATEGORIES if given is None and project else given
+    if file is None or (given is None and not file.is_file()):
         return [Category(number, f"class {number}", number) for number in range(1, num_classes + 1)]
-    found = read_categories(given or own)
+    found = read_categories(file)
     if len(found) != num_classes:
         raise InputError(
-            f"{given or own} names {len(found)} classes, the model has {num_classes}. Give the file of the model's own "
+            f"{file} names {len(found)} classes, the model has {num_classes}. Give the file of the model's own "
             "run with --categories."
         )
     return found

@@ -50,7 +50,7 @@ class NetworkPredictor:
         confidence: Confidence = "product",
         use_image_labels: bool = False,
     ) -> None:
-        self._network, self._reading, self.num_classes = network, reading, num_classes
+        self.network, self._reading, self.num_classes = network, reading, num_classes
         self._device, self._confidence, self._use_image_labels = device, confidence, use_image_labels
 
     def maps(
@@ -74,7 +74,7 @@ class NetworkPredictor:
         """Return the full-size maps of an image (RGB, 0..255), a batch of one on the device."""
         reading = self._reading
         outputs = predict_maps(
-            self._network,
+            self.network,
             pad(image),
             device=self._device,
             precision=reading.precision,

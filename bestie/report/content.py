@@ -80,6 +80,7 @@ def collect(repository: Path, *, state: Path, max_images: int, against: str | No
     params = repository / PARAMS
     dataset = parse(Dataset, read_yaml(params).get("dataset"), source=f"{params}: dataset")
     setting = find_setting(repository, against)
+    spread = spread_of(dataset.name)
     looked = _look_at_images(data, records, setting, num_classes=len(categories), max_images=max_images)
     return Content(
         dataset=dataset,
@@ -88,8 +89,8 @@ def collect(repository: Path, *, state: Path, max_images: int, against: str | No
         setting=setting,
         warnings=read_warnings(data),
         funnel=read_funnel(data),
-        spread=spread_of(dataset.name),
-        **_scores(data, setting, spread_of(dataset.name)),
+        spread=spread,
+        **_scores(data, setting, spread),
         pipeline=read_pipeline(repository, state, None if setting.other is None else setting.other.run.lock),
         parameters=params.read_text(encoding="utf-8"),
         training=training_curves(data),

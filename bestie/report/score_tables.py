@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from bestie.report.spread import DOT
-
 #: The models in the order of the page, with names that are short enough for a column.
 MODELS = {
     "bestie": "BESTIE",
@@ -160,7 +158,7 @@ def _score(
     keys = tuple(keys)
     value, old = _value(metrics, keys), _value(before, keys)
     change = None if value is None or old is None else factor * (value - old)
-    return Score(None if value is None else factor * value, change, usual=usual.get(DOT.join(keys)))
+    return Score(None if value is None else factor * value, change, usual=usual.get(".".join(keys)))
 
 
 def _value(metrics: Any, keys: Iterable[str]) -> float | None:

@@ -8,9 +8,6 @@ from typing import Any
 
 import yaml
 
-#: In the names of scores, between a model and its score.
-DOT = "."
-
 
 @dataclass(frozen=True)
 class Spread:

@@ -283,9 +283,9 @@ CORRECTION = {
     "image_id": "a",
     "height": HEIGHT,
     "width": WIDTH,
-    "category_id": 1,
+    "category": "cat",
     "rle": encode_mask(MASK),
-    "base_category_id": 1,
+    "base_category": "cat",
     "base_rle": encode_mask(MASK),
     "by": "anna",
 }
@@ -303,7 +303,7 @@ def read_labels(path: Path) -> None:
 
 
 def read_all_corrections(folder: Path) -> None:
-    for each in read_corrections(folder):
+    for each in read_corrections([CATEGORY], folder):
         each.of(RECORD)
 
 

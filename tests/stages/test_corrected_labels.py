@@ -16,11 +16,12 @@ from bestie.artifacts.corrections import FOLDER, read_corrections
 from bestie.artifacts.instances import decode_mask, encode_mask
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import INSTANCES, ORIGINS
-from bestie.artifacts.tables import iter_rows, read_images
+from bestie.artifacts.tables import iter_rows, read_categories, read_images
 from bestie.audit.log import log_versions
 from bestie.audit.versions import History
 from bestie.cli import app as cli
 from bestie.errors import InputError
+from bestie.records import Category
 from tests import workspace as ws
 from tests.audit_project import Project
 
@@ -38,6 +39,10 @@ def labels() -> list[tuple[dict, str]]:
     rows = iter_rows(EXPORT / "instances.parquet", INSTANCES)
     origins = iter_rows(EXPORT / "origins.parquet", ORIGINS)
     return [(row, origin["corrected_by"]) for row, origin in zip(rows, origins, strict=True)]
+
+
+def classes() -> list[Category]:
+    return read_categories(Path("data/prepare/categories.parquet"))
 
 
 @pytest.fixture
@@ -90,7 +95,7 @@ def test_ten_corrections_go_through_training_and_audit(with_labels: Path):
     Path("labels.json").write_text(json.dumps(content), encoding="utf-8")
     looked = json.loads(call("labels", "import", "labels.json", "--by", "anna", "--check", "--json"))
     assert looked == {"path": None, "images": 24, "kept": len(before) - 8, **wanted}
-    assert read_corrections() == []
+    assert read_corrections(classes()) == []
     said = call("labels", "import", "labels.json", "--by", "anna")
     assert "0001_labels.parquet: now dvc repro" in said
     again = call("labels", "import", "labels.json", code=1)
@@ -153,7 +158,7 @@ def test_a_second_person_corrects_what_the_first_one_left(with_labels: Path):
     assert "1 changed" in call("labels", "import", "second.json", "--by", "ben")
     ws.run("export_mrcnn")
     assert [by for row, by in labels() if row["row"] == image and by] == ["ben"]
-    assert [each.path.name for each in read_corrections()] == ["0001_first.parquet", "0002_second.parquet"]
+    assert [each.path.name for each in read_corrections(classes())] == ["0001_first.parquet", "0002_second.parquet"]
 
 
 def test_label_studio_gives_back_what_it_got(with_labels: Path):
@@ -180,7 +185,7 @@ def test_label_studio_gives_back_what_it_got(with_labels: Path):
     region["type"] = "polygonlabels"
     Path("tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
     call("labels", "import", "tasks.json", "--by", "ben")
-    rows = [row for each in read_corrections() for rows in each.rows.values() for row in rows]
+    rows = [row for each in read_corrections(classes()) for rows in each.rows.values() for row in rows]
     polygon = np.zeros((height, width), bool)
     polygon[:10, :20] = True
     assert encode_mask(polygon) in [row["rle"] for row in rows]
@@ -228,7 +233,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(with_labels: Path, 
     spoil(content)
     Path("labels.json").write_text(json.dumps(content), encoding="utf-8")
     assert message in call("labels", "import", "labels.json", code=1)
-    assert read_corrections() == []
+    assert read_corrections(classes()) == []
 
 
 def test_corrections_of_an_image_of_another_size_or_name_are_told(with_labels: Path):
@@ -236,9 +241,37 @@ def test_corrections_of_an_image_of_another_size_or_name_are_told(with_labels: P
     del content["annotations"][0]
     Path("labels.json").write_text(json.dumps(content), encoding="utf-8")
     call("labels", "import", "labels.json")
-    (each,) = read_corrections()
+    (each,) = read_corrections(classes())
     (image_id,) = each.rows
     record = next(r for r in read_images(Path("data/prepare/images.parquet")) if r.image_id == image_id)
     assert len(each.of(record)) == 1
     with pytest.raises(InputError, match=r"0001_labels\.parquet corrects .* as an image of"):
         each.of(replace(record, height=record.height + 1))
+
+
+def test_classes_of_corrections_go_by_their_names(with_labels: Path):
+    content = export_coco(Path("labels.json"))
+    wanted = correct_ten(content)
+    Path("labels.json").write_text(json.dumps(content), encoding="utf-8")
+    call("labels", "import", "labels.json")
+    (each,) = read_corrections(classes())
+    record = next(r for r in read_images(Path("data/prepare/images.parquet")) if r.image_id in each.rows)
+    first = each.of(record)
+    order = [Category(number, every.name, number) for number, every in enumerate(reversed(classes()), start=1)]
+    (turned,) = read_corrections(order)
+    names, others = (["", *(every.name for every in found)] for found in (classes(), order))
+    assert [names[every.category_id] for every in first] == [others[every.category_id] for every in turned.of(record)]
+    assert sum(len(rows) for rows in each.rows.values()) == sum(wanted.values())
+    (without,) = read_corrections(order[:0])
+    with pytest.raises(InputError, match=r"0001_labels\.parquet has a label of the class '\w+' on .*no such class"):
+        [without.of(r) for r in read_images(Path("data/prepare/images.parquet"))]
+
+
+def test_only_the_same_name_counts_as_imported_before(with_labels: Path):
+    content = export_coco(Path("labels.json"))
+    del content["annotations"][0]
+    for name in ("my_labels.json", "labels.json", "a [copy].json"):
+        Path(name).write_text(json.dumps(content), encoding="utf-8")
+        call("labels", "import", name)
+    found = [each.path.name for each in read_corrections(classes())]
+    assert found == ["0001_my_labels.parquet", "0002_labels.parquet", "0003_a_copy_.parquet"]

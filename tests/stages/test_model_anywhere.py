@@ -20,6 +20,7 @@ from bestie.artifacts.tables import iter_rows, read_categories, read_images
 from bestie.cli import app as cli
 from bestie.errors import InputError
 from bestie.prediction.found import Found
+from bestie.prediction.loading import project_of
 from tests import workspace as ws
 
 NETWORK, DETECTOR = folder("train_bestie") / "network.zarr", folder("train_mrcnn") / "detector.zarr"
@@ -105,6 +106,11 @@ def test_a_model_is_read_by_its_own_project_wherever_one_is(
     monkeypatch.chdir(elsewhere)
     Path("params.yaml").write_text(yaml.safe_dump({"evaluate": {"grouping": {"threshold": 0.9}}}), encoding="utf-8")
     assert rows_of(bestie.load(workspace / NETWORK, device="cpu").predict(image)) == expected
+
+
+@pytest.mark.parametrize("path", ["/net.zarr", "/models/net.zarr", "/a/b/c/net.zarr", "/data/net.zarr"])
+def test_a_model_elsewhere_is_of_no_project(path: str):
+    assert project_of(Path(path)) is None
 
 
 @pytest.mark.parametrize("path", [NETWORK, DETECTOR], ids=["network", "detector"])
