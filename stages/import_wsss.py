@@ -6,6 +6,7 @@ one. Every map is checked against the image index; if one is wrong, nothing is w
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from bestie.artifacts.paths import OWN_MAPS
 from bestie.artifacts.schemas import WSSS_SUMMARY
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
 from bestie.datasets.upright import UPRIGHT, check_fits_one_way, turned_hint
-from bestie.datasets.wsss import find_wsss, read_wsss
+from bestie.datasets.wsss import find_wsss, map_numbers, read_wsss
 from bestie.errors import InputError
 from bestie.params.dataset import Dataset
 from bestie.params.import_wsss import ImportWsss
@@ -30,17 +31,19 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
     """Copy the maps of all training images into one Zarr array.
 
     Raises:
-        InputError: there is no folder of maps, or the map of an image is missing or wrong.
+        InputError: there is no folder of maps, the map of an image is missing or wrong, or none shows a class.
     """
     index = folder("prepare") / "images.parquet"
     records, every = read_images(index, "train"), read_images(index)
-    n_categories = len(read_categories(folder("prepare") / "categories.parquet"))
+    names = [category.name for category in read_categories(folder("prepare") / "categories.parquet")]
+    numbers = map_numbers(names, params.class_numbers)
     own = read_own_maps() if params.source == OWN_MAPS else None
     if not params.source.is_dir():
         raise InputError(f"import_wsss.source: there is no folder {params.source}; correct the parameter")
     canvas_hw = (max(r.height for r in every), max(r.width for r in every))
     out = folder("import_wsss")
     maps = MapWriter(out / "maps.zarr", {"semantic": ("uint8", VOID)}, len(every), canvas_hw)
+    shown_px = 0
     with maps, TableWriter(out / "summary.parquet", WSSS_SUMMARY) as summary:
         for record in track(records, "import_wsss", as_json=settings.json_progress):
             if own is not None:
@@ -48,23 +51,29 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
                 sha256 = hashlib.sha256(semantic.tobytes()).hexdigest()
             else:
                 path = find_wsss(params.source, record.image_id)
-                semantic = read_map(path, record, n_categories)
+                semantic = read_map(path, record, numbers)
                 sha256 = hash_file(path)
             maps.write(record.row, "semantic", semantic)
             counts = np.bincount(semantic.ravel(), minlength=256)
+            shown_px += int(counts[1:VOID].sum())
             summary.append(
                 {
                     "image_id": record.image_id,
                     "row": record.row,
-                    "category_px": counts[1 : n_categories + 1].tolist(),
+                    "category_px": counts[1 : len(names) + 1].tolist(),
                     "background_px": int(counts[0]),
                     "void_px": int(counts[VOID]),
                     "sha256": sha256,
                 }
             )
+        if own is None and not shown_px and any(record.labels for record in records):
+            raise InputError(
+                f"no map in {params.source} shows a class, only 0 (background) and {VOID} (void). Give the pixels of "
+                "each class its number: masks of a single class have 1, not 255."
+            )
 
 
-def read_map(path: Path, record: ImageRecord, n_categories: int) -> UInt8[np.ndarray, "h w"]:
+def read_map(path: Path, record: ImageRecord, numbers: Sequence[int]) -> UInt8[np.ndarray, "h w"]:
     """Return the map of an image.
 
     Raises:
@@ -73,7 +82,7 @@ def read_map(path: Path, record: ImageRecord, n_categories: int) -> UInt8[np.nda
     size = (record.height, record.width)
     check_fits_one_way(Path(record.path), record.orientation, size, f"map {path}", by_size=True)
     try:
-        return read_wsss(path, height=record.height, width=record.width, n_categories=n_categories)
+        return read_wsss(path, height=record.height, width=record.width, numbers=numbers)
     except InputError as error:
         if record.orientation == UPRIGHT:
             raise

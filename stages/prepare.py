@@ -65,10 +65,10 @@ def main(dataset: Dataset, params: Prepare, settings: Settings) -> None:
         )
     out = folder("prepare")
     records, skipped = read_records(reader, dataset, params, settings)
+    write_truth(out, reader, records, settings)
     write_skipped(out, skipped, total=len(records) + len(skipped))
     write_images(out / "images.parquet", records)
     write_categories(out / "categories.parquet", reader.categories)
-    write_truth(out, reader, records, settings)
     write_points(out / "points.parquet", dataset, reader, records)
 
 
@@ -166,14 +166,21 @@ def write_skipped(out: Path, skipped: Sequence[tuple[str, str]], *, total: int) 
 
 
 def write_truth(out: Path, reader: DataSet, records: list[ImageRecord], settings: Settings) -> None:
-    """Write the true instances and semantic maps of all images that have them."""
+    """Write the true instances and semantic maps of all images that have them.
+
+    Raises:
+        InputError: a true mask is wrong, or all of them together show no object although the images have labels.
+    """
     canvas_hw = (max(r.height for r in records), max(r.width for r in records))
     maps = MapWriter(out / "ground_truth.zarr", {"semantic": ("uint8", VOID)}, len(records), canvas_hw)
+    labeled = shown = 0
     with maps, TableWriter(out / "ground_truth.parquet", INSTANCES) as table:
         for record in track(records, "prepare: truth", as_json=settings.json_progress):
             truth = reader.ground_truth(record.image_id)
             if truth is None:
                 continue
+            labeled += bool(record.labels)
+            shown += len(truth.instances)
             maps.write(record.row, "semantic", truth.semantic)
             table.append_rows(
                 instance_rows(
@@ -182,6 +189,11 @@ def write_truth(out: Path, reader: DataSet, records: list[ImageRecord], settings
                     [each.category_id for each in truth.instances],
                     is_crowd=[each.is_crowd for each in truth.instances],
                 )
+            )
+        if labeled and not shown:
+            raise InputError(
+                f"the true masks of {reader.root} show no object, although {labeled} of their images have labels. Give "
+                f"the pixels of each class its number (0 is background, {VOID} void), or remove the masks."
             )
 
 

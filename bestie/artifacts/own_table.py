@@ -1,6 +1,7 @@
 """Tables that users bring, as CSV or Parquet: rows of values, each with its place in the file."""
 
 import csv
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ import pyarrow.parquet as pq
 from bestie.errors import InputError
 
 TABLE_SUFFIXES = (".csv", ".parquet")
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+#: The line with which Excel is told what separates the values.
+SEPARATOR_LINE = re.compile(r"sep=([,;\t|])\r?\n?")
 
 
 class OwnRow(NamedTuple):
@@ -24,20 +28,28 @@ class OwnRow(NamedTuple):
 def read_own_table(path: Path, *, required: Collection[str], optional: Collection[str] = ()) -> Iterator[OwnRow]:
     """Yield the rows of a table with only the named columns; an optional column that the table lacks is None.
 
-    Values of a CSV file are text; those of a Parquet file have their own types.
+    Values of a CSV file are text; those of a Parquet file have their own types. Rows without any value are left out,
+    and capitals in the names of columns make no difference.
 
     Args:
-        path: a CSV file (UTF-8, separated by commas, with a header), or a Parquet file.
+        path: a CSV file with a header, in UTF-8 or UTF-16, separated by commas, semicolons or tabs; or a Parquet file.
         required: columns that the table must have.
         optional: columns that it may have; all others are ignored.
 
     Raises:
         InputError: the file is missing, is not such a table, or lacks a required column.
     """
-    _check_file(path)
-    rows = _read_csv(path, required) if path.suffix == ".csv" else _read_parquet(path, required, optional)
+    found = column_names(path)
+    named = {name: _same_name(name, found) for name in (*required, *optional)}
+    if missing := [name for name in required if named[name] is None]:
+        raise InputError(
+            f"{path} has the columns {', '.join(found)[:200] or 'none'}, but not {', '.join(missing)}. "
+            "Name the columns in the first line, separated by commas."
+        )
+    columns = {name: column for name, column in named.items() if column is not None}
+    rows = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path, list(columns.values()))
     for where, values in rows:
-        yield OwnRow(where, {name: values.get(name) for name in (*required, *optional)})
+        yield OwnRow(where, {name: values[columns[name]] if name in columns else None for name in named})
 
 
 def column_names(path: Path) -> list[str]:
@@ -46,8 +58,8 @@ def column_names(path: Path) -> list[str]:
     if path.suffix == ".parquet":
         with _naming_parquet(path), pq.ParquetFile(path) as file:
             return list(file.schema_arrow.names)
-    with _naming_csv(path), path.open(newline="", encoding="utf-8-sig") as file:
-        return _header(csv.DictReader(file, strict=True, skipinitialspace=True))
+    with _opened_csv(path) as (reader, _):
+        return [name for name in reader.fieldnames or () if name]
 
 
 def _check_file(path: Path) -> None:
@@ -57,15 +69,31 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path} does not exist. Put the table there or correct its name in prepare.folder.")
 
 
-def _header(reader: csv.DictReader) -> list[str]:
-    return [name.strip() for name in reader.fieldnames or ()]
+def _same_name(name: str, columns: Collection[str]) -> str | None:
+    """Return the column of that name, else the first that differs by capitals only, or None."""
+    if name in columns:
+        return name
+    return next((column for column in columns if column.casefold() == name.casefold()), None)
 
 
 @contextmanager
-def _naming_csv(path: Path) -> Iterator[None]:
+def _opened_csv(path: Path) -> Iterator[tuple[csv.DictReader, int]]:
+    """Open a file, and give a reader of its rows and the number of lines before them that the reader has not seen."""
     try:
-        yield
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        with path.open("rb") as file:
+            utf_16 = file.read(2) in UTF_16
+        # a leading byte order mark is not part of a name
+        with path.open(newline="", encoding="utf-16" if utf_16 else "utf-8-sig") as text:
+            first = text.readline()
+            if said := SEPARATOR_LINE.fullmatch(first):
+                delimiter = said[1]
+            else:
+                delimiter = max(",;\t", key=first.count)
+                text.seek(0)
+            reader = csv.DictReader(text, strict=True, skipinitialspace=True, delimiter=delimiter)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            yield reader, bool(said)
+    except (UnicodeError, csv.Error, OSError) as error:
         raise InputError(f"{path} is no readable CSV file ({error}). Save it as CSV in UTF-8.") from error
 
 
@@ -77,15 +105,12 @@ def _naming_parquet(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is no readable Parquet file ({error}). Write it again.") from error
 
 
-def _read_csv(path: Path, required: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    # a leading byte order mark is not part of a name
-    with _naming_csv(path), path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, strict=True, skipinitialspace=True)
-        names = _header(reader)
-        _check_columns(path, names, required)
-        reader.fieldnames = names
+def _read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with _opened_csv(path) as (reader, lines_before):
         for values in reader:
-            where = f"{path}, line {reader.line_num}"
+            where = f"{path}, line {reader.line_num + lines_before}"
+            if None not in values and not any((value or "").strip() for value in values.values()):
+                continue
             if None in values or None in values.values():
                 raise InputError(
                     f"{where} has another number of values than the header. Put values that hold a comma in quotes."
@@ -93,22 +118,10 @@ def _read_csv(path: Path, required: Collection[str]) -> Iterator[tuple[str, dict
             yield where, values
 
 
-def _read_parquet(
-    path: Path, required: Collection[str], optional: Collection[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     with _naming_parquet(path), pq.ParquetFile(path) as file:
-        _check_columns(path, file.schema_arrow.names, required)
-        wanted = [name for name in (*required, *optional) if name in file.schema_arrow.names]
         number = 0
-        for batch in file.iter_batches(columns=wanted, use_threads=False):
+        for batch in file.iter_batches(columns=list(columns), use_threads=False):
             for values in batch.to_pylist():
                 number += 1
                 yield f"{path}, row {number}", values
-
-
-def _check_columns(path: Path, found: Collection[str], required: Collection[str]) -> None:
-    if missing := [name for name in required if name not in found]:
-        raise InputError(
-            f"{path} has the columns {', '.join(found)[:200] or 'none'}, but not {', '.join(missing)}. "
-            "Name the columns in the first line, separated by commas."
-        )

@@ -70,7 +70,7 @@ def profile(
         list[str] | None,
         typer.Option("--set", help="section.key=value; can be repeated.", autocompletion=complete_parameter),
     ] = None,
-    check: Annotated[bool, typer.Option(help="Only say what would change.")] = False,
+    check: Annotated[bool, typer.Option(help="Only say what would change, and what a run would miss.")] = False,
     keys: Annotated[bool, typer.Option("--keys", help="Print every key with its default, meaning and source.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -105,10 +105,14 @@ def init(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="Class names, separated by commas or semicolons, in the order of their numbers on the maps.",
+            help="Class names, separated by commas or semicolons, in the order of their numbers on the maps, or each "
+            "with its number there (cow=10).",
             autocompletion=complete_labels,
         ),
     ] = None,
+    val: Annotated[
+        float, typer.Option(help="Part of the images for validation, if the table has no column split.", min=0, max=0.9)
+    ] = 0.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a profile that init wrote.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -118,14 +122,14 @@ def init(
     """
     from bestie.cli.init_command import init_json, print_init, run_init
 
-    separator = ";" if ";" in (classes or "") else ","
     written = run_init(
         folder,
         profiles=PROFILES,
         like=like,
         name=name,
         wsss=wsss,
-        categories=None if classes is None else [each.strip() for each in classes.split(separator)],
+        classes=classes,
+        val_fraction=val,
         overwrite=overwrite,
     )
     if as_json:

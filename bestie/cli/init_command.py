@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.paths import OWN_MAPS
-from bestie.datasets.base import check_categories
+from bestie.datasets.base import MAX_CATEGORIES, check_categories
 from bestie.datasets.survey import FolderLayout, Survey, find_layout, survey_folder
 from bestie.errors import InputError
 from bestie.params.params_yaml import Params
@@ -58,7 +58,8 @@ def run_init(
     like: str,
     name: str | None,
     wsss: Path | None,
-    categories: Sequence[str] | None,
+    classes: str | None,
+    val_fraction: float = 0,
     overwrite: bool,
 ) -> WrittenProfile:
     """Survey a folder of images, and write a profile for it.
@@ -69,7 +70,8 @@ def run_init(
         like: the profile whose networks and training are taken.
         name: the name of the profile; None: the folder's name.
         wsss: the folder of WSSS maps; None: `WSSS_maps` in `root`.
-        categories: class names in the order of their numbers on the WSSS maps; None: in alphabetical order.
+        classes: the text of `--classes` (`parse_classes`); None: class names in alphabetical order.
+        val_fraction: part of the images that are for validation, if the label table has no column `split`.
         overwrite: replace a profile of that name, if this command wrote it.
 
     Raises:
@@ -79,12 +81,11 @@ def run_init(
     name = _profile_name(root, name)
     path = profiles / f"{name}.yaml"
     _check_free(path, overwrite=overwrite)
-    if categories is not None:
-        check_categories("--classes", categories)
+    categories, class_numbers = parse_classes(classes)
     training = _training_sections(profiles, like)
     layout = find_layout(root, wsss)
-    survey = survey_folder(layout, categories)
-    values = {**_data_sections(name, layout, survey), **training}
+    survey = survey_folder(layout, categories, class_numbers=class_numbers, val_fraction=val_fraction)
+    values = {**_data_sections(name, layout, survey, class_numbers, val_fraction), **training}
     default = read_yaml(profiles / f"{DEFAULT}.yaml")
     params = parse(Params, overlay(default, values), source=f"profile {name}")
     values = overlay(values, _enough_epochs(params, survey.train))
@@ -96,6 +97,36 @@ def run_init(
     fetched, missing = _weights_remarks(params)
     obstacles = [*_obstacles(layout, survey), *missing]
     return WrittenProfile(name, path, layout, survey, tuple(remarks + fetched + missing), tuple(obstacles))
+
+
+def parse_classes(text: str | None) -> tuple[list[str] | None, dict[str, int] | None]:
+    """Return class names in the order of their category_id, and their numbers on the WSSS maps if there are any.
+
+    Args:
+        text: names, separated by commas or semicolons, each with its number (`cow=10`) or all without; None: no names.
+
+    Raises:
+        InputError: only some have a number, or two have the same name or number.
+    """
+    if text is None:
+        return None, None
+    parts = [part.strip() for part in text.split(";" if ";" in text else ",")]
+    numbered = [match for part in parts if (match := re.fullmatch(r"(.+?)\s*=\s*(\d+)", part))]
+    if not numbered:
+        check_categories("--classes", parts)
+        return parts, None
+    if len(numbered) < len(parts):
+        lacking = next(part for part in parts if not re.fullmatch(r".+=\s*\d+", part))
+        raise InputError(
+            f"--classes: {lacking!r} has no number, but {numbered[0][1]!r} has; write cow=10 for each class"
+        )
+    names, numbers = [match[1] for match in numbered], [int(match[2]) for match in numbered]
+    check_categories("--classes", names)
+    if outside := [number for number in numbers if not 1 <= number <= MAX_CATEGORIES]:
+        raise InputError(f"--classes: the number {outside[0]} is none of 1 to {MAX_CATEGORIES}; correct it")
+    if twice := [number for number in numbers if numbers.count(number) > 1]:
+        raise InputError(f"--classes: two classes have the number {twice[0]}; give each class a number of its own")
+    return names, dict(zip(names, numbers, strict=True))
 
 
 def print_init(console: Console, written: WrittenProfile) -> None:
@@ -177,7 +208,9 @@ def _enough_epochs(params: Params, images: int) -> dict[str, Any]:
     return changed
 
 
-def _data_sections(name: str, layout: FolderLayout, survey: Survey) -> dict[str, Any]:
+def _data_sections(
+    name: str, layout: FolderLayout, survey: Survey, class_numbers: dict[str, int] | None, val_fraction: float
+) -> dict[str, Any]:
     def below_root(path: Path | None) -> str | None:
         return None if path is None else path.relative_to(layout.root).as_posix()
 
@@ -189,9 +222,13 @@ def _data_sections(name: str, layout: FolderLayout, survey: Survey) -> dict[str,
                 "labels": below_root(layout.labels),
                 "points": below_root(layout.points),
                 "annotations": below_root(layout.annotations),
+                **({"val_fraction": val_fraction} if val_fraction else {}),
             },
         },
-        "import_wsss": {"source": (layout.wsss or OWN_MAPS).as_posix()},
+        "import_wsss": {
+            "source": (layout.wsss or OWN_MAPS).as_posix(),
+            **({"class_numbers": class_numbers} if class_numbers else {}),
+        },
     }
 
 
@@ -220,7 +257,7 @@ def _remarks(layout: FolderLayout, survey: Survey) -> list[str]:
     if not survey.val:
         lines.append(
             "no validation images, so no new image will show what was learned: give about one image in five the split "
-            f"val in {layout.labels}"
+            f"val in {layout.labels}, or take --val 0.2"
         )
     if survey.other_splits:
         counts = ", ".join(f"{split} ({count})" for split, count in survey.other_splits.items())

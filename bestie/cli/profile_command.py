@@ -12,7 +12,9 @@ from bestie.artifacts.paths import PARAMS
 from bestie.cli.output import print_json
 from bestie.errors import InputError
 from bestie.params.describe import list_keys
+from bestie.params.params_yaml import Params
 from bestie.params.reading import read_yaml
+from bestie.project.inputs import missing_inputs
 from bestie.project.profiles import changes, compose, missing_folders, profile_names, write_params
 
 
@@ -57,7 +59,7 @@ def set_profile(
         name: the name of the profile.
         overrides: `section.key=value` texts that change the profile.
         profiles: the folder of the profiles.
-        check: only print what would change.
+        check: only print what would change, and what a run would miss (`missing_inputs`).
         as_json: print JSON.
         console: where to print the table.
 
@@ -70,6 +72,8 @@ def set_profile(
     if not check:
         write_params(PARAMS, name, values)
     remarks += missing_folders(values)
+    if check:
+        remarks += missing_inputs(Params(**values))
     if as_json:
         listed = [{"parameter": key, "before": old, "after": new} for key, old, new in changed]
         print_json({"profile": name, "written": None if check else PARAMS, "changes": listed, "remarks": remarks})

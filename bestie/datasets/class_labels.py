@@ -1,4 +1,4 @@
-"""Class names as people and tools write them into a table: joined by semicolons or commas, a printed list, or none."""
+"""Class names as people and tools write them into a table: joined by semicolons, commas or bars, a list, or none."""
 
 import math
 import re
@@ -30,7 +30,7 @@ def names_in_cell(value: Any, known: Collection[str] = ()) -> list[str]:
 
     Args:
         value: a list of names (Parquet), or a text: names joined by semicolons, a list as Python, JSON or numpy print
-            it, or a word for "no value". Commas in a text are left in it, see `split_at_commas`.
+            it, or a word for "no value". Commas and bars are left in a text, see `split_at_commas`.
         known: names that stay as they are, whatever is in them.
 
     Raises:
@@ -71,7 +71,7 @@ def _printed_list(text: str) -> list[str] | None:
 
 
 def split_at_commas(cells: Mapping[str, list[str]], known: Collection[str] = ()) -> dict[str, list[str]]:
-    """Return the names of all cells of a table, those with a comma as several where the table shows that they are.
+    """Return the names of all cells of a table, those with a comma or bar as several where the table shows it.
 
     That is so if each part is the only name of another cell, among the names of one, or a part of two different texts.
 
@@ -85,9 +85,9 @@ def split_at_commas(cells: Mapping[str, list[str]], known: Collection[str] = ())
     doubtful = {
         where: names[0]
         for where, names in cells.items()
-        if len(names) == 1 and "," in names[0] and names[0] not in known
+        if len(names) == 1 and re.search("[,|]", names[0]) and names[0] not in known
     }
-    parts = {text: [clean_name(part) for part in text.split(",") if part.strip()] for text in doubtful.values()}
+    parts = {text: [clean_name(part) for part in re.split("[,|]", text) if part.strip()] for text in doubtful.values()}
     elsewhere = {name for where, names in cells.items() if where not in doubtful for name in names} | set(known)
     texts = Counter(part for found in parts.values() for part in set(found))
     split = {}

@@ -55,7 +55,7 @@ class CocoDataSet:
             file = CocoFile(_annotation_path(root, name), missing=missing)
             if names and file.category_names != names:
                 raise InputError(f"{file.path} has other categories than the other splits. Restore the file.")
-            entries = _entries(file, folder=name)
+            entries = _entries(file, root, folder=name)
             if shared := entries.keys() & self._entries.keys():
                 raise InputError(f"{file.path} lists the image {min(shared)} of another split. Remove it from one.")
             names = file.category_names
@@ -134,11 +134,17 @@ def _annotation_path(root: Path, name: str) -> Path:
     return root / "annotations" / f"instances_{name}.json"
 
 
-def _entries(file: CocoFile, *, folder: str) -> dict[str, _Entry]:
+def _entries(file: CocoFile, root: Path, *, folder: str) -> dict[str, _Entry]:
     entries: dict[str, _Entry] = {}
     for image in file.images:
         image_id = Path(image.file_name).stem
         if image_id in entries:
             raise InputError(f"{file.path} lists two images {image_id}. Give their files different names.")
-        entries[image_id] = _Entry(image, f"{folder}/{image.file_name}", file)
+        entries[image_id] = _Entry(image, _path(root, folder, image.file_name), file)
     return entries
+
+
+def _path(root: Path, folder: str, file_name: str) -> str:
+    """Return the path of an image below the root; only the last part of its name if that is where the image is."""
+    path, last = f"{folder}/{file_name}", f"{folder}/{Path(file_name).name}"
+    return last if path != last and not (root / path).exists() and (root / last).exists() else path

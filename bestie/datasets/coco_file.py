@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -171,10 +171,10 @@ def _images(path: Path, content: Mapping[str, Any]) -> tuple[AnnotatedImage, ...
             )
     images = tuple(
         AnnotatedImage(
-            file_name=_file_name(image["file_name"]),
+            file_name=_file_name(path, image["file_name"]),
             source_id=number,
-            height=_whole(image["height"]),
-            width=_whole(image["width"]),
+            height=_side(path, image, "height"),
+            width=_side(path, image, "width"),
             annotations=tuple(annotations.pop(number, ())),
         )
         for number, image in sorted(listed.items())
@@ -182,7 +182,10 @@ def _images(path: Path, content: Mapping[str, Any]) -> tuple[AnnotatedImage, ...
     if large := [i for i in images if not (i.height > 0 and i.width > 0 and i.height * i.width <= MAX_IMAGE_PX)]:
         raise InputError(f"{path} has the image {large[0].file_name} of {large[0].height}x{large[0].width} pixels.")
     if annotations:
-        raise InputError(f"{path} annotates the image {min(annotations)}, which it does not list. Restore the file.")
+        raise InputError(
+            f"{path} annotates the image {min(annotations)}, which it does not list. Add it to its images, "
+            "or remove the annotations."
+        )
     return images
 
 
@@ -193,6 +196,13 @@ def _whole(value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return operator.index(value)
+
+
+def _side(path: Path, image: Mapping[str, Any], name: str) -> int:
+    """Return the height or width of an image. Raises InputError if it is missing."""
+    if image.get(name) is None:
+        raise InputError(f"{path} has no {name} of the image {str(image['file_name'])[:80]}. Add it, in pixels.")
+    return _whole(image[name])
 
 
 def _is_crowd(value: Any, where: str) -> bool:
@@ -206,8 +216,14 @@ def _is_crowd(value: Any, where: str) -> bool:
     return CROWD[text]
 
 
-def _file_name(name: Any) -> str:
-    """Return the name. Raises ValueError unless it is a path below the folder of images."""
-    if not (isinstance(name, str) and is_path_below(name)):
-        raise ValueError(f"file_name {str(name)[:80]!r} is no path below the folder of images")
-    return name
+def _file_name(source: Path, name: Any) -> str:
+    """Return the path of an image, with forward slashes; of a path elsewhere (`/data/upload/a.png`), its last part.
+
+    Raises InputError, naming the `source`, if that is no name of a file.
+    """
+    path = name.replace("\\", "/") if isinstance(name, str) else ""
+    if not is_path_below(path):
+        path = PurePosixPath(path).name
+    if not is_path_below(path):
+        raise InputError(f"{source}: the file_name {str(name)[:80]!r} is no name of an image. Correct it.")
+    return path

@@ -40,6 +40,7 @@ class FolderDataSet:
         categories: class names in the order of their category_id; None: those of the table, sorted.
         points: the point table, if there is one.
         annotations: the file of true masks, if there is one.
+        val_fraction: part of the images that are for validation, if the table has no column `split`.
 
     Raises:
         InputError: a table or the file of true masks is missing or malformed, a label is not a category, or no image
@@ -55,6 +56,7 @@ class FolderDataSet:
         categories: Sequence[str] | None = None,
         points: Path | None = None,
         annotations: Path | None = None,
+        val_fraction: float = 0,
     ) -> None:
         self.root = root
         listed = read_label_table(labels, categories)
@@ -64,7 +66,7 @@ class FolderDataSet:
         self._id_of_name = {category.name: category.category_id for category in self.categories}
         self._files = {entry.image_id: entry for entry in listed}
         wanted = FOLDER_SPLITS if splits is None else splits
-        self._samples = split_images(labels, listed, wanted)
+        self._samples = split_images(labels, listed, wanted, val_fraction)
         self.other_splits = other_splits(listed, wanted)
         self._points = None if points is None else PointTable(points)
         self._truth = None if annotations is None else TrueMasks(annotations, {entry.file for entry in listed})

@@ -1,8 +1,9 @@
 """The label table of a folder of images: the files, their labels, and their splits."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
@@ -15,6 +16,9 @@ FOLDER_SPLITS = {"train": "train", "val": "val"}
 #: Other words for these splits.
 SPLIT_WORDS = {"training": "train", "valid": "val", "validation": "val"}
 REQUIRED, OPTIONAL = ("file", "labels"), ("split",)
+#: How a column of a class says that an image shows it or not, and columns of numbers that are no classes.
+MARKS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+NUMBERS = ("category", "class", "fold", "id", "index", "label", "target", "y")
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ def read_label_table(path: Path, categories: Collection[str] | None = None) -> l
     """Read all rows of a table with the columns `file`, `labels` and, optionally, `split`, in their order.
 
     `labels` are class names: a list in Parquet, joined by semicolons in CSV. An image without objects has none. Names
-    that are joined by commas or printed as a list are read, too (`bestie.datasets.class_labels`).
+    that are joined by commas or bars or printed as a list are read, too (`bestie.datasets.class_labels`), and so are
+    tables with a column of 0 and 1 for each class in the place of `labels`.
 
     Args:
         path: the table.
@@ -52,7 +57,7 @@ def read_label_table(path: Path, categories: Collection[str] | None = None) -> l
     known = {clean_name(name) for name in categories or ()}
     seen: dict[str, LabeledFile] = {}
     as_text = False
-    for row in read_own_table(path, required=REQUIRED, optional=OPTIONAL):
+    for row in _rows(path):
         entry = _labeled_file(row, known)
         as_text |= isinstance(row.values["labels"], str)
         if (first := seen.setdefault(entry.image_id, entry)) is not entry:
@@ -102,20 +107,29 @@ def check_names(labels: Iterable[str], names: Collection[str], where: str) -> No
             )
 
 
-def split_images(path: Path, listed: Sequence[LabeledFile], splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return the image ids of each split; if the table has no column `split`, all images belong to "train".
+def split_images(
+    path: Path, listed: Sequence[LabeledFile], splits: Mapping[str, str], val_fraction: float = 0
+) -> dict[str, tuple[str, ...]]:
+    """Return the image ids of each split; if the table has no column `split`, all other images belong to "train".
 
     Args:
         path: the table, for messages.
         listed: its rows.
         splits: split -> values of the column that belong to it, joined by ",". Capitals make no difference, nor do
             other words (`SPLIT_WORDS`).
+        val_fraction: part of the images that are for validation, 0..1, if the table has no column `split`.
 
     Raises:
-        InputError: no image is left for training, a value belongs to two splits, or only some rows have a split.
+        InputError: no image is left for training, a value belongs to two splits, only some rows have a split, or both
+            the column and `val_fraction` choose.
     """
     if all(entry.split is None for entry in listed):
-        return {split: tuple(e.image_id for e in listed) if split == "train" else () for split in splits}
+        drawn = {entry.image_id: _drawn_split(entry.image_id, val_fraction) for entry in listed}
+        if "train" not in drawn.values():
+            raise InputError(f"prepare.folder.val_fraction: {val_fraction} leaves no image for training; give less")
+        return {split: tuple(name for name, other in drawn.items() if other == split) for split in splits}
+    if val_fraction:
+        raise InputError(f"{path} has a column split already. Leave it out, or set prepare.folder.val_fraction to 0.")
     if without := next((entry for entry in listed if entry.split is None), None):  # a null in Parquet
         raise InputError(f"{without.where}: there is no split. Write {splits['train']}, or leave out the column.")
     wanted = _values_of(splits)
@@ -146,21 +160,45 @@ def unread_columns(path: Path) -> tuple[str, ...]:
 
     Raises InputError if the file is missing or not a table.
     """
-    return tuple(name for name in column_names(path) if name not in (*REQUIRED, *OPTIONAL))
+    return tuple(name for name in column_names(path) if name.casefold() not in (*REQUIRED, *OPTIONAL))
 
 
 def file_of(row: OwnRow) -> str:
-    """Return the column `file` as a path with forward slashes, its accented letters in one piece (Unicode's NFC).
+    """Return the column `file` as a path, backslashes as slashes and accented letters in one piece (Unicode's NFC).
 
     Raises:
         InputError: it is not a path below the data set's folder.
     """
-    path = PurePosixPath(normalize("NFC", str(row.values["file"] or "").strip()))
+    path = PurePosixPath(normalize("NFC", str(row.values["file"] or "").strip().replace("\\", "/")))
     if not is_path_below(str(path)):
         raise InputError(
             f"{row.where}: {str(row.values['file'])[:80]!r} is no path below the data set's folder. Correct it."
         )
     return str(path)
+
+
+def _rows(path: Path) -> Iterator[OwnRow]:
+    """Yield the rows with the columns `file`, `labels` and `split`; labels are a list where classes have columns."""
+    names = column_names(path)
+    classes = [name for name in names if name.casefold() not in (*REQUIRED, *OPTIONAL)]
+    marked = not any(name.casefold() == "labels" for name in names) and len(classes) > 1
+    if not marked or any(name.casefold() in NUMBERS for name in classes):
+        yield from read_own_table(path, required=REQUIRED, optional=OPTIONAL)
+        return
+    for row in read_own_table(path, required=("file", *classes), optional=OPTIONAL):
+        marks = {name: MARKS.get(str(row.values[name]).strip().casefold()) for name in classes}
+        if wrong := next((name for name, mark in marks.items() if mark is None), None):
+            raise InputError(
+                f"{row.where}: there is no column labels, and {wrong} is {str(row.values[wrong])[:80]!r}. Write class "
+                "names into a column labels, or 0 and 1 into a column for each class, and remove the other columns."
+            )
+        yield OwnRow(row.where, {**row.values, "labels": [name for name, mark in marks.items() if mark]})
+
+
+def _drawn_split(image_id: str, val_fraction: float) -> str:
+    """Return the split of an image by the hash of its name, so that it stays when other images come and go."""
+    drawn = int.from_bytes(sha256(image_id.encode()).digest()[:8]) / 2**64
+    return "val" if drawn < val_fraction else "train"
 
 
 def _values_of(splits: Mapping[str, str]) -> dict[str, set[str]]:

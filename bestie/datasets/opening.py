@@ -39,4 +39,5 @@ def _open_folder(root: Path, splits: dict[str, str], prepare: Prepare) -> Folder
         categories=prepare.categories,
         points=None if tables.points is None else root / tables.points,
         annotations=None if tables.annotations is None else root / tables.annotations,
+        val_fraction=tables.val_fraction,
     )

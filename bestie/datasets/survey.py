@@ -1,7 +1,7 @@
 """A survey of a folder of images, class by class, before the pipeline runs on it."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unicodedata import normalize
@@ -23,7 +23,7 @@ from bestie.datasets.label_table import (
 )
 from bestie.datasets.point_table import PointTable
 from bestie.datasets.text_files import as_spelled
-from bestie.datasets.wsss import find_wsss, read_wsss
+from bestie.datasets.wsss import find_wsss, map_numbers, read_wsss
 from bestie.errors import InputError
 from bestie.runtime.progress import track
 
@@ -118,12 +118,20 @@ def find_layout(root: Path, wsss: Path | None = None) -> FolderLayout:
     )
 
 
-def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None) -> Survey:
+def survey_folder(
+    layout: FolderLayout,
+    categories: Sequence[str] | None = None,
+    *,
+    class_numbers: Mapping[str, int] | None = None,
+    val_fraction: float = 0,
+) -> Survey:
     """Count what a folder holds, and check every image header, point, true mask and WSSS map.
 
     Args:
         layout: where its tables and maps are.
         categories: class names in the order of their category_id; None: those of the label table, sorted.
+        class_numbers: class name -> its number on the WSSS maps; None: the category_id.
+        val_fraction: part of the images that are for validation, if the table has no column `split`.
 
     Raises:
         InputError: an image is missing or unreadable, a table or a map is malformed, a label is not a category, a class
@@ -132,12 +140,12 @@ def survey_folder(layout: FolderLayout, categories: Sequence[str] | None = None)
     listed = read_label_table(layout.labels, categories)
     names = class_names(layout.labels, listed, categories)
     check_categories(layout.labels, names)
-    train, val = _by_split(layout.labels, listed)
+    train, val = _by_split(layout.labels, listed, val_fraction)
     sizes = {entry.file: _size(layout.root, entry) for entry in track(listed, "init: images")}
     table = PointTable(layout.points) if layout.points is not None else None
     points = Counter() if table is None else _points(table, listed, sizes, names, {entry.file for entry in train})
     masks = _masks(layout, listed, names)
-    on_maps, without = _on_wsss_maps(layout, train, sizes, names)
+    on_maps, without = _on_wsss_maps(layout, train, sizes, names, map_numbers(names, class_numbers))
     heights, widths = zip(*sizes.values(), strict=True)
     return Survey(
         classes=tuple(
@@ -181,9 +189,11 @@ def _without_labels(root: Path) -> str:
     )
 
 
-def _by_split(path: Path, listed: list[LabeledFile]) -> tuple[list[LabeledFile], list[LabeledFile]]:
+def _by_split(
+    path: Path, listed: list[LabeledFile], val_fraction: float
+) -> tuple[list[LabeledFile], list[LabeledFile]]:
     """Return the rows for training, and those for validation."""
-    ids = split_images(path, listed, FOLDER_SPLITS)
+    ids = split_images(path, listed, FOLDER_SPLITS, val_fraction)
     entries = {entry.image_id: entry for entry in listed}
     return [entries[image_id] for image_id in ids["train"]], [entries[image_id] for image_id in ids["val"]]
 
@@ -225,7 +235,11 @@ def _masks(layout: FolderLayout, listed: list[LabeledFile], names: tuple[str, ..
 
 
 def _on_wsss_maps(
-    layout: FolderLayout, train: list[LabeledFile], sizes: dict[str, tuple[int, int]], names: Sequence[str]
+    layout: FolderLayout,
+    train: list[LabeledFile],
+    sizes: dict[str, tuple[int, int]],
+    names: Sequence[str],
+    numbers: Sequence[int],
 ) -> tuple[Counter[str], list[str]]:
     """Count by class the labeled images whose map shows it, and return the images without a map."""
     shown: Counter[str] = Counter()
@@ -239,6 +253,6 @@ def _on_wsss_maps(
             without.append(entry.image_id)
             continue
         height, width = sizes[entry.file]
-        present = np.unique(read_wsss(path, height=height, width=width, n_categories=len(names)))
+        present = np.unique(read_wsss(path, height=height, width=width, numbers=numbers))
         shown.update(name for number, name in enumerate(names, start=1) if number in present and name in entry.labels)
     return shown, without

@@ -57,8 +57,11 @@ def read_bytes(path: Path, *, missing: str) -> bytes:
 
 
 def read_text(path: Path, *, missing: str) -> str:
-    """Read the text of a UTF-8 file. Raises InputError like `read_bytes`, and for another encoding."""
+    """Read the text of a UTF-8 file, without a byte order mark.
+
+    Raises InputError like `read_bytes`, and for another encoding.
+    """
     try:
-        return read_bytes(path, missing=missing).decode("utf-8")
+        return read_bytes(path, missing=missing).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text in UTF-8 ({error}). Restore the file.") from error

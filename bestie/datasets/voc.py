@@ -150,6 +150,8 @@ class VocDataSet:
         path = self._annotation_path(image_id)
         ids = set()
         for entry in _parse_xml(path).iterfind("object"):
+            if (entry.findtext("deleted") or "").strip() == "1":  # as LabelMe keeps what was removed
+                continue
             name = (entry.findtext("name") or "").strip()
             if name not in self._id_of_name:
                 raise InputError(

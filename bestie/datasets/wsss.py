@@ -1,14 +1,16 @@
 """Weakly supervised semantic maps as other methods write them: palette PNG or NPY, one file per image."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy.lib.format import open_memmap
 
-from bestie.datasets.label_png import check_classes, check_size, read_label_png
+from bestie.datasets.label_png import check_size, read_label_png
 from bestie.datasets.text_files import as_spelled
 from bestie.errors import InputError
+from bestie.records import VOID
 
 WSSS_SUFFIXES = (".png", ".npy")
 
@@ -25,14 +27,35 @@ def find_wsss(folder: Path, image_id: str) -> Path:
     )
 
 
-def read_wsss(path: Path, *, height: int, width: int, n_categories: int) -> UInt8[np.ndarray, "h w"]:
+def map_numbers(names: Sequence[str], class_numbers: Mapping[str, int] | None) -> list[int]:
+    """Return the number that each class has on the maps of a folder.
+
+    Args:
+        names: the class names in the order of their category_id.
+        class_numbers: class name -> number; None: the category_id.
+
+    Raises:
+        InputError: `class_numbers` lacks a class or has one that there is not.
+    """
+    if class_numbers is None:
+        return list(range(1, len(names) + 1))
+    if different := sorted(set(names) ^ class_numbers.keys()):
+        what = "has no number for" if different[0] in names else "has a number for"
+        raise InputError(
+            f"import_wsss.class_numbers {what} the class {different[0]!r}, and the classes are {', '.join(names)}. "
+            "Give each of them its number on the maps."
+        )
+    return [class_numbers[name] for name in names]
+
+
+def read_wsss(path: Path, *, height: int, width: int, numbers: Sequence[int]) -> UInt8[np.ndarray, "h w"]:
     """Read a map: 0 for background, a category_id, or 255 for void.
 
     Args:
         path: a palette or 8-bit gray PNG, or an NPY file of integers (or of floats that are all whole numbers).
         height: height of the image in px.
         width: width of the image in px.
-        n_categories: classes above this, except 255, are refused.
+        numbers: what the map has for the category_id 1, 2, ...; other values, except 0 and 255, are refused.
 
     Raises:
         InputError: the file is missing, damaged or not a label map, has another size, or has an unknown class.
@@ -41,8 +64,25 @@ def read_wsss(path: Path, *, height: int, width: int, n_categories: int) -> UInt
         labels = _read_npy(path, height=height, width=width)
     else:
         labels = read_label_png(path, height=height, width=width)
-    check_classes(path, labels, n_categories=n_categories)
-    return labels.astype(np.uint8)
+    _check_numbers(path, labels, numbers)
+    category_of = np.zeros(256, np.uint8)
+    category_of[list(numbers)] = np.arange(1, len(numbers) + 1)
+    category_of[VOID] = VOID
+    return category_of[labels.astype(np.uint8)]
+
+
+def _check_numbers(path: Path, labels: np.ndarray, numbers: Sequence[int]) -> None:
+    """Raise InputError unless each value of `labels`, read from `path`, is 0 (background), a class or 255."""
+    unknown = np.setdiff1d(labels, (0, *numbers, VOID))
+    if not unknown.size:
+        return
+    if list(numbers) == list(range(1, len(numbers) + 1)):
+        known, remedy = f"0 to {len(numbers)}", "the map or prepare.categories, or give import_wsss.class_numbers"
+    else:
+        known, remedy = f"0, {', '.join(map(str, sorted(numbers)))}", "the map or import_wsss.class_numbers"
+    raise InputError(
+        f"{path} has the class {unknown[0]:g}, but only {known} and {VOID} (void) exist. Correct {remedy}."
+    )
 
 
 def _read_npy(path: Path, *, height: int, width: int) -> np.ndarray:

@@ -46,6 +46,9 @@ class Folder(Section):
     labels: Path = option(Path("labels.csv"), "CSV or Parquet with file, labels and, optionally, split")
     points: Path | None = option(None, "CSV or Parquet with file, x, y, label")
     annotations: Path | None = option(None, "true masks in COCO's format, for evaluation only")
+    val_fraction: Fraction = option(
+        0.0, "part of the images for validation, by the hash of their image_id, if the table has no column split"
+    )
 
 
 class Prepare(Section):

@@ -320,7 +320,7 @@ TARGETS = {
     "WSSS map NPY": Target(
         "a.npy",
         st.one_of(wrong_npy(), damaged(array(MASK.astype(np.uint8)))),
-        lambda f: read_wsss(f / "a.npy", height=HEIGHT, width=WIDTH, n_categories=3),
+        lambda f: read_wsss(f / "a.npy", height=HEIGHT, width=WIDTH, numbers=range(1, 4)),
     ),
     "VOC annotation": Target(
         "Annotations/a.xml",

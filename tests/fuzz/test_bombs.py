@@ -38,7 +38,7 @@ def test_a_map_whose_header_promises_a_terabyte_is_refused(tmp_path: Path):
     content = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(content.replace(b"(6, 8), }            ", b"(1048576, 1048576), }"))
     with pytest.raises(InputError, match=r"a\.npy"):
-        read_wsss(tmp_path / "a.npy", height=6, width=8, n_categories=3)
+        read_wsss(tmp_path / "a.npy", height=6, width=8, numbers=range(1, 4))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 4.0, 70000.0, 0.5])
@@ -47,7 +47,7 @@ def test_a_map_with_a_value_that_is_no_class_is_refused(tmp_path: Path, value: f
     labels[2, 3] = value
     np.save(tmp_path / "a.npy", labels)
     with pytest.raises(InputError, match=r"a\.npy"):
-        read_wsss(tmp_path / "a.npy", height=6, width=8, n_categories=3)
+        read_wsss(tmp_path / "a.npy", height=6, width=8, numbers=range(1, 4))
 
 
 @pytest.mark.parametrize(

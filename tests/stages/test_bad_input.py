@@ -17,6 +17,7 @@ from PIL import Image
 from bestie.artifacts.paths import OWN_MAPS
 from bestie.artifacts.tables import read_categories
 from bestie.artifacts.weights import save_safetensors
+from bestie.errors import InputError
 from tests import workspace as ws
 
 VOC = ("dataset.format=voc", "dataset.root=photos", "import_wsss.source=photos/WSSS_maps")
@@ -173,6 +174,23 @@ def test_a_wsss_map_with_a_class_that_does_not_exist(photos: Path, refused: Refu
     message = refused("import_wsss")
     assert str(path) in message
     assert "77" in message
+
+
+def test_masks_that_show_no_class_at_all(photos: Path, refused: Refused):
+    for name in ("WSSS_maps", "SegmentationClass", "SegmentationObject"):
+        for path in (photos / name).glob("*.png"):
+            with Image.open(path) as image:
+                labels = np.array(image)
+            Image.fromarray(np.where(labels > 0, np.uint8(255), np.uint8(0))).save(path)
+    assert "no map in photos/WSSS_maps shows a class, only 0 (background) and 255 (void)" in refused("import_wsss")
+    assert "the true masks of photos show no object, although" in refused("prepare")
+
+
+def test_numbers_of_classes_on_the_maps(photos: Path, refused: Refused):
+    with pytest.raises(InputError, match=r"class_numbers = .* must give each class a number of its own"):
+        ws.set_params("import_wsss.class_numbers={a: 1, b: 1}")
+    ws.set_params("import_wsss.class_numbers={a: 1, b: 2}")
+    assert "import_wsss.class_numbers has" in refused("import_wsss")
 
 
 def test_a_missing_wsss_map(photos: Path, refused: Refused):

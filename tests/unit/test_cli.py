@@ -100,6 +100,12 @@ def test_profile_can_only_look(folder: Path):
     assert Path("params.yaml").read_bytes() == before
 
 
+def test_a_check_says_what_a_run_would_miss(folder: Path):
+    said = call("profile", "smoke", "--check", "--set", "train_bestie.backbone.weights=none.pth")
+    assert "train_bestie.backbone.weights: there is no file none.pth yet" in said
+    assert "none.pth yet" not in call("profile", "smoke", "--set", "train_bestie.backbone.weights=none.pth")
+
+
 @pytest.mark.parametrize("content", [b"", b"dataset: [", b"\xff"])
 def test_profile_replaces_parameters_that_cannot_be_read(folder: Path, content: bytes):
     Path("params.yaml").write_bytes(content)

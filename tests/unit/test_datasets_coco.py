@@ -149,6 +149,31 @@ def test_numbers_are_read_as_other_tools_write_them(tmp_path: Path, change: Call
         assert [each.category_id for each in one.instances] == [each.category_id for each in other.instances]
 
 
+@pytest.mark.parametrize(
+    "written", ["val2017\\{}", "val2017/{}", "../../media/upload/4/{}", "/data/upload/{}", "C:\\x\\{}"]
+)
+def test_images_are_found_by_their_name_where_a_tool_wrote_another_path(tmp_path: Path, written: str) -> None:
+    expected = write(tmp_path, CONTENT)
+    content = copy.deepcopy(CONTENT)
+    every(content["images"], lambda image: image.update(file_name=written.format(image["file_name"])))
+    (tmp_path / "annotations/instances_val2017.json").write_text(json.dumps(content))
+    found = CocoDataSet(tmp_path, {"val": "val2017"})
+    assert found.samples("val") == expected.samples("val")
+    for image_id in found.samples("val"):
+        assert found.record(image_id, row=0, split="val") == expected.record(image_id, row=0, split="val")
+
+
+def test_an_image_in_a_folder_is_that_one_and_no_other_of_its_name(tmp_path: Path) -> None:
+    write(tmp_path, CONTENT)
+    (tmp_path / "val2017/sub").mkdir()
+    Image.new("RGB", (WIDTH, HEIGHT), "red").save(tmp_path / "val2017/sub/000000000007.jpg")
+    content = copy.deepcopy(CONTENT)
+    content["images"][0]["file_name"] = "sub/000000000007.jpg"
+    (tmp_path / "annotations/instances_val2017.json").write_text(json.dumps(content))
+    found = CocoDataSet(tmp_path, {"val": "val2017"}).record("000000000007", row=0, split="val")
+    assert found.path == "val2017/sub/000000000007.jpg"
+
+
 def break_annotation(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda content: content["annotations"][0].update(changes)
 
@@ -165,7 +190,13 @@ def break_annotation(**changes: Any) -> Callable[[dict[str, Any]], None]:
             break_annotation(segmentation={"size": [3, 4], "counts": [0, 12]}),
             r"annotation 1: its mask is \(3, 4\)",
         ),
-        (break_annotation(image_id=8), "annotates the image 8, which it does not list"),
+        (
+            break_annotation(image_id=8),
+            "annotates the image 8, which it does not list. Add it to its images, or remove",
+        ),
+        (lambda content: content["images"][0].pop("width"), "has no width of the image 000000000007.jpg. Add it"),
+        (lambda content: content["images"][0].update(file_name=".."), "the file_name '..' is no name of an image"),
+        (lambda content: content["images"][0].update(file_name=7), "the file_name '7' is no name of an image"),
         (lambda content: content.pop("images"), "is not in COCO's format"),
         (lambda content: content["annotations"].append([]), "is not in COCO's format"),
         (break_annotation(iscrowd="maybe"), "annotation 1: iscrowd 'maybe' is neither 0 nor 1"),

@@ -108,6 +108,86 @@ def test_labels_as_other_tools_write_them(folder: Path, column: tuple[str, ...])
     assert [found.record(image, row=0, split="train").labels for image in ("a", "sub/a", "c")] == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (TABLE.replace("\n", "\r\n"), "utf-8-sig"),
+        (TABLE.replace("\n", "\r"), "utf-8"),
+        (TABLE.replace(",", "\t").replace("\n", "\r\n"), "utf-16"),
+        (TABLE.replace(",", "\t"), "utf-8"),
+        ('file;labels;split\r\na.jpg;"cat; dog";train\r\nsub/a.png;"dog";train\r\nc.jpg;"";val\r\n', "utf-8-sig"),
+        (TABLE.replace(";", "|").replace(",", ";"), "utf-8"),
+        (TABLE.replace(";", "|"), "utf-8"),
+        (f"sep=,\r\n{TABLE}", "utf-8-sig"),
+        ("sep=;\n" + TABLE.replace(";", "|").replace(",", ";"), "utf-8"),
+        (TABLE.replace("file,labels,split", "File,LABELS,Split"), "utf-8"),
+        ("file,labels,split\n\n" + TABLE.partition("\n")[2] + "\n,,\n", "utf-8"),
+        (TABLE.replace("\n", ",,\n"), "utf-8"),
+        (TABLE.replace("sub/", "sub\\"), "utf-8"),
+        ("file,cat,dog,split\na.jpg,1,1,train\nsub/a.png,0,1,train\nc.jpg,0,0,val\n", "utf-8"),
+        ("cat,file,dog,split\nTrue,a.jpg,1.0,train\nFalse,sub/a.png,1,train\n0,c.jpg,0.0,val\n", "utf-8"),
+    ],
+)
+def test_a_table_as_other_programs_write_it(folder: Path, text: str, encoding: str):
+    rows = [read(folder).record(image, row=0, split="train").labels for image in ("a", "sub/a", "c")]
+    (folder / "labels.csv").write_bytes(text.encode(encoding))
+    if "|" in text:  # what a bar joins must be a class elsewhere, too
+        delimiter = ";" if ";" in text else ","
+        extra = delimiter.join(("d.jpg", "cat", "test")) + "\n"
+        (folder / "labels.csv").write_bytes((text + extra).encode(encoding))
+    found = read(folder)
+    assert [category.name for category in found.categories] == ["cat", "dog"]
+    assert [found.record(image, row=0, split="train").labels for image in ("a", "sub/a", "c")] == rows
+    assert (found.samples("train"), found.samples("val")) == (("a", "sub/a"), ("c",))
+
+
+def test_a_line_after_one_that_names_the_separator_has_its_number_in_the_file(folder: Path):
+    (folder / "labels.csv").write_text("sep=;\nfile;labels\na.jpg;cat\n;dog\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"labels.csv, line 4: '' is no path below"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,cat,dog\na.jpg,1,yes\n", "labels.csv, line 2: there is no column labels, and dog is 'yes'"),
+        ("file,cat,dog\na.jpg,1,\n", "labels.csv, line 2: there is no column labels, and dog is ''"),
+        ("file,label\na.jpg,1\n", "labels.csv has the columns file, label, but not labels"),
+        ("file,label,fold\na.jpg,1,0\n", "labels.csv has the columns file, label, fold, but not labels"),
+        ("file,cat\na.jpg,1\n", "labels.csv has the columns file, cat, but not labels"),
+    ],
+)
+def test_columns_that_may_be_no_classes_are_not_taken_for_some(folder: Path, text: str, message: str):
+    (folder / "labels.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        read(folder)
+
+
+def test_a_bar_in_a_name_that_no_other_row_explains_is_asked_about(folder: Path):
+    (folder / "labels.csv").write_text("file,labels\na.jpg,cat|dog\nsub/a.png,dog\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 2: 'cat\|dog' may be one class or several. Join several by semicolons"):
+        read(folder)
+    assert len(read(folder, categories=["cat|dog", "dog"]).categories) == 2
+
+
+def test_part_of_the_images_is_for_validation_where_the_table_has_no_splits(folder: Path):
+    names = [f"{number:03}.jpg" for number in range(200)]
+    lines = [f"{name},{'cat' if number % 2 else 'dog'}" for number, name in enumerate(names)]
+    (folder / "labels.csv").write_text("\n".join(["file,labels", *lines]), encoding="utf-8")
+    chosen = read(folder, val_fraction=0.2).samples("val")
+    assert 25 <= len(chosen) <= 55
+    assert set(read(folder, val_fraction=0.2).samples("train")) == {name[:-4] for name in names} - set(chosen)
+    (folder / "labels.csv").write_text("\n".join(["file,labels", *lines[::-1][:150]]), encoding="utf-8")
+    left = {line[:3] for line in lines[::-1][:150]}
+    assert set(read(folder, val_fraction=0.2).samples("val")) == set(chosen) & left  # the same, whatever else there is
+    assert read(folder).samples("val") == ()
+    with pytest.raises(InputError, match=r"val_fraction: 1\.0 leaves no image for training"):
+        read(folder, val_fraction=1.0)
+    (folder / "labels.csv").write_text(TABLE, encoding="utf-8")
+    with pytest.raises(InputError, match=r"labels\.csv has a column split already"):
+        read(folder, val_fraction=0.2)
+
+
 def test_commas_in_a_text_of_parquet_join_names_too(folder: Path):
     table = {"file": ["a.jpg", "sub/a.png", "c.jpg"], "labels": ["cat,dog", "dog", "cat"]}
     pq.write_table(pa.table(table), folder / "labels.parquet")
@@ -213,7 +293,7 @@ def test_masks_belong_to_their_class_name_and_unlisted_images_have_none(folder: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file;labels\na.jpg;cat\n", r"labels.csv has the columns file;labels, but not file, labels. Name"),
+        ("file/labels\na.jpg/cat\n", r"labels.csv has the columns file/labels, but not file, labels. Name"),
         ("", r"labels.csv has the columns none, but not file, labels"),
         ("file,labels\n", "labels.csv names no image"),
         ("file,labels\na.jpg,\n", "labels.csv names no class"),

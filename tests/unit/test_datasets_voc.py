@@ -130,6 +130,21 @@ def test_images_without_labels_are_refused_for_training_only(root: Path) -> None
         data_set(root).record("b", row=0, split="train")
 
 
+def test_objects_that_were_deleted_are_no_labels(root: Path) -> None:
+    path = root / "Annotations" / "a.xml"
+    removed = (
+        "<object><name>bird</name><deleted>1</deleted></object><object><name>cat</name><deleted>0</deleted></object>"
+    )
+    path.write_text(f"<annotation>{removed}</annotation>", encoding="utf-16")
+    assert data_set(root).record("a", row=0, split="train").labels == (1,)
+
+
+@pytest.mark.parametrize(("encoding", "end"), [("utf-8-sig", "\n"), ("utf-8", "\r\n"), ("utf-8", " -1\n")])
+def test_lists_as_other_programs_write_them(root: Path, encoding: str, end: str) -> None:
+    (root / "ImageSets" / "Segmentation" / "train.txt").write_text(f"a{end}", encoding=encoding)
+    assert data_set(root).samples("train") == ("a",)
+
+
 def test_a_label_outside_the_categories_is_named(root: Path) -> None:
     write_xml(root, "a", ["cat", "unicorn"])
     with pytest.raises(InputError, match=r"a\.xml labels an object 'unicorn'"):

@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 
 from bestie.datasets.image_reading import image_size
-from bestie.datasets.wsss import find_wsss, read_wsss
+from bestie.datasets.wsss import find_wsss, map_numbers, read_wsss
 from bestie.errors import InputError
 
 LABELS = np.array([[0, 1, 255], [2, 0, 1]], np.uint8)
 
 
 def read(path: Path) -> np.ndarray:
-    return read_wsss(path, height=2, width=3, n_categories=2)
+    return read_wsss(path, height=2, width=3, numbers=range(1, 3))
 
 
 def save_palette(path: Path) -> None:
@@ -32,6 +32,24 @@ def test_palette_and_grey_png_and_npy_mean_the_same(tmp_path: Path) -> None:
         found = read(path)
         assert found.dtype == np.uint8
         assert np.array_equal(found, LABELS)
+
+
+def test_classes_may_have_other_numbers_on_the_maps(tmp_path: Path) -> None:
+    np.save(tmp_path / "voc.npy", np.array([[0, 17, 255], [10, 0, 17]]))
+    found = read_wsss(tmp_path / "voc.npy", height=2, width=3, numbers=[17, 10])
+    np.testing.assert_array_equal(found, LABELS)
+    np.save(tmp_path / "other.npy", np.array([[0, 1, 255], [10, 0, 17]]))
+    with pytest.raises(InputError, match=r"other.npy has the class 1, but only 0, 10, 17 and 255 .*class_numbers"):
+        read_wsss(tmp_path / "other.npy", height=2, width=3, numbers=[17, 10])
+
+
+def test_every_class_has_a_number_on_the_maps_or_none_has() -> None:
+    assert map_numbers(["sheep", "cow"], None) == [1, 2]
+    assert map_numbers(["sheep", "cow"], {"cow": 10, "sheep": 17}) == [17, 10]
+    with pytest.raises(InputError, match="class_numbers has no number for the class 'cow', and the classes are sheep"):
+        map_numbers(["sheep", "cow"], {"sheep": 17})
+    with pytest.raises(InputError, match="class_numbers has a number for the class 'dog'"):
+        map_numbers(["sheep"], {"sheep": 17, "dog": 12})
 
 
 def test_a_map_is_found_as_png_or_npy_or_reported(tmp_path: Path) -> None:
@@ -92,4 +110,4 @@ def test_the_maps_of_the_voc_subset_pass(shared_dir: Path) -> None:
     folder = shared_dir / "data" / "VOC2012" / "WSSS_maps"
     for path in sorted(folder.iterdir())[:20]:
         height, width = image_size(path)
-        assert read_wsss(path, height=height, width=width, n_categories=20).shape == (height, width)
+        assert read_wsss(path, height=height, width=width, numbers=range(1, 21)).shape == (height, width)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from bestie.artifacts.paths import OWN_MAPS
 from bestie.cli import app as cli
+from bestie.datasets.opening import open_dataset
 from bestie.errors import InputError
 from bestie.params.params_yaml import Params
 from bestie.project.profiles import compose
@@ -225,6 +226,50 @@ def test_classes_are_numbered_as_the_maps_are(photos: Path):
     assert "1 dog 2 0 1" in output
     assert "2 bird 0 0 0" in output
     assert Params(**compose("photos", folder=Path("profiles"))).prepare.categories == ("dog", "bird", "cat")
+
+
+def test_classes_may_have_other_numbers_on_the_maps(photos: Path):
+    for name, value in (("a", 17), ("b", 10), ("c", 0)):
+        Image.fromarray(np.full((6, 8), value, np.uint8)).save(photos / "WSSS_maps" / f"{name}.png")
+    output = call("photos", "--classes", "dog=10, cat = 17")
+    assert "1 dog 2 0 1" in output
+    assert "2 cat 1 1 1" in output
+    params = Params(**compose("photos", folder=Path("profiles")))
+    assert params.prepare.categories == ("dog", "cat")
+    assert params.import_wsss.class_numbers == {"dog": 10, "cat": 17}
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("dog=10,cat", "--classes: 'cat' has no number, but 'dog' has; write cow=10 for each class"),
+        ("dog=10,cat=10", "--classes: two classes have the number 10"),
+        ("dog=10,dog=11", "--classes has the class 'dog' twice"),
+        ("dog=10,cat=255", "--classes: the number 255 is none of 1 to 254"),
+        ("dog=10,cat=1", "has the class 2, but only 0, 1, 10 and 255"),
+    ],
+)
+def test_wrong_numbers_of_classes_are_refused(photos: Path, classes: str, message: str):
+    with pytest.raises(InputError, match=message):
+        call("photos", "--classes", classes)
+
+
+def test_part_of_the_images_can_be_for_validation(photos: Path):
+    names = [f"{number}.jpg" for number in range(20)]
+    for name in names:
+        shutil.copy(photos / "a.jpg", photos / name)
+    shutil.rmtree(photos / "WSSS_maps")
+    (photos / "labels.csv").write_text("\n".join(["file,labels", *(f"{name},cat" for name in names)]), encoding="utf-8")
+    assert "give about one image in five the split val in photos/labels.csv, or take --val 0.2" in call("photos")
+    output = call("photos", "--val", "0.3", "--overwrite")
+    assert "no validation images" not in output
+    params = Params(**compose("photos", folder=Path("profiles")))
+    assert params.prepare.folder.val_fraction == 0.3
+    reader = open_dataset(params.dataset, params.prepare)
+    train, val = len(reader.samples("train")), len(reader.samples("val"))
+    assert train + val == 20
+    assert f"{train} training and {val} validation images" in output
+    assert 0 < val < 15
 
 
 def test_images_of_other_splits_and_columns_that_nothing_reads_are_remarked_on(photos: Path):
