@@ -46,6 +46,7 @@ from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
 from bestie.runtime.health import HealthWarning, unfound_classes, write_warnings
 from bestie.runtime.parts import Share, own_rows, written_together
+from bestie.runtime.processes import in_processes
 from bestie.runtime.progress import Progress
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
@@ -203,19 +204,30 @@ def write_network_detections(
     truth = MapReader(folder("prepare") / "ground_truth.zarr")
     semantic_score = SemanticScore(len(categories))
     rows = own_rows(records, settings)
+    mine = [record for record in records if record.row in rows]
     has_truth = np.zeros(1 + max((record.row for record in records), default=0), np.int64)
     tables = {model: TableWriter(share.place / f"{model}.parquet", INSTANCES) for model in MODELS[:4]}
-    progress = Progress("evaluate: network", len(rows), unit="image", as_json=settings.json_progress)
+    progress = Progress("evaluate: network", len(mine), unit="image", as_json=settings.json_progress)
+
+    def read(record: ImageRecord) -> tuple[dict[str, list[dict[str, Any]]], np.ndarray | None]:
+        outputs = predictor.maps_of(record, dataset.image_root)
+        semantic = truth.read(record.row, "semantic", record.height, record.width)
+        filled = fill_void(semantic)
+        found = four_readings(predictor, outputs, record, min_area_px=params.min_area_px, true_map=filled)
+        score = SemanticScore(len(categories))
+        if filled is not None:
+            score.update(found["bestie"].semantic, semantic)
+        rows_of = {model: table_rows(record, instances) for model, instances in found.items()}
+        return rows_of, None if filled is None else score.confusion
+
     with tables["bestie"], tables["bestie_true_semantic"], tables["components"], tables["components_true_semantic"]:
-        for record, outputs in predictor.maps(records, dataset.image_root, rows=rows):
-            semantic = truth.read(record.row, "semantic", record.height, record.width)
-            filled = fill_void(semantic)
-            found = four_readings(predictor, outputs, record, min_area_px=params.min_area_px, true_map=filled)
-            if filled is not None:
+        readings = in_processes(read, mine, device=device, settings=settings)
+        for record, (found, confusion) in zip(mine, readings, strict=True):
+            if confusion is not None:
                 has_truth[record.row] = 1
-                semantic_score.update(found["bestie"].semantic, semantic)
-            for model, instances in found.items():
-                tables[model].append_rows(table_rows(record, instances))
+                semantic_score.confusion += confusion
+            for model, rows_of_image in found.items():
+                tables[model].append_rows(rows_of_image)
             progress.advance()
     progress.close()
     share.sums |= {"confusion": semantic_score.confusion, "has_truth": has_truth}
@@ -250,8 +262,9 @@ def write_detector_detections(
     rows = own_rows(records, settings)
     own = [record for record in records if record.row in rows]
     progress = Progress("evaluate: mrcnn", len(own), unit="image", as_json=settings.json_progress)
+    find = partial(detector.find_on, root=dataset.image_root)
     with TableWriter(out / "mrcnn.parquet", INSTANCES) as table:
-        for _record, found in detector.find(own, dataset.image_root):
+        for found in in_processes(find, own, device=detector.device, settings=settings):
             table.append_rows(found)
             progress.advance()
     progress.close()

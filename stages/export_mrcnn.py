@@ -32,6 +32,7 @@ from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
 from bestie.runtime.health import HealthWarning, missing_exports, unused_corrections, write_warnings
 from bestie.runtime.parts import own_rows, written_together
+from bestie.runtime.processes import in_processes
 from bestie.runtime.progress import Progress
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
@@ -57,28 +58,34 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
     )
     out = folder("export_mrcnn")
     rows = own_rows(records, settings)
-    progress = Progress("export_mrcnn", len(rows), unit="image", as_json=settings.json_progress)
+    own = [record for record in records if record.row in rows]
+    progress = Progress("export_mrcnn", len(own), unit="image", as_json=settings.json_progress)
     inputs = [index, names, weights, WSSS, PSEUDO_LABELS, *([CORRECTIONS] if CORRECTIONS.is_dir() else [])]
     corrections = read_corrections(categories)
     wsss = MapReader(WSSS) if params.semantic_map == "wsss" else None
     pseudo = dict(iter_images(PSEUDO_LABELS, INSTANCES)) if params.pseudo_labels else {}
     tables = {"instances.parquet": INSTANCES, "origins.parquet": ORIGINS}
+
+    def label(record: ImageRecord) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        outputs = predictor.maps_of(record, dataset.image_root)
+        given = None if wsss is None else wsss.read(record.row, "semantic", record.height, record.width)
+        found = predictor.instances(outputs, record, semantic=given)
+        labels = merge(record, pseudo.get(record.row), found, params)
+        by = [""] * len(labels.category_id)
+        for each in corrections:
+            labels, by = correct(labels, by, each.of(record))
+        rows_of_image = label_rows(record, labels)
+        return rows_of_image, origin_rows(rows_of_image, labels, by)
+
     made_from = partial(fingerprint, "export_mrcnn", inputs, dataset=dataset, params=params)
     with (
         written_together(out, settings, made_from, tables=tables) as share,
         TableWriter(share.place / "instances.parquet", INSTANCES) as instances,
         TableWriter(share.place / "origins.parquet", ORIGINS) as origins,
     ):
-        for record, outputs in predictor.maps(records, dataset.image_root, rows=rows):
-            given = None if wsss is None else wsss.read(record.row, "semantic", record.height, record.width)
-            found = predictor.instances(outputs, record, semantic=given)
-            labels = merge(record, pseudo.get(record.row), found, params)
-            by = [""] * len(labels.category_id)
-            for each in corrections:
-                labels, by = correct(labels, by, each.of(record))
-            rows_of_image = label_rows(record, labels)
-            instances.append_rows(rows_of_image)
-            origins.append_rows(origin_rows(rows_of_image, labels, by))
+        for of_instances, of_origins in in_processes(label, own, device=device, settings=settings):
+            instances.append_rows(of_instances)
+            origins.append_rows(of_origins)
             progress.advance()
     progress.close()
     write_coco(out / "annotations.json", out / "instances.parquet", images=records, categories=categories)

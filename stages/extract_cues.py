@@ -6,6 +6,7 @@ With point supervision (Section 4.3) the labeled points are the cues; the maps a
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
 from bestie.runtime.health import HealthWarning, missing_cues, write_warnings
 from bestie.runtime.parts import own_rows, written_together
+from bestie.runtime.processes import in_processes
 from bestie.runtime.progress import Progress
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
@@ -55,11 +57,19 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
         -(-max(side) // STORED_STRIDE_PX) for side in zip(*((r.height, r.width) for r in every), strict=True)
     )
     rows = own_rows(records, settings)
-    progress = Progress("extract_cues", len(rows), unit="image", as_json=settings.json_progress)
+    mine = [record for record in records if record.row in rows]
+    progress = Progress("extract_cues", len(mine), unit="image", as_json=settings.json_progress)
     spec = {"activation": ("uint8", 0, num_classes)}
     attributes = {"stride_px": STORED_STRIDE_PX, "scale": 255}
     inputs = [index, CLASSIFIER, *([] if points is None else [POINTS])]
     made_from = partial(fingerprint, "extract_cues", inputs, dataset=dataset, params=params)
+
+    def find(record: ImageRecord) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        image = padded_image(dataset.image_root, record)
+        activation = activation_maps(classifier, image, record, params, device, num_classes)
+        given = None if points is None else points.get(record.row, np.zeros((0, 3)))
+        return shrink(activation), cue_rows(record, cues_of(record, activation, params, given))
+
     with (
         written_together(
             out, settings, made_from, map_names=["activations.zarr"], tables={"cues.parquet": CUES}
@@ -67,14 +77,10 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
         MapWriter(share.place / "activations.zarr", spec, len(every), canvas_hw, attributes) as maps,
         TableWriter(share.place / "cues.parquet", CUES) as table,
     ):
-        for record in records:
-            if record.row not in rows:
-                continue
-            image = padded_image(dataset.image_root, record)
-            activation = activation_maps(classifier, image, record, params, device, num_classes)
-            maps.write(record.row, "activation", shrink(activation))
-            given = None if points is None else points.get(record.row, np.zeros((0, 3)))
-            table.append_rows(cue_rows(record, cues_of(record, activation, params, given)))
+        found = in_processes(find, mine, device=device, settings=settings)
+        for record, (activation, cues) in zip(mine, found, strict=True):
+            maps.write(record.row, "activation", activation)
+            table.append_rows(cues)
             progress.advance()
     progress.close()
     write_warnings(out, cue_warnings(records, categories, out / "cues.parquet", given=points is not None))

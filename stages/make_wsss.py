@@ -21,6 +21,7 @@ from bestie.runtime.fingerprint import fingerprint
 from bestie.runtime.health import unlikely_maps, write_warnings
 from bestie.runtime.own_maps import makes_own_maps
 from bestie.runtime.parts import own_rows, written_together
+from bestie.runtime.processes import in_processes
 from bestie.runtime.progress import Progress
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
@@ -52,8 +53,9 @@ def main(dataset: Dataset, params: MakeWsss, settings: Settings) -> None:
     out = folder("make_wsss")
     canvas_hw = (max(r.height for r in every), max(r.width for r in every))
     rows = own_rows(records, settings) if own else set()
+    mine = [record for record in records if record.row in rows]
     made_from = partial(fingerprint, "make_wsss", [INDEX, NETWORK], dataset=dataset, params=params, own=own)
-    progress = Progress("make_wsss", len(rows), unit="image", as_json=settings.json_progress)
+    progress = Progress("make_wsss", len(mine), unit="image", as_json=settings.json_progress)
     spec = {"semantic": ("uint8", VOID)}
     shape = (len(categories) + 1,)
     counts = {name: np.zeros(shape, np.int64) for name in ("labeled", "absent", "everywhere")}
@@ -61,10 +63,9 @@ def main(dataset: Dataset, params: MakeWsss, settings: Settings) -> None:
         written_together(out, settings, made_from, map_names=["maps.zarr"]) as share,
         MapWriter(share.place / "maps.zarr", spec, len(every), canvas_hw, {"own": own}) as maps,
     ):
-        for record in records:
-            if record.row not in rows or predictor is None:
-                continue
-            semantic = predictor.find(record, dataset.image_root)
+        find = partial(predictor.find, root=dataset.image_root) if predictor else None
+        found = in_processes(find, mine, device=device, settings=settings) if find else ()
+        for record, semantic in zip(mine, found, strict=True):
             maps.write(record.row, "semantic", semantic)
             count(record, semantic, counts)
             progress.advance()

@@ -7,6 +7,7 @@ round after round, a network learns the maps made so far, and makes better ones.
 
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from bestie.runtime.device import autocast, pick_device, prepare_process
 from bestie.runtime.distributed import spread, wait_for_all
 from bestie.runtime.fingerprint import fingerprint
 from bestie.runtime.own_maps import makes_own_maps
+from bestie.runtime.processes import in_processes
 from bestie.runtime.progress import track
 from bestie.runtime.ranks import end_helpers, rank
 from bestie.runtime.settings import Settings
@@ -139,8 +141,10 @@ class Learner:
         canvas_hw = (max(r.height for r in self._records), max(r.width for r in self._records))
         rows = max(record.row for record in self._records) + 1
         with MapWriter(path, {"semantic": ("uint8", VOID)}, rows, canvas_hw) as maps:
-            for record in track(self._records, "train_wsss, maps", as_json=self._settings.json_progress):
-                semantic = predictor.find(record, self._root)
+            find = partial(predictor.find, root=self._root)
+            found = in_processes(find, self._records, device=self._device, settings=self._settings)
+            progress = track(self._records, "train_wsss, maps", as_json=self._settings.json_progress)
+            for record, semantic in zip(progress, found, strict=True):
                 maps.write(record.row, "semantic", semantic)
                 pixels += np.bincount(semantic.ravel(), minlength=VOID + 1)
         return pixels[: self.num_classes + 1].tolist()

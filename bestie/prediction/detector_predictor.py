@@ -44,7 +44,7 @@ class DetectorPredictor:
         device: torch.device,
         shown_score: float | None = None,
     ) -> None:
-        self._detector, self.num_classes, self._device = detector, num_classes, device
+        self._detector, self.num_classes, self.device = detector, num_classes, device
         self.shown_score = shown_score
         self._precision = reading.precision
         self._options: dict[str, Any] = {}
@@ -56,12 +56,16 @@ class DetectorPredictor:
     def find(self, records: Iterable[ImageRecord], root: Path) -> Iterator[tuple[ImageRecord, list[dict[str, Any]]]]:
         """Yield each image with the rows of its instances, in order. Raises InputError like `read_image`."""
         for record in records:
-            yield record, self.find_in(image_tensor(root, record), record)
+            yield record, self.find_on(record, root)
+
+    def find_on(self, record: ImageRecord, root: Path) -> list[dict[str, Any]]:
+        """Return the rows of the instances on an image. Raises InputError like `read_image`."""
+        return self.find_in(image_tensor(root, record), record)
 
     def find_in(self, image: UInt8[Tensor, "3 h w"], record: ImageRecord) -> list[dict[str, Any]]:
         """Return the rows of the instances in the pixels (RGB, 0..255) of an image."""
-        with autocast(self._device, self._precision):
-            found = detect(self._detector, [image.to(self._device).float() / 255], **self._options)[0]
+        with autocast(self.device, self._precision):
+            found = detect(self._detector, [image.to(self.device).float() / 255], **self._options)[0]
         return instance_rows(record, found["masks"], found["category_id"], scores=found["score"])
 
 

@@ -68,7 +68,11 @@ class NetworkPredictor:
         """
         for record in records:
             if rows is None or record.row in rows:
-                yield record, self._maps_of(image_tensor(root, record))
+                yield record, self.maps_of(record, root)
+
+    def maps_of(self, record: ImageRecord, root: Path) -> Outputs:
+        """Return the full-size maps of an image, a batch of one on the device. Raises InputError like `read_image`."""
+        return self._maps_of(image_tensor(root, record))
 
     def _maps_of(self, image: UInt8[Tensor, "3 h w"]) -> Outputs:
         """Return the full-size maps of an image (RGB, 0..255), a batch of one on the device."""
