@@ -77,8 +77,8 @@ def loader(samples: InstanceImages, *, workers: int, epoch: int) -> DataLoader:
     """Return a loader of one epoch, as the training loop makes it."""
     batches = epoch_batches(len(samples.records), batch_size=BATCH_SIZE, seed=0, epoch=epoch)
     return DataLoader(
-        EpochSamples(samples, seed=0, epoch=epoch),
-        batch_sampler=batches,
+        EpochSamples(samples, seed=0),
+        batch_sampler=[[(epoch, index) for index in batch] for batch in batches],
         collate_fn=samples.collate,
         num_workers=workers,
         persistent_workers=False,

@@ -43,7 +43,7 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
     canvas_hw = (max(r.height for r in every), max(r.width for r in every))
     out = folder("import_wsss")
     maps = MapWriter(out / "maps.zarr", {"semantic": ("uint8", VOID)}, len(every), canvas_hw)
-    shown_px = 0
+    shown_px = void_px = 0
     with maps, TableWriter(out / "summary.parquet", WSSS_SUMMARY) as summary:
         for record in track(records, "import_wsss", as_json=settings.json_progress):
             if own is not None:
@@ -55,7 +55,7 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
                 sha256 = hash_file(path)
             maps.write(record.row, "semantic", semantic)
             counts = np.bincount(semantic.ravel(), minlength=256)
-            shown_px += int(counts[1:VOID].sum())
+            shown_px, void_px = shown_px + int(counts[1:VOID].sum()), void_px + int(counts[VOID])
             summary.append(
                 {
                     "image_id": record.image_id,
@@ -66,7 +66,7 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
                     "sha256": sha256,
                 }
             )
-        if own is None and not shown_px and any(record.labels for record in records):
+        if own is None and void_px and not shown_px:
             raise InputError(
                 f"no map in {params.source} shows a class, only 0 (background) and {VOID} (void). Give the pixels of "
                 "each class its number: masks of a single class have 1, not 255."

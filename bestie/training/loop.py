@@ -4,9 +4,10 @@ import math
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -70,13 +71,14 @@ def epoch_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list
 
 
 class EpochSamples(Dataset):
-    """Samples of one epoch; every random choice depends only on (seed, epoch, index)."""
+    """The samples of all epochs by (epoch, index), on which, with the seed, every random choice depends."""
 
-    def __init__(self, samples: Callable[[int, np.random.Generator], Any], *, seed: int, epoch: int) -> None:
-        self._samples, self._seed, self._epoch = samples, seed, epoch
+    def __init__(self, samples: Callable[[int, np.random.Generator], Any], *, seed: int) -> None:
+        self._samples, self._seed = samples, seed
 
-    def __getitem__(self, index: int) -> Any:
-        return self._samples(index, np.random.default_rng((self._seed, self._epoch, index)))
+    def __getitem__(self, place: tuple[int, int]) -> Any:
+        epoch, index = place
+        return self._samples(index, np.random.default_rng((self._seed, epoch, index)))
 
 
 @dataclass(kw_only=True)
@@ -141,18 +143,21 @@ class Loop:
         clock = Clock(steps=self.epochs * self.steps_per_epoch)
         sums = self._resume(clock)
         progress = Progress(self.description, clock.steps, done=clock.step, as_json=self.as_json)
+        batches = iter(self._batches(clock.step))
         with deferred() as request:
             while clock.epoch < self.epochs:
-                self._run_epoch(clock, sums, progress, request)
+                self._run_epoch(clock, batches, sums, progress, request)
         progress.close()
         if self._mean:
             self._mean.apply()
         return self.history
 
-    def _run_epoch(self, clock: Clock, sums: dict[str, float], progress: Progress, request: StopRequest) -> None:
+    def _run_epoch(
+        self, clock: Clock, batches: Iterator[Any], sums: dict[str, float], progress: Progress, request: StopRequest
+    ) -> None:
         done = clock.step - clock.epoch * self.steps_per_epoch
         self.module.train()
-        for batch in self._batches(clock.epoch, done):
+        for batch in islice(batches, self.steps_per_epoch - done):
             losses = self._optimize(batch, clock)
             for name, value in losses.items():
                 sums[name] += value
@@ -183,11 +188,11 @@ class Loop:
             self._save_if(True, clock, sums)
             raise
 
-    def _batches(self, epoch: int, done: int) -> DataLoader:
-        batches = epoch_batches(self.count, batch_size=self.batch_size, seed=self.seed, epoch=epoch)
+    def _batches(self, done: int) -> DataLoader:
+        """Return all batches after the first `done` steps: one loader, whose processes live as long as the training."""
         return DataLoader(
-            EpochSamples(self.samples, seed=self.seed, epoch=epoch),
-            batch_sampler=[batch[ranks.rank() :: ranks.count()] for batch in batches[done:]],
+            EpochSamples(self.samples, seed=self.seed),
+            batch_sampler=self._shares(done),
             collate_fn=self.collate,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
@@ -195,6 +200,14 @@ class Loop:
             # Without its own generator, the loader would draw from the global one and a resumed run would differ.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+    def _shares(self, done: int) -> Iterator[list[tuple[int, int]]]:
+        """Yield (epoch, index) of the samples that this process has of each batch after the first `done` steps."""
+        first, skipped = divmod(done, self.steps_per_epoch)
+        for epoch in range(first, self.epochs):
+            batches = epoch_batches(self.count, batch_size=self.batch_size, seed=self.seed, epoch=epoch)
+            for batch in batches[skipped if epoch == first else 0 :]:
+                yield [(epoch, index) for index in batch[ranks.rank() :: ranks.count()]]
 
     def _check_shares(self) -> None:
         images = min(self.count, self.batch_size)

@@ -78,11 +78,11 @@ def test_there_is_a_process_a_gpu_or_as_many_as_are_asked_for(
 
 def test_the_shares_of_a_batch_are_the_batch(monkeypatch: pytest.MonkeyPatch):
     loop, _ = make_loop(count=12, batch_size=6)
-    whole = [sorted(batch) for batch in loop._batches(0, 0).batch_sampler]
+    whole = [sorted(batch) for batch in loop._batches(0).batch_sampler]
     shares = []
     for rank in range(3):
         be_process(monkeypatch, rank, 3)
-        shares.append(list(loop._batches(0, 0).batch_sampler))
+        shares.append(list(loop._batches(0).batch_sampler))
     assert [sorted(chain(*parts)) for parts in zip(*shares, strict=True)] == whole
     assert {len(part) for parts in shares for part in parts} == {2}
 

@@ -1,5 +1,6 @@
 """The training loop: which samples when, what the history holds, and how a run continues after an interruption."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,22 @@ def test_the_schedule_moves_with_every_step():
     loop, _ = make_loop()
     loop.run()
     assert loop.schedule.get_last_lr()[0] == pytest.approx(0.1 * 0.9 ** (EPOCHS * 3))
+
+
+def test_processes_that_load_images_live_as_long_as_the_training():
+    pids: list[int] = []
+
+    def step(batch: Tensor, clock: Clock) -> dict[str, Tensor]:
+        pids.extend(batch.flatten().int().tolist())
+        return {"total": loop.module(torch.ones(3, 1)).sum()}
+
+    def own_process(index: int, rng: np.random.Generator) -> Tensor:
+        return torch.tensor([os.getpid()], dtype=torch.float64)
+
+    loop, _ = make_loop(step, samples=own_process, workers=2)
+    loop.run()
+    assert len(pids) == EPOCHS * (COUNT // BATCH) * BATCH
+    assert len(set(pids)) == 2
 
 
 def test_worker_processes_change_nothing():
