@@ -13,12 +13,13 @@ from rich.table import Table
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.paths import OWN_MAPS
-from bestie.datasets.base import MAX_CATEGORIES, check_categories
+from bestie.cli.class_option import parse_classes
 from bestie.datasets.survey import FolderLayout, Survey, find_layout, survey_folder
 from bestie.errors import InputError
 from bestie.params.params_yaml import Params
 from bestie.params.reading import parse, read_yaml
 from bestie.params.training import Training
+from bestie.project.duration import TIMED, minutes_on_one_core
 from bestie.project.profiles import DEFAULT, overlay, profile_names
 from bestie.training.weight_files import DOWNLOAD, missing_weights
 
@@ -94,39 +95,16 @@ def run_init(
         text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
         partial.write_text(header + text, encoding="utf-8")
     remarks = _remarks(layout, survey)
+    if like == TIMED:
+        complete = parse(Params, overlay(default, values), source=path.name)
+        minutes = minutes_on_one_core(complete, survey.train, survey.val)
+        remarks.append(
+            f"a run takes about {minutes} min on one core of a processor with bf16 for images of 350 px; more cores "
+            "are faster, and each stage says how long it has left"
+        )
     fetched, missing = _weights_remarks(params)
     obstacles = [*_obstacles(layout, survey), *missing]
     return WrittenProfile(name, path, layout, survey, tuple(remarks + fetched + missing), tuple(obstacles))
-
-
-def parse_classes(text: str | None) -> tuple[list[str] | None, dict[str, int] | None]:
-    """Return class names in the order of their category_id, and their numbers on the WSSS maps if there are any.
-
-    Args:
-        text: names, separated by commas or semicolons, each with its number (`cow=10`) or all without; None: no names.
-
-    Raises:
-        InputError: only some have a number, or two have the same name or number.
-    """
-    if text is None:
-        return None, None
-    parts = [part.strip() for part in text.split(";" if ";" in text else ",")]
-    numbered = [match for part in parts if (match := re.fullmatch(r"(.+?)\s*=\s*(\d+)", part))]
-    if not numbered:
-        check_categories("--classes", parts)
-        return parts, None
-    if len(numbered) < len(parts):
-        lacking = next(part for part in parts if not re.fullmatch(r".+=\s*\d+", part))
-        raise InputError(
-            f"--classes: {lacking!r} has no number, but {numbered[0][1]!r} has; write cow=10 for each class"
-        )
-    names, numbers = [match[1] for match in numbered], [int(match[2]) for match in numbered]
-    check_categories("--classes", names)
-    if outside := [number for number in numbers if not 1 <= number <= MAX_CATEGORIES]:
-        raise InputError(f"--classes: the number {outside[0]} is none of 1 to {MAX_CATEGORIES}; correct it")
-    if twice := [number for number in numbers if numbers.count(number) > 1]:
-        raise InputError(f"--classes: two classes have the number {twice[0]}; give each class a number of its own")
-    return names, dict(zip(names, numbers, strict=True))
 
 
 def print_init(console: Console, written: WrittenProfile) -> None:

@@ -1,6 +1,7 @@
 """`bestie init`: what it finds in a folder of images, and the profile that it writes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -270,6 +271,24 @@ def test_part_of_the_images_can_be_for_validation(photos: Path):
     assert train + val == 20
     assert f"{train} training and {val} validation images" in output
     assert 0 < val < 15
+
+
+def test_a_run_is_estimated_where_the_profile_was_timed(photos: Path):
+    def minutes(*options: str) -> int:
+        said = re.search(r"a run takes about (\d+) min on one core", call("photos", "--overwrite", *options))
+        return int(said[1]) if said else 0
+
+    # 120 photographs with own maps took 61 min on one core of two, the other one at work, too
+    for number in range(120):
+        shutil.copy(photos / "a.jpg", photos / f"{number}.jpg")
+    lines = ["file,labels", *(f"{number}.jpg,{'cat' if number % 2 else 'dog'}" for number in range(120))]
+    (photos / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    given = minutes()
+    shutil.rmtree(photos / "WSSS_maps")
+    own = minutes()
+    assert 50 <= own <= 80
+    assert given < own - 10
+    assert minutes("--like", "smoke") == 0
 
 
 def test_images_of_other_splits_and_columns_that_nothing_reads_are_remarked_on(photos: Path):
