@@ -7,7 +7,6 @@ are left out if the data set has none.
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_rows, read_categories, read_images
 from bestie.artifacts.weights import read_attributes
 from bestie.evaluation.agreement import agreement_rows, mean_agreement
+from bestie.evaluation.compared import compared
 from bestie.evaluation.scores import (
     curve_rows,
     per_class_rows,
@@ -55,18 +55,6 @@ from bestie.training.network_model import load_network
 MODELS = ("bestie", "bestie_true_semantic", "components", "components_true_semantic", "mrcnn")
 CURVE_THRESHOLD = 0.5
 NETWORK, DETECTOR = folder("train_bestie") / "network.zarr", folder("train_mrcnn") / "detector.zarr"
-#: The scores that runs are compared by, as DVC shows them: the model and its score.
-COMPARED = {
-    "network_map50": ("bestie", "map50"),
-    "network_map75": ("bestie", "map75"),
-    "mrcnn_map50": ("mrcnn", "map50"),
-    "mrcnn_map75": ("mrcnn", "map75"),
-    "components_map50": ("components", "map50"),
-    "true_semantic_map50": ("bestie_true_semantic", "map50"),
-    "exported_labels": ("export", "labels"),
-    "exported_precision": ("export", "precision"),
-    "exported_recall": ("export", "recall"),
-}
 #: The models whose instances are compared without a truth, and their names.
 AGREEING = {"bestie": "the network", "mrcnn": "Mask R-CNN"}
 PAIR = ("row", "category_id")
@@ -109,13 +97,6 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
     write_json(out / "map50_by_epoch.json", [row for row in rows if row["kind"] == "detected"])
     draw_sheet(out / "sheet.png", detector, dataset, params, categories)
     write_warnings(out, class_warnings(records, categories, out))
-
-
-def compared(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the few scores that runs are compared by, as far as there are any: those that DVC shows."""
-    found = {name: metrics.get(model, {}).get(score) for name, (model, score) in COMPARED.items()}
-    found["semantic_miou"] = metrics.get("semantic_miou")
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def score_models(
