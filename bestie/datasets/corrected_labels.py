@@ -144,7 +144,11 @@ def _coco(source: Path, known: _Known) -> Iterator[CorrectedImage]:
         ids = {number: known.category(file.category_names[number]) for number in file.categories_in(image)}
         truth = file.ground_truth(image, ids)
         if truth is None:
-            raise InputError(f"{known.path}: {record.image_id} has a label without a mask. Export masks or polygons.")
+            number = next((each["id"] for each in image.annotations if not each["segmentation"]), "of a box")
+            raise InputError(
+                f"{known.path}: {record.image_id} has a label without a mask. Export masks or polygons, or remove the "
+                f"annotation {number}: tools may leave nothing of a label of a few pixels."
+            )
         yield CorrectedImage(record, [LabeledMask(each.category_id, each.mask) for each in truth.instances])
 
 
