@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -49,6 +50,28 @@ def run_in_two(*arguments: str, **settings: str) -> str:
     return said
 
 
+def run_on_two_hosts(*arguments: str) -> None:
+    """Run what torchrun gets on two hosts that share this folder, each with one process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"--master-addr=127.0.0.1 --master-port={free.getsockname()[1]}".split()
+    hosts = [
+        start(
+            "-m",
+            "torch.distributed.run",
+            "--nnodes=2",
+            f"--node-rank={number}",
+            "--nproc-per-node=1",
+            *address,
+            *arguments,
+        )
+        for number in range(2)
+    ]
+    for host in hosts:
+        _, said = host.communicate()
+        assert host.returncode == 0, said
+
+
 @pytest.mark.parametrize(
     "stage",
     [
@@ -81,20 +104,19 @@ def test_hosts_that_share_the_folder_write_the_bytes_of_one(
     monkeypatch.setattr(maps, "SHARD_ROWS", SHARD_ROWS)
     ws.run(stage)
     alone = ws.stage_digests(stage)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"--master-addr=127.0.0.1 --master-port={free.getsockname()[1]}".split()
-
-    command = ["--nproc-per-node=1", "--no-python", sys.executable, "-c", IN_SMALL_SHARDS % stage]
-    hosts = [
-        start("-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={number}", *address, *command)
-        for number in range(2)
-    ]
-
-    for host in hosts:
-        _, said = host.communicate()
-        assert host.returncode == 0, said
+    run_on_two_hosts("--no-python", sys.executable, "-c", IN_SMALL_SHARDS % stage)
     assert ws.stage_digests(stage) == alone
+
+
+@pytest.mark.slow  # two launchers, each with a process that starts anew
+@pytest.mark.parametrize("stage", ["train_bestie", "train_mrcnn"])
+def test_a_training_on_two_hosts_has_the_bytes_of_one_with_two_processes(workspace: Path, stage: str):
+    run_in_two("-m", f"stages.{stage}")
+    on_one_host = ws.stage_digests(stage)
+    shutil.rmtree(Path("data", stage))
+    run_on_two_hosts("-m", f"stages.{stage}")
+    assert ws.stage_digests(stage) == on_one_host
+    assert not list(Path(".bestie").glob(f"{stage}/*/state.pt"))
 
 
 @pytest.mark.parametrize(
