@@ -32,7 +32,7 @@ class Spread:
             )
         return (
             f"Grey changes are not larger than those between {self.runs} runs of one configuration, which differ in "
-            "their seed, number of threads or precision."
+            "their seed, number of threads, precision or processor."
         )
 
 
