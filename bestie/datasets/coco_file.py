@@ -225,5 +225,7 @@ def _file_name(source: Path, name: Any) -> str:
     if not is_path_below(path):
         path = PurePosixPath(path).name
     if not is_path_below(path):
-        raise InputError(f"{source}: the file_name {str(name)[:80]!r} is no name of an image. Correct it.")
+        raise InputError(
+            f"{source} is not in COCO's format: the file_name {str(name)[:80]!r} is no name of an image. Correct it."
+        )
     return path

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bestie.artifacts.instances import MaskError, decode_mask
 from bestie.artifacts.maps import MapReader, MapWriter
@@ -74,16 +75,33 @@ def test_run_lengths_of_a_table_are_refused_by_the_tables_name():
         decode_mask("zz", *SIZE, source=Path("a.parquet"))
 
 
-@pytest.mark.parametrize("name", ["../a.png", "/a.png", "b/../../a.png", "", "a\0.png", "a\n.png", "x" * 300])
-def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str):
-    assert not is_path_below(name)
+def write_coco(folder: Path, name: str) -> None:
+    """Write an annotation file with one image of that name."""
     content = {
         "categories": [{"id": 1, "name": "cat"}],
         "images": [{"id": 1, "file_name": name, "height": 4, "width": 4}],
         "annotations": [],
     }
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "annotations" / "instances_a.json").write_text(json.dumps(content))
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "instances_a.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/a.png", "b/../../a.png"])
+def test_names_that_lead_elsewhere_are_those_of_files_here(tmp_path: Path, name: str):
+    assert not is_path_below(name)
+    write_coco(tmp_path, name)
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")  # where two of the names lead
+    with pytest.raises(InputError, match=r"/a/a\.png does not exist"):
+        CocoDataSet(tmp_path, {"train": "a"}).record("a", row=0, split="train")
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a" / "a.png")
+    assert CocoDataSet(tmp_path, {"train": "a"}).record("a", row=0, split="train").path == "a/a.png"
+
+
+@pytest.mark.parametrize("name", ["..", "", "a\0.png", "a\n.png", "x" * 300])
+def test_names_that_are_none_are_refused(tmp_path: Path, name: str):
+    assert not is_path_below(name)
+    write_coco(tmp_path, name)
     with pytest.raises(InputError, match=r"instances_a\.json is not in COCO's format"):
         CocoDataSet(tmp_path, {"train": "a"})
 
