@@ -28,8 +28,8 @@ class OwnRow(NamedTuple):
 def read_own_table(path: Path, *, required: Collection[str], optional: Collection[str] = ()) -> Iterator[OwnRow]:
     """Yield the rows of a table with only the named columns; an optional column that the table lacks is None.
 
-    Values of a CSV file are text; those of a Parquet file have their own types. Rows without any value are left out,
-    and capitals in the names of columns make no difference.
+    Values of a CSV file are text; those of a Parquet file have their own types. Rows of a CSV file
+    without any value are left out, and capitals in the names of columns make no difference.
 
     Args:
         path: a CSV file with a header, in UTF-8 or UTF-16, separated by commas, semicolons or tabs; or a Parquet file.

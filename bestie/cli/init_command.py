@@ -20,8 +20,9 @@ from bestie.params.params_yaml import Params
 from bestie.params.reading import parse, read_yaml
 from bestie.params.training import Training
 from bestie.project.duration import TIMED, minutes_on_one_core
+from bestie.project.inputs import TRAININGS, missing_first_weights
 from bestie.project.profiles import DEFAULT, overlay, profile_names
-from bestie.training.weight_files import DOWNLOAD, missing_weights
+from bestie.training.weight_files import DOWNLOAD
 
 #: The sections of a profile that describe its data; the other sections say how to train.
 DATA_SECTIONS = ("dataset", "prepare", "import_wsss")
@@ -102,7 +103,7 @@ def run_init(
             f"a run takes about {minutes} min on one core of a processor with bf16 for images of 350 px; more cores "
             "are faster, and each stage says how long it has left"
         )
-    fetched, missing = _weights_remarks(params)
+    fetched, missing = _fetched_weights(params), missing_first_weights(params)
     obstacles = [*_obstacles(layout, survey), *missing]
     return WrittenProfile(name, path, layout, survey, tuple(remarks + fetched + missing), tuple(obstacles))
 
@@ -155,17 +156,14 @@ def _training_sections(profiles: Path, like: str) -> dict[str, Any]:
     return {name: section for name, section in values.items() if name not in DATA_SECTIONS}
 
 
-def _weights_remarks(params: Params) -> tuple[list[str], list[str]]:
-    """Return remarks on first weights that a run has to fetch, and those on weights that are missing here."""
-    fetched, lacking = [], []
-    for stage in FEWEST_STEPS:
-        section: Training = getattr(params, stage)
-        name, weights = section.backbone.name, section.backbone.weights
-        if weights == DOWNLOAD:
-            fetched.append(f"{stage}: the weights of {name} are downloaded by the first run")
-        elif missing := missing_weights(weights, name):
-            lacking.append(f"{stage}.{missing}")
-    return fetched, lacking
+def _fetched_weights(params: Params) -> list[str]:
+    """Return remarks on first weights that a run has to fetch."""
+    backbones = {stage: getattr(params, stage).backbone for stage in TRAININGS}
+    return [
+        f"{stage}: the weights of {backbone.name} are downloaded by the first run"
+        for stage, backbone in backbones.items()
+        if backbone.weights == DOWNLOAD
+    ]
 
 
 def _obstacles(layout: FolderLayout, survey: Survey) -> list[str]:

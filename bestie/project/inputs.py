@@ -21,10 +21,11 @@ def missing_inputs(params: Params) -> list[str]:
     The tables of the data set are read as a whole. Of its images, masks and WSSS maps, the first training image has its
     own read, and the other maps are only looked for; `prepare` and `import_wsss` read all of them.
     """
-    return [*_missing_weights(params), *_wrong_data(params)]
+    return [*missing_first_weights(params), *_wrong_data(params)]
 
 
-def _missing_weights(params: Params) -> list[str]:
+def missing_first_weights(params: Params) -> list[str]:
+    """Return a remark for each training whose first weights are not here; a download counts as there."""
     found = []
     for stage in TRAININGS:
         section: Training = getattr(params, stage)

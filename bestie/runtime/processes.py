@@ -6,9 +6,8 @@ is computed by one thread also makes results independent of the number of cores.
 
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -19,6 +18,7 @@ import torch
 from bestie.errors import InputError
 from bestie.runtime.settings import Settings
 from bestie.runtime.signals import end_with_parent
+from bestie.runtime.threads import in_order
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -79,22 +79,15 @@ def _one_thread() -> Iterator[None]:
 def _computed(function: Callable[[Item], Result], items: Iterable[Item], number: int) -> Iterator[Result]:
     global _work
     _work = function
-    waiting: deque[Future[Result]] = deque()
     with ProcessPoolExecutor(number, mp_context=get_context("fork"), initializer=_begin) as pool:
         try:
-            for item in items:
-                waiting.append(pool.submit(_call, item))
-                if len(waiting) == number * AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from in_order(pool, _call, items, ahead=number * AHEAD)
         except BrokenProcessPool:
             raise InputError(
                 "one of the processes that compute images was ended, often for want of memory. Give the machine more, "
                 "or set BESTIE_WORKERS=1"
             ) from None
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
             _work = None
 
 

@@ -147,22 +147,6 @@ def test_a_line_after_one_that_names_the_separator_has_its_number_in_the_file(fo
         read(folder)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("file,cat,dog\na.jpg,1,yes\n", "labels.csv, line 2: there is no column labels, and dog is 'yes'"),
-        ("file,cat,dog\na.jpg,1,\n", "labels.csv, line 2: there is no column labels, and dog is ''"),
-        ("file,label\na.jpg,1\n", "labels.csv has the columns file, label, but not labels"),
-        ("file,label,fold\na.jpg,1,0\n", "labels.csv has the columns file, label, fold, but not labels"),
-        ("file,cat\na.jpg,1\n", "labels.csv has the columns file, cat, but not labels"),
-    ],
-)
-def test_columns_that_may_be_no_classes_are_not_taken_for_some(folder: Path, text: str, message: str):
-    (folder / "labels.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=message):
-        read(folder)
-
-
 def test_a_bar_in_a_name_that_no_other_row_explains_is_asked_about(folder: Path):
     (folder / "labels.csv").write_text("file,labels\na.jpg,cat|dog\nsub/a.png,dog\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"line 2: 'cat\|dog' may be one class or several. Join several by semicolons"):
@@ -306,6 +290,12 @@ def test_masks_belong_to_their_class_name_and_unlisted_images_have_none(folder: 
         ("file,labels\na.jpg,cat\na.png,dog\n", r"labels.csv, line 3: a.png is the image a, as a.jpg is \(.*line 2\)"),
         ("file,labels,split\na.jpg,cat,\n", "labels.csv, line 2: the split is ''"),
         ("file,labels,split\na.jpg,cat,test\n", "has no image of the split 'train', only of test"),
+        # columns that may be no classes
+        ("file,cat,dog\na.jpg,1,yes\n", "labels.csv, line 2: there is no column labels, and dog is 'yes'"),
+        ("file,cat,dog\na.jpg,1,\n", "labels.csv, line 2: there is no column labels, and dog is ''"),
+        ("file,label\na.jpg,1\n", "labels.csv has the columns file, label, but not labels"),
+        ("file,label,fold\na.jpg,1,0\n", "labels.csv has the columns file, label, fold, but not labels"),
+        ("file,cat\na.jpg,1\n", "labels.csv has the columns file, cat, but not labels"),
     ],
 )
 def test_a_wrong_label_table_is_named_with_its_line(folder: Path, text: str, message: str):
