@@ -17,7 +17,8 @@ import torch
 
 from benchmarks.common import line, start
 from benchmarks.scenes import draw_scene
-from bestie.method.regions import label_components
+from bestie.method.own_classes import OwnClasses, find_own_classes
+from bestie.method.regions import Components, label_regions
 from bestie.params.train_bestie import TrainBestie
 from bestie.project.profiles import compose
 from bestie.runtime.device import prepare_process
@@ -41,15 +42,17 @@ def make_batch(images: int) -> InstanceBatch:
     for number, scene in enumerate(scenes):
         labels[number, torch.from_numpy(scene.category_id) - 1] = 1
     semantic = np.stack([scene.semantic for scene in scenes])
+    category = torch.from_numpy(np.stack([scene.category_id for scene in scenes]))
     return InstanceBatch(
         images=torch.randint(0, 256, (images, 3, SIDE_PX, SIDE_PX), dtype=torch.uint8),
         labels=labels,
         semantic=torch.from_numpy(semantic),
         instance=torch.from_numpy(np.stack([scene.instance for scene in scenes])),
-        category=torch.from_numpy(np.stack([scene.category_id for scene in scenes])),
-        components=torch.from_numpy(np.stack([label_components(each) for each in semantic])),
+        category=category,
+        components=Components.stack([label_regions(*each) for each in zip(semantic, labels.numpy(), strict=True)]),
         points_yx=None,
         points_category=None,
+        own_classes=find_own_classes(labels, category),
     )
 
 
@@ -104,8 +107,8 @@ def main() -> None:
     clock = Clock(step=1, steps=2)
 
     def step_with(refinement: bool) -> Callable[[], None]:
-        own = params.model_copy(update={"refinement": params.refinement.model_copy(update={"enabled": refinement})})
-        step = InstanceStep(network=network, params=own, num_classes=CLASSES, device=device)
+        changed = params.model_copy(update={"refinement": params.refinement.model_copy(update={"enabled": refinement})})
+        step = InstanceStep(network=network, params=changed, device=device)
 
         def run() -> None:
             losses = step(batch, clock)
@@ -116,13 +119,14 @@ def main() -> None:
         return run
 
     with_it, without = (gpu_ms(step_with(each), repeats=options.repeats) for each in (True, False))
-    step = InstanceStep(network=network, params=params, num_classes=CLASSES, device=device)
+    step = InstanceStep(network=network, params=params, device=device)
     outputs = SimpleNamespace(**make_outputs(step, batch))
-    alone = gpu_ms(lambda: step.refine(outputs, batch), repeats=options.repeats)
+    own = OwnClasses(batch.own_classes)
+    alone = gpu_ms(lambda: step.refine(outputs, batch, own), repeats=options.repeats)
     line("step with refinement", f"{with_it:.1f} ms, {1e3 * given.images / with_it:.0f} images a second")
     line("step without", f"{without:.1f} ms")
     line("refined labels alone", f"{alone:.1f} ms, {100 * alone / without:.1f} % of a step")
-    line("waits for the device, refined labels", str(waits(lambda: step.refine(outputs, batch))))
+    line("waits for the device, refined labels", str(waits(lambda: step.refine(outputs, batch, own))))
     line("waits for the device, whole step", str(waits(step_with(True))))
     line("memory", f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
     line("wanted, refined labels", "at most 5 % of a step")
@@ -130,7 +134,7 @@ def main() -> None:
 
 def make_outputs(step: InstanceStep, batch: InstanceBatch) -> dict[str, torch.Tensor]:
     """Return maps like those of a trained network: the maps of the labels with some noise."""
-    targets = step.render(batch)
+    targets = step.render(batch, OwnClasses(batch.own_classes))
     center = (targets.center + 0.05 * torch.rand_like(targets.center)).clamp(0, 1)
     return {"center": center, "offset": targets.offset + torch.randn_like(targets.offset), "semantic": center}
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from benchmarks.common import line, measure, start
 from benchmarks.scenes import draw_scene
 from bestie.method.refinement import refine
-from bestie.method.regions import label_components
+from bestie.method.regions import Components, label_regions
 from bestie.method.targets import render_targets
 
 IMAGES, SIDE_PX, CLASSES, WINDOW_PX = 16, 416, 20, 41
@@ -39,7 +39,7 @@ def batch() -> dict[str, torch.Tensor]:
         "offset": targets.offset + torch.randn(targets.offset.shape, generator=noise),
         "image_labels": labels,
         "wsss": torch.from_numpy(semantic),
-        "components": torch.from_numpy(np.stack([label_components(each) for each in semantic])),
+        "components": Components.stack([label_regions(*each) for each in zip(semantic, labels.numpy(), strict=True)]),
     }
 
 

@@ -76,7 +76,6 @@ def main(dataset: Dataset, params: TrainBestie, settings: Settings) -> None:
             params,
             settings,
             device,
-            num_classes=num_classes,
             class_pixels=read_class_pixels(folder("import_wsss") / "summary.parquet"),
             checkpoints=checkpoints,
             epoch_end=snapshots.take,

@@ -141,7 +141,6 @@ def train_network_on_truth(
             own,
             settings,
             device,
-            num_classes=num_classes,
             class_pixels=read_class_pixels(folder("import_wsss") / "summary.parquet"),
             description=f"upper bound, network, seed {seed}",
         )

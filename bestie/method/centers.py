@@ -25,7 +25,10 @@ _LAYERS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Centers:
-    """Centers as flat indices into (b, h, w), each with its region, sorted by region."""
+    """Centers as flat indices into (b, h, w), each with its region, sorted by region.
+
+    Entries whose region is the number of regions are none: see `_keep`.
+    """
 
     pixel: Int[Tensor, " k"]
     region: Int[Tensor, " k"]
@@ -69,50 +72,69 @@ def cluster_centers(offset: Float[Tensor, "b 2 h w"], score: Float[Tensor, "b h 
     cluster = _cluster_by_crop if offset.device.type == "cpu" else _cluster_by_propagation
     pixel, region = cluster(short, regions)
     accepted = (regions.id_map.flatten()[pixel] == region + 1) & (score.flatten()[pixel] > CLUSTER_MIN_SCORE)
-    accepted = accepted.nonzero().squeeze(1)  # on a GPU, the host waits for each mask as an index
-    return Centers(pixel[accepted], region[accepted])
+    return _keep(accepted, Centers(pixel, region), regions)
+
+
+def most_centers(regions: Regions, *found: Centers) -> int:
+    """Return how many centers there are in the region with the most, at least 1."""
+    region = torch.cat([each.region for each in found])
+    counts = count_index(region, len(regions.category) + 1)[:-1]
+    return max(1, int(counts.max())) if len(regions.category) else 1
 
 
 def add_centers(
-    centers: Centers, more: Centers, regions: Regions, *, distance_px: float = CLUSTER_DISTANCE_PX
+    centers: Centers, more: Centers, regions: Regions, *, columns: int, distance_px: float = CLUSTER_DISTANCE_PX
 ) -> tuple[Centers, Centers]:
     """Add those of `more` that are farther than `distance_px` from each of `centers` in their region.
 
-    In a region without centers all of `more` are added. Returns all centers, and those that were added.
+    In a region without centers all of `more` are added. Returns all centers, and those that were added; `columns` is
+    that of `center_table`.
     """
     height, width = regions.id_map.shape[1:]
-    centers_yx, valid = center_table(centers, regions)
+    centers_yx, valid = center_table(centers, regions, columns=columns)
+    row = more.region.clamp(max=len(valid) - 1)
     own_yx = torch.stack((more.pixel // width % height, more.pixel % width), dim=-1)
-    away_px = (centers_yx[more.region] - own_yx[:, None]).square().sum(dim=-1).sqrt()
-    away_px.masked_fill_(~valid[more.region], torch.inf)
-    far = (torch.nn.functional.pad(away_px, (0, 1), value=torch.inf).amin(dim=1) > distance_px).nonzero().squeeze(1)
-    added = Centers(more.pixel[far], more.region[far])
+    away_px = (centers_yx[row] - own_yx[:, None]).square().sum(dim=-1).sqrt()
+    away_px.masked_fill_(~valid[row], torch.inf)
+    added = _keep((away_px.amin(dim=1) > distance_px) & (more.region < len(valid)), more, regions)
     region, order = torch.cat((centers.region, added.region)).sort(stable=True)
     return Centers(torch.cat((centers.pixel, added.pixel))[order], region), added
 
 
-def center_table(centers: Centers, regions: Regions) -> tuple[Float[Tensor, "r k 2"], Bool[Tensor, "r k"]]:
+def center_table(
+    centers: Centers, regions: Regions, *, columns: int
+) -> tuple[Float[Tensor, "r k 2"], Bool[Tensor, "r k"]]:
     """Return the centers as a table, a row per region: (y, x) in px, and which entries are centers.
 
-    The table has as many columns as the region with the most centers, but at least one.
+    The table has `columns` columns, at least as many as `most_centers`.
     """
     height, width = regions.id_map.shape[1:]
-    num_regions = len(regions.category)
-    counts = count_index(centers.region, num_regions)
-    columns = max(1, int(counts.max())) if num_regions else 1
+    counts = count_index(centers.region, len(regions.category) + 1)  # the last one counts what is no center
     first = counts.cumsum(0) - counts
     column = torch.arange(len(centers.region), device=counts.device) - first[centers.region]
     own_yx = torch.stack((centers.pixel // width % height, centers.pixel % width), dim=-1)
-    centers_yx = torch.zeros((num_regions, columns, 2), device=counts.device)
-    centers_yx[centers.region, column] = own_yx.float()
-    return centers_yx, torch.arange(columns, device=counts.device) < counts[:, None]
+    centers_yx = torch.zeros((len(counts), columns, 2), device=counts.device)
+    centers_yx[centers.region, column.clamp(max=columns - 1)] = own_yx.float()
+    return centers_yx[:-1], torch.arange(columns, device=counts.device) < counts[:-1, None]
 
 
 def _sorted_centers(pixel: Int[Tensor, " k"], regions: Regions) -> Centers:
     region, order = (regions.id_map.flatten()[pixel] - 1).sort(stable=True)
     rank = torch.arange(len(region), device=region.device) - torch.searchsorted(region, region)
-    kept = (rank < MAX_CENTERS_PER_REGION).nonzero().squeeze(1)
-    return Centers(pixel[order[kept]], region[kept])
+    return _keep(rank < MAX_CENTERS_PER_REGION, Centers(pixel[order], region), regions)
+
+
+def _keep(kept: Bool[Tensor, " k"], centers: Centers, regions: Regions) -> Centers:
+    """Return the centers that are kept.
+
+    On a GPU, where the host would wait for their number, all entries stay, and those that are not kept get a region
+    that does not exist: the number of regions.
+    """
+    if kept.device.type == "cpu":
+        chosen = kept.nonzero().squeeze(1)
+        return Centers(centers.pixel[chosen], centers.region[chosen])
+    region, order = torch.where(kept, centers.region, len(regions.category)).sort(stable=True)
+    return Centers(centers.pixel[order], region)
 
 
 def _find_centers_by_crop(
@@ -194,12 +216,17 @@ def _cluster_by_propagation(
     size = len(pixel)
     area_px = count_index(label, size)
     whole = label.new_ones(size).scatter_reduce_(0, label, settled.long(), "amin")
-    root = ((area_px > low) & (area_px < high) & (whole > 0)).nonzero().squeeze(1)
+    # So many groups there can be; the host would wait for their number.
+    most = size // (low + 1)
+    is_root = (area_px > low) & (area_px < high) & (whole > 0)
+    root = torch.nonzero_static(is_root, size=most, fill_value=-1).squeeze(1)
     zero = label.new_zeros(size)
-    y = zero.scatter_add(0, label, pixel // width)[root] // area_px[root]
-    x = zero.scatter_add(0, label, pixel % width)[root] // area_px[root]
-    region, order = region[root].sort(stable=True)
-    return (y * width + x)[order], region
+    group_px = area_px[root].clamp(min=1)
+    y = zero.scatter_add(0, label, pixel // width)[root] // group_px
+    x = zero.scatter_add(0, label, pixel % width)[root] // group_px
+    found = _keep(root >= 0, Centers(y * width + x, region[root]), regions)
+    region, order = found.region.sort(stable=True)
+    return found.pixel[order], region
 
 
 def _same_region_neighbors(

@@ -10,7 +10,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bestie.method.centers import CLUSTER_DISTANCE_PX, add_centers, center_table, cluster_centers, find_centers
+from bestie.method.centers import (
+    CLUSTER_DISTANCE_PX,
+    Centers,
+    add_centers,
+    center_table,
+    cluster_centers,
+    find_centers,
+    most_centers,
+)
 from bestie.method.regions import Regions, class_probability, count_index
 
 _DISTANCES_AT_ONCE = 1 << 24
@@ -58,8 +66,9 @@ class Split:
 
     `pixel` holds flat indices into (b, h, w), and `of_pixel` the instance of each of these pixels. `region` is the
     region of an instance, and `column` the place of its center among the centers of that region. `peak` is the pixel
-    with the largest center score inside the instance, and `peak_score` that score, 1 at a clustered center. An
-    instance has at least one pixel; its peak need not be the center that its pixels were grouped by.
+    with the largest center score inside the instance, and `peak_score` that score, 1 at a clustered center. A `used`
+    instance has at least one pixel; its peak need not be the center that its pixels were grouped by. On a GPU, where
+    the host would wait for their number, instances that are not used stay in the tables; on a CPU all are used.
     """
 
     pixel: Int[Tensor, " p"]
@@ -68,6 +77,16 @@ class Split:
     column: Int[Tensor, " n"]
     peak: Int[Tensor, " n"]
     peak_score: Float[Tensor, " n"]
+    used: Bool[Tensor, " n"]
+
+    def compact(self) -> "Split":
+        """Return the used instances alone."""
+        if self.used.device.type == "cpu":
+            return self
+        kept = self.used[self.of_pixel].nonzero().squeeze(1)
+        number = self.used.cumsum(0) - 1
+        columns = (each[self.used] for each in (self.region, self.column, self.peak, self.peak_score, self.used))
+        return Split(self.pixel[kept], number[self.of_pixel[kept]], *columns)
 
 
 def split_regions(
@@ -100,25 +119,38 @@ def split_regions(
     marked = score.flatten()
     if cluster:
         clustered = cluster_centers(offset, score, regions)
-        centers, added = add_centers(centers, clustered, regions, distance_px=cluster_distance_px)
-        marked = marked.index_fill(0, added.pixel, 1.0)
-    centers_yx, valid = center_table(centers, regions)
+        columns = most_centers(regions, centers, clustered)
+        centers, added = add_centers(centers, clustered, regions, columns=columns, distance_px=cluster_distance_px)
+        marked = _mark(marked, added, regions)
+    else:
+        columns = most_centers(regions, centers)
+    centers_yx, valid = center_table(centers, regions, columns=columns)
+    has_center = valid.any(dim=1) | keep_whole
     pixel, region = regions.pixel, regions.of_pixel
-    if not keep_whole:
-        has_center = valid.any(dim=1)[region].nonzero().squeeze(1)
-        pixel, region = pixel[has_center], region[has_center]
-    column = group_pixels(offset, pixel, region, centers_yx, valid)
-    columns = valid.shape[1]
-    slot = region * columns + column
-    occupied = count_index(slot, len(valid) * columns) > 0
-    used = occupied.nonzero().squeeze(1)
-    of_pixel = (occupied.cumsum(0) - 1)[slot]
+    on_cpu = pixel.device.type == "cpu"
+    if on_cpu and not keep_whole:
+        kept = has_center[region].nonzero().squeeze(1)
+        pixel, region = pixel[kept], region[kept]
+    slot = region * columns + group_pixels(offset, pixel, region, centers_yx, valid)
+    used = (count_index(slot, len(valid) * columns) > 0) & has_center.repeat_interleave(
+        columns, output_size=len(valid) * columns
+    )
+    number = torch.arange(len(used), device=used.device)
+    if on_cpu:
+        slot, number, used = (used.cumsum(0) - 1)[slot], number[used], used[used]
     value = marked[pixel]
-    peak_score = value.new_full((len(used),), -torch.inf).scatter_reduce_(0, of_pixel, value, "amax")
+    peak_score = value.new_full((len(used),), -torch.inf).scatter_reduce_(0, slot, value, "amax")
     # If scores are equal, the first pixel in reading order is the peak.
-    place = torch.where(value == peak_score[of_pixel], pixel, marked.numel())
-    peak = pixel.new_full((len(used),), marked.numel()).scatter_reduce_(0, of_pixel, place, "amin")
-    return Split(pixel, of_pixel, used // columns, used % columns, peak, peak_score)
+    place = torch.where(value == peak_score[slot], pixel, marked.numel())
+    peak = pixel.new_full((len(used),), marked.numel()).scatter_reduce_(0, slot, place, "amin")
+    return Split(pixel, slot, number // columns, number % columns, torch.where(used, peak, 0), peak_score, used)
+
+
+def _mark(score: Float[Tensor, " all"], added: Centers, regions: Regions) -> Float[Tensor, " all"]:
+    """Give the added centers the score 1."""
+    is_added = torch.zeros_like(score, dtype=torch.int32)
+    is_added.scatter_reduce_(0, added.pixel, (added.region < len(regions.category)).int(), "amax")
+    return torch.where(is_added > 0, 1.0, score)
 
 
 def mean_probability(
@@ -131,5 +163,5 @@ def mean_probability(
     category = regions.category[split.region][split.of_pixel]
     steps = (class_probability(semantic_logits, split.pixel, category).double() * 2.0**32).long()
     total = torch.zeros_like(split.region).scatter_add_(0, split.of_pixel, steps)
-    area_px = count_index(split.of_pixel, len(split.region))
+    area_px = count_index(split.of_pixel, len(split.region)).clamp(min=1)
     return (total.double() / 2.0**32 / area_px).float()

@@ -90,7 +90,7 @@ def predict_instances(
         window_px=window_px,
         cluster=cluster,
         keep_whole=not drop_components_without_center,
-    )
+    ).compact()
     trust = score.flatten()[split.peak].clamp(max=1)
     if confidence != "center":
         probability = mean_probability(semantic_logits, split, regions)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
+from bestie.method.resizing import resized_square_sum
 from bestie.method.targets import Targets
 from bestie.records import VOID
 
@@ -18,6 +20,7 @@ def center_loss(
     *,
     guidance: Bool[Tensor, "b 1 h w"] | None,
     weight: Float[Tensor, "b 1 h w"] | None = None,
+    absent: Float[Tensor, "b a y x"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the squared error of the center map, one of the two terms of Eq. 3.
 
@@ -25,10 +28,22 @@ def center_loss(
     and averaged over the pixels of P; if P is empty, it is 0 with zero gradients. With `guidance=None` it is the mean
     over all channels and all pixels, and `weight` must be None, because W is defined only inside P.
 
+    `absent` are maps of any smaller size, one a class, that count as further channels with a target of 0 after they are
+    resized. Then `pred` has the classes of the image alone, and `absent`, with 0 in their place, all others.
+
     Raises:
         ValueError: a weight without guidance.
     """
-    return _guided_mean(F.mse_loss(pred, target, reduction="none"), guidance=guidance, weight=weight)
+    error = F.mse_loss(pred, target, reduction="none")
+    if absent is None:
+        return _guided_mean(error, guidance=guidance, weight=weight)
+    if guidance is None:
+        _check_no_weight(weight)
+        everywhere = torch.ones_like(error[:, :1])
+        return (error.sum() + resized_square_sum(absent, everywhere)) / (everywhere.numel() * absent.shape[1])
+    counted = _counted(guidance, weight)
+    total = (error.sum(1, keepdim=True) * counted).sum() + resized_square_sum(absent, counted)
+    return total / guidance.sum().clamp(min=1)
 
 
 def offset_loss(
@@ -140,23 +155,25 @@ class BestieLoss:
         pseudo: Targets,
         refined: Targets | None = None,
         refined_weight: Float[Tensor, "b 1 h w"] | None = None,
+        absent: Float[Tensor, "b a y x"] | None = None,
     ) -> Losses:
         """Compare a network's output with the semantic map, the pseudo labels and, if given, the refined labels.
 
-        `refined_weight` is W of Eq. 2, 1 everywhere if it is None. With point supervision (Section 4.3) the caller
-        passes the true center map as both `pseudo.center` and `refined.center`.
+        `refined_weight` is W of Eq. 2, 1 everywhere if it is None; `absent` is that of `center_loss`. With point
+        supervision (Section 4.3) the caller passes the true center map as both `pseudo.center` and `refined.center`.
         """
         semantic_term = self.semantic_weight * semantic_loss(
             semantic_logits, semantic, top_fraction=self.top_fraction, weights=self.class_weights
         )
+        to_centers = partial(center_loss, absent=absent)
         share = 0.5 if refined is not None and self.refined_average else 1.0
         center_scale, offset_scale = share * self.center_weight, share * self.offset_weight
-        center_pseudo = center_scale * self._term(center_loss, center, pseudo.center, pseudo.guidance)
+        center_pseudo = center_scale * self._term(to_centers, center, pseudo.center, pseudo.guidance)
         offset_pseudo = offset_scale * self._term(offset_loss, offset, pseudo.offset, pseudo.guidance)
         center_refined, offset_refined = torch.zeros_like(center_pseudo), torch.zeros_like(offset_pseudo)
         if refined is not None:
             region, weight = refined.guidance, refined_weight
-            center_refined = center_scale * self._term(center_loss, center, refined.center, region, weight)
+            center_refined = center_scale * self._term(to_centers, center, refined.center, region, weight)
             offset_refined = offset_scale * self._term(offset_loss, offset, refined.offset, region, weight)
         return Losses(
             total=semantic_term + center_pseudo + center_refined + offset_pseudo + offset_refined,
@@ -188,8 +205,15 @@ def _guided_mean(
 ) -> Float[Tensor, ""]:
     """Return the error of the guided region divided by its pixel count, or the plain mean without a region."""
     if guidance is None:
-        if weight is not None:
-            raise ValueError("a weight needs a guidance region: without one the whole map counts alike")
+        _check_no_weight(weight)
         return error.mean()
-    counted = guidance if weight is None else guidance * weight
-    return (error.sum(1, keepdim=True) * counted).sum() / guidance.sum().clamp(min=1)
+    return (error.sum(1, keepdim=True) * _counted(guidance, weight)).sum() / guidance.sum().clamp(min=1)
+
+
+def _counted(guidance: Bool[Tensor, "b 1 h w"], weight: Float[Tensor, "b 1 h w"] | None) -> Float[Tensor, "b 1 h w"]:
+    return guidance.float() if weight is None else guidance * weight
+
+
+def _check_no_weight(weight: Tensor | None) -> None:
+    if weight is not None:
+        raise ValueError("a weight needs a guidance region: without one the whole map counts alike")

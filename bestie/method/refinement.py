@@ -13,7 +13,14 @@ from torch import Tensor
 
 from bestie.method.centers import CLUSTER_DISTANCE_PX
 from bestie.method.grouping import Split, group_pixels, mean_probability, split_regions
-from bestie.method.regions import MIN_REGION_PX, Regions, center_of_class, centroid_pixel, count_index, find_regions
+from bestie.method.regions import (
+    MIN_REGION_PX,
+    Components,
+    Regions,
+    center_of_class,
+    centroid_pixel,
+    find_regions,
+)
 from bestie.method.targets import Targets, render_targets
 
 MAX_PER_COMPONENT = 5
@@ -43,7 +50,7 @@ def refine(
     semantic_logits: Float[Tensor, "b classes h w"] | None = None,
     image_labels: Float[Tensor, "b c"] | Bool[Tensor, "b c"],
     wsss: UInt8[Tensor, "b h w"],
-    components: Integer[Tensor, "b h w"] | None = None,
+    components: Components | None = None,
     points_yx: Integer[Tensor, "b m 2"] | None = None,
     points_category: Integer[Tensor, "b m"] | None = None,
     threshold: float = 0.3,
@@ -67,7 +74,8 @@ def refine(
         semantic_logits: channel 0 is the background; only the confidence "release" needs them.
         image_labels: above 0 for the categories of an image; components of other categories are not refined.
         wsss: the weakly supervised semantic maps, 0 background, category_id, or 255 void.
-        components: `bestie.method.regions.label_components` of each map in `wsss`, to save computing them.
+        components: the components that are refined, to save computing them (`bestie.method.regions.label_regions` of
+            each map in `wsss`); then `image_labels` and `min_area_px` choose none.
         points_yx: points in px, in the order (y, x).
         points_category: the category_id of each point, 0 in unused columns.
         threshold: a center has a value above this.
@@ -157,26 +165,28 @@ def _collect(
     """Number the instances of each image and put them in columns, without those of crowded components."""
     batch, height, width = regions.id_map.shape
     # As in the release, centers that no pixel chose count too if they come before one that some pixel chose.
-    last = torch.zeros_like(regions.category).scatter_reduce_(0, split.region, split.column + 1, "amax")
-    is_kept = last[split.region] <= max_per_component
-    kept = is_kept.nonzero().squeeze(1)
+    last = torch.zeros_like(regions.category)
+    last.scatter_reduce_(0, split.region, torch.where(split.used, split.column + 1, 0), "amax")
+    is_kept = split.used & (last[split.region] <= max_per_component)
     image = split.peak // (height * width)
-    counts = count_index(image[kept], batch)
+    counts = image.new_zeros(batch).scatter_add_(0, image, is_kept.long())
     before = counts.cumsum(0) - counts
     # Dropped instances share the number of the kept one before them; they are cleared below.
     number = is_kept.cumsum(0) - before[image]
-    columns = int(counts.max())
     instance = torch.zeros_like(regions.id_map)
     instance.view(-1)[split.pixel] = torch.where(is_kept, number, 0)[split.of_pixel]
 
-    place = (image[kept], number[kept] - 1)
-    category = counts.new_zeros((batch, columns))
-    category[place] = regions.category[split.region[kept]]
-    centers_yx = counts.new_full((batch, columns, 2), -1)
-    centers_yx[place] = torch.stack((chosen // width % height, chosen % width), dim=-1)[kept]
-    scores = trust.new_zeros((batch, columns))
-    scores[place] = trust[kept]
-    return _Found(instance, category, centers_yx, scores)
+    # On a GPU, the host would wait for the largest number.
+    on_cpu = counts.device.type == "cpu"
+    columns = int(counts.max()) if on_cpu else max_per_component * regions.max_per_image
+    place = (image, torch.where(is_kept, number - 1, columns))  # dropped instances go to a column that is cut off
+    category = counts.new_zeros((batch, columns + 1))
+    category[place] = regions.category[split.region]
+    centers_yx = counts.new_full((batch, columns + 1, 2), -1)
+    centers_yx[place] = torch.stack((chosen // width % height, chosen % width), dim=-1)
+    scores = trust.new_zeros((batch, columns + 1))
+    scores[place] = trust
+    return _Found(instance, category[:, :-1], centers_yx[:, :-1], scores[:, :-1])
 
 
 def _assign_to_points(

@@ -4,13 +4,14 @@ A region is a connected component of one class in one image. The foreground of a
 done for the whole batch on the device of the maps, and grows with the foreground, not with the number of classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Integer, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from scipy import ndimage
 from torch import Tensor
 
@@ -48,11 +49,49 @@ def label_components(semantic: UInt8[np.ndarray, "h w"]) -> Int[np.ndarray, "h w
     return components
 
 
+class Components(NamedTuple):
+    """The components that are regions, with the numbers that the host would otherwise wait for.
+
+    `id_map` is region + 1 at each pixel of a region and 0 elsewhere, with `num_regions` regions through all images, at
+    most `max_per_image` in one, and `pixels` pixels in all regions.
+    """
+
+    id_map: Int[Tensor, "b h w"]
+    num_regions: int
+    max_per_image: int
+    pixels: int
+
+    @classmethod
+    def stack(cls, maps: Sequence[Int[np.ndarray, "h w"]], counts: Sequence[int] | None = None) -> "Components":
+        """Join maps that are numbered 1..n each; `counts` holds each n if the last numbers have no pixels."""
+        counts = [int(each.max(initial=0)) for each in maps] if counts is None else counts
+        first = np.cumsum(counts) - counts
+        joined = np.stack([np.where(each > 0, each + start, 0) for each, start in zip(maps, first, strict=True)])
+        id_map = torch.from_numpy(joined.astype(np.int32))
+        return cls(id_map, int(sum(counts)), max(counts), int(np.count_nonzero(joined)))
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> "Components":
+        """Return the same on `device`."""
+        return self._replace(id_map=self.id_map.to(device, non_blocking=non_blocking))
+
+
+def label_regions(
+    semantic: UInt8[np.ndarray, "h w"],
+    image_labels: Float[np.ndarray, " c"] | Bool[np.ndarray, " c"] | None = None,
+    *,
+    min_area_px: int = MIN_REGION_PX,
+) -> Int[np.ndarray, "h w"]:
+    """Number the components that `find_regions` would list 1..n, class after class; all other pixels become 0."""
+    components = label_components(semantic)
+    listed = _is_listed(components, semantic, image_labels, min_area_px)
+    return np.where(listed, listed.cumsum(), 0).astype(np.int32)[components]
+
+
 def find_regions(
     semantic: UInt8[Tensor, "b h w"],
     *,
     image_labels: Float[Tensor, "b c"] | Bool[Tensor, "b c"] | None = None,
-    components: Integer[Tensor, "b h w"] | None = None,
+    components: Components | None = None,
     min_area_px: int = MIN_REGION_PX,
 ) -> Regions:
     """List the components of at least `min_area_px` whose class occurs in the image.
@@ -60,33 +99,52 @@ def find_regions(
     Args:
         semantic: 0 background, category_id, or 255 void.
         image_labels: above 0 for the categories of an image; None allows all.
-        components: `label_components` of each map in `semantic`; without them the maps are copied to the host once.
+        components: these components (`label_regions` of each map in `semantic`); the two arguments around this one then
+            change nothing. Without them the maps are copied to the host.
         min_area_px: components with fewer pixels are left out.
     """
-    batch = semantic.shape[0]
     if components is None:
-        labeled = np.stack([label_components(each) for each in semantic.cpu().numpy()])
-        components = torch.from_numpy(labeled).to(semantic.device)
-    category = semantic.long()
-    ids = components.long().contiguous()
-    per_image = ids.flatten(1).amax(dim=1)
-    if image_labels is not None:
-        allowed = image_labels.new_zeros((batch, 256))
-        allowed[:, 1 : 1 + image_labels.shape[1]] = image_labels
-        present = allowed.gather(1, category.flatten(1)).view_as(category)
-        ids = torch.where(present > 0, ids, 0)
-    total = per_image.cumsum(0)
-    num_regions, max_per_image = torch.stack((total[-1], per_image.max())).tolist()
-    ids = torch.where(ids > 0, ids + (total - per_image)[:, None, None], 0)
-    pixel = ids.flatten().nonzero().squeeze(1)
-    area_px = count_index(ids.flatten()[pixel], num_regions + 1)  # the background has no area, and most pixels
-    ids = torch.where((area_px >= min_area_px)[ids], ids, 0)
+        components = _label_on_host(semantic, image_labels, min_area_px)
+    ids = components.id_map.long().contiguous()
+    # The number of pixels is known: on a GPU, the host waits for the result of `nonzero`, but not for this one.
+    pixel = torch.nonzero_static(ids.flatten(), size=components.pixels).squeeze(1)
     of_pixel = ids.flatten()[pixel] - 1
-    kept = (of_pixel >= 0).nonzero().squeeze(1)
-    pixel, of_pixel = pixel[kept], of_pixel[kept]
-    region_category = category.new_zeros(num_regions)
-    region_category.scatter_reduce_(0, of_pixel, category.flatten()[pixel], "amax")
-    return Regions(ids, pixel, of_pixel, region_category, max_per_image)
+    category = ids.new_zeros(components.num_regions)
+    category.scatter_reduce_(0, of_pixel, semantic.flatten()[pixel].long(), "amax")
+    return Regions(ids, pixel, of_pixel, category, components.max_per_image)
+
+
+def _label_on_host(
+    semantic: UInt8[Tensor, "b h w"],
+    image_labels: Float[Tensor, "b c"] | Bool[Tensor, "b c"] | None,
+    min_area_px: int,
+) -> Components:
+    """Label each map; components that are left out keep their number."""
+    labels = [None] * len(semantic) if image_labels is None else image_labels.cpu().numpy()
+    maps, counts = [], []
+    for each, own_labels in zip(semantic.cpu().numpy(), labels, strict=True):
+        components = label_components(each)
+        counts.append(int(components.max(initial=0)))
+        maps.append(np.where(_is_listed(components, each, own_labels, min_area_px)[components], components, 0))
+    return Components.stack(maps, counts).to(semantic.device)
+
+
+def _is_listed(
+    components: Int[np.ndarray, "h w"],
+    semantic: UInt8[np.ndarray, "h w"],
+    image_labels: Float[np.ndarray, " c"] | Bool[np.ndarray, " c"] | None,
+    min_area_px: int,
+) -> Bool[np.ndarray, " n"]:
+    """Return for each number of a component, from 0 on, whether `find_regions` lists it."""
+    listed = np.bincount(components.ravel()) >= min_area_px
+    if image_labels is not None:
+        allowed = np.zeros(256, bool)
+        allowed[1 : 1 + len(image_labels)] = image_labels > 0
+        category_id = np.zeros(len(listed), np.uint8)
+        category_id[components] = semantic
+        listed &= allowed[category_id]
+    listed[0] = False
+    return listed
 
 
 def centroid_pixel(regions: Regions) -> Int[Tensor, " r"]:

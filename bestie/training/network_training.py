@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from bestie.method.decoders import resize_like
 from bestie.method.losses import BestieLoss, class_weights
 from bestie.method.network import BestieNetwork, Outputs
+from bestie.method.own_classes import OwnClasses
 from bestie.method.refinement import Refined, refine
 from bestie.method.targets import Targets, center_map_from_points, render_targets
 from bestie.params.train_bestie import TrainBestie
@@ -23,21 +25,26 @@ from bestie.training.train import train
 
 @dataclass(kw_only=True)
 class InstanceStep:
-    """One step of Listing 1: forward pass, pseudo labels, refined labels, losses."""
+    """One step of Listing 1: forward pass, pseudo labels, refined labels, losses.
+
+    With class-wise center maps, the center maps, targets and refined labels have one channel for each class of an image
+    (`OwnClasses`); the center maps of all other classes are in the loss with the size that the network gives them.
+    """
 
     network: nn.Module
     params: TrainBestie
-    num_classes: int
     device: torch.device
     class_weights: Tensor | None = None
 
     def __call__(self, batch: InstanceBatch, clock: Clock) -> dict[str, Tensor]:
         """Return the losses of a batch (`total` is minimized), and the values of `health`."""
         batch = batch.to(self.device)
+        own = OwnClasses(batch.own_classes)
         with autocast(self.device, self.params.precision):
-            outputs = self.network(batch.images)
-        pseudo = self.render(batch)
-        refined = self.refine(outputs, batch) if self.refines(clock) else None
+            maps = self.network(batch.images, full_size=False)
+        outputs = self.resize(maps, batch, own)
+        pseudo = self.render(batch, own)
+        refined = self.refine(outputs, batch, own) if self.refines(clock) else None
         losses = self.loss(clock)(
             semantic_logits=outputs.semantic,
             center=outputs.center,
@@ -46,8 +53,9 @@ class InstanceStep:
             pseudo=pseudo,
             refined=None if refined is None else refined.targets,
             refined_weight=None if refined is None else refined.weight,
+            absent=own.other_channels(maps.center) if self.params.class_wise else None,
         )
-        return {**vars(losses), **self.health(outputs, batch, refined)}
+        return {**vars(losses), **self.health(outputs, batch, own, refined)}
 
     def refines(self, clock: Clock) -> bool:
         """Return whether this step uses refined labels, which are empty until the center head has learned something."""
@@ -71,12 +79,17 @@ class InstanceStep:
             instance_aware_guidance=params.instance_aware_guidance,
         )
 
-    def render(self, batch: InstanceBatch) -> Targets:
+    def resize(self, maps: Outputs, batch: InstanceBatch, own: OwnClasses) -> Outputs:
+        """Return the network's maps in the size of the images, with the center maps of the own classes alone."""
+        center = own.channels(maps.center) if self.params.class_wise else maps.center
+        return Outputs(*(resize_like(each, batch.images) for each in (maps.semantic, center, maps.offset)))
+
+    def render(self, batch: InstanceBatch, own: OwnClasses) -> Targets:
         """Return center and offset maps of the pseudo labels; with point supervision, the center map of all points."""
         targets = render_targets(
             batch.instance,
-            batch.category,
-            num_classes=self.num_classes,
+            own.number(batch.category),
+            num_classes=own.category_id.shape[1],
             sigma_px=self.params.sigma_px,
             class_wise=self.params.class_wise,
         )
@@ -84,27 +97,27 @@ class InstanceStep:
             return targets
         center = center_map_from_points(
             batch.points_yx,
-            batch.points_category,
+            own.number(batch.points_category),
             height=batch.instance.shape[1],
             width=batch.instance.shape[2],
-            num_classes=self.num_classes,
+            num_classes=own.category_id.shape[1],
             sigma_px=self.params.sigma_px,
             class_wise=self.params.class_wise,
         )
         return Targets(center, targets.offset, targets.guidance, targets.centers_yx)
 
-    def refine(self, outputs: Outputs, batch: InstanceBatch) -> Refined:
+    def refine(self, outputs: Outputs, batch: InstanceBatch, own: OwnClasses) -> Refined:
         """Return refined labels, made from the network's own output on this batch (Listing 5)."""
         refinement = self.params.refinement
         return refine(
             outputs.center.detach(),
             outputs.offset.detach(),
-            semantic_logits=outputs.semantic.detach() if refinement.confidence == "release" else None,
-            image_labels=batch.labels,
-            wsss=batch.semantic,
+            semantic_logits=own.logits(outputs.semantic.detach()) if refinement.confidence == "release" else None,
+            image_labels=own.labels(batch.labels),
+            wsss=own.number(batch.semantic),
             components=batch.components,
             points_yx=batch.points_yx,
-            points_category=batch.points_category,
+            points_category=None if batch.points_category is None else own.number(batch.points_category),
             threshold=refinement.threshold,
             window_px=refinement.window_px,
             sigma_px=self.params.sigma_px,
@@ -115,10 +128,12 @@ class InstanceStep:
         )
 
     @torch.no_grad()
-    def health(self, outputs: Outputs, batch: InstanceBatch, refined: Refined | None) -> dict[str, Tensor]:
+    def health(
+        self, outputs: Outputs, batch: InstanceBatch, own: OwnClasses, refined: Refined | None
+    ) -> dict[str, Tensor]:
         """Return the 90th percentile of the center maxima of the classes present, and refined instances per image."""
         maxima = outputs.center.detach()[:, :, ::4, ::4].amax(dim=(2, 3))  # the head's own resolution is a quarter
-        present = batch.labels > 0 if self.params.class_wise else torch.ones_like(maxima, dtype=torch.bool)
+        present = own.labels(batch.labels) > 0 if self.params.class_wise else torch.ones_like(maxima, dtype=torch.bool)
         kept = torch.where(present, maxima, torch.nan).flatten()
         count = maxima.new_zeros(()) if refined is None else (refined.category > 0).sum() / len(batch.images)
         return {
@@ -134,7 +149,6 @@ def train_network(
     settings: Settings,
     device: torch.device,
     *,
-    num_classes: int,
     class_pixels: Int[np.ndarray, " k"],
     checkpoints: Checkpoints | None = None,
     epoch_end: EpochEnd | None = None,
@@ -148,7 +162,6 @@ def train_network(
         params: the section `train_bestie`.
         settings: workers, progress, and whether the network is compiled.
         device: where to train.
-        num_classes: C, without background.
         class_pixels: labeled pixels of each class in the training set, background first, for `class_weights`.
         checkpoints: see `train`.
         epoch_end: see `Loop`.
@@ -164,7 +177,6 @@ def train_network(
     step = InstanceStep(
         network=replicate(network),
         params=params,
-        num_classes=num_classes,
         device=device,
         class_weights=weights.to(device),
     )

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bestie.artifacts.maps import MapReader
 from bestie.datasets.image_reading import read_image
-from bestie.method.regions import label_components
+from bestie.method.own_classes import find_own_classes
+from bestie.method.regions import Components, label_regions
 from bestie.params.training import Augmentation
 from bestie.records import VOID, ImageRecord
 from bestie.training.augment import crop_and_flip, jitter_colors
@@ -81,8 +82,9 @@ class InstanceBatch(NamedTuple):
     """Images (RGB, 0..255) with semantic maps and instances.
 
     `instance` holds the ids 1..n of each image (0: none), and column i - 1 of `category` the category_id of id i
-    (0: unused). `components` are the connected components of the semantic map, numbered within the image. With point
-    supervision, `points_yx` are the labeled points in pixels (-1: unused) and `points_category` their classes.
+    (0: unused). `components` are the regions that refinement splits. With point supervision, `points_yx` are the
+    labeled points in pixels (-1: unused) and `points_category` their classes. `own_classes` is the `category_id` of
+    `OwnClasses`: the classes of each image's labels, instances and points.
     """
 
     images: UInt8[Tensor, "b 3 h w"]
@@ -90,9 +92,10 @@ class InstanceBatch(NamedTuple):
     semantic: UInt8[Tensor, "b h w"]
     instance: Int[Tensor, "b h w"]
     category: Int[Tensor, "b n"]
-    components: Int[Tensor, "b h w"]
+    components: Components
     points_yx: Int[Tensor, "b m 2"] | None
     points_category: Int[Tensor, "b m"] | None
+    own_classes: Int[Tensor, "b p"]
 
     def to(self, device: torch.device) -> "InstanceBatch":
         """Return the batch on `device`."""
@@ -141,21 +144,22 @@ class InstanceImages:
         if self.points is not None:
             maps["point"] = (self._point_map(record), 0)
         image, cut = augmented(self.root, record, maps, self.augmentation, rng)
+        labels = record.label_vector(self.num_classes)
         sample = {
             "images": image,
-            "labels": torch.from_numpy(record.label_vector(self.num_classes)),
+            "labels": torch.from_numpy(labels),
             "category": torch.from_numpy(self.categories.get(row, np.zeros(0)).astype(np.int64)),
-            "components": self._components(cut["semantic"]),
+            "components": torch.from_numpy(self._components(cut["semantic"], labels)),
             **cut,
         }
         if self.points is not None:
             sample |= _points_in(sample.pop("point"), self.points.get(row))
         return sample
 
-    def _components(self, semantic: UInt8[Tensor, "h w"]) -> Int[Tensor, "h w"]:
+    def _components(self, semantic: UInt8[Tensor, "h w"], labels: Float[np.ndarray, " c"]) -> Int[np.ndarray, "h w"]:
         if not self.with_components:
-            return torch.zeros_like(semantic, dtype=torch.int32)
-        return torch.from_numpy(label_components(semantic.numpy()).astype(np.int32))
+            return np.zeros(semantic.shape, np.int32)
+        return label_regions(semantic.numpy(), labels)
 
     def _point_map(self, record: ImageRecord) -> Int[Tensor, "h w"]:
         """Draw point i as a 3 x 3 square of value i + 1, which survives scaling by nearest neighbor."""
@@ -170,14 +174,18 @@ class InstanceImages:
         """Stack samples; their lists of instances and points are padded to the longest."""
         stacked = {
             name: torch.stack([sample[name] for sample in samples])
-            for name in ("images", "labels", "semantic", "instance", "components")
+            for name in ("images", "labels", "semantic", "instance")
         }
         points = "points_yx" in samples[0]
+        category = _stack_padded([sample["category"] for sample in samples], 0)
+        points_category = _stack_padded([s["points_category"] for s in samples], 0) if points else None
         return InstanceBatch(
             **stacked,
-            category=_stack_padded([sample["category"] for sample in samples], 0),
+            category=category,
+            components=Components.stack([sample["components"].numpy() for sample in samples]),
+            own_classes=find_own_classes(stacked["labels"], category, points_category),
             points_yx=_stack_padded([s["points_yx"] for s in samples], -1) if points else None,
-            points_category=_stack_padded([s["points_category"] for s in samples], 0) if points else None,
+            points_category=points_category,
         )
 
 

@@ -14,8 +14,9 @@ from bestie.method import decoders
 from bestie.method.backbones import create_backbone
 from bestie.method.detector import build_detector, detect, detector_targets
 from bestie.method.network import BestieNetwork
+from bestie.method.own_classes import find_own_classes
 from bestie.method.pam import Classifier
-from bestie.method.regions import label_components
+from bestie.method.regions import Components, label_regions
 from bestie.params.train_bestie import TrainBestie
 from bestie.runtime.device import prepare_process
 from bestie.training import network_training
@@ -39,7 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "panoptic_deeplab": {"decoder": "panoptic_deeplab"},
 }
 #: How often the host waits in a step with refinement, whatever the number of images.
-WAITS = 16
+WAITS = 4
 
 
 def batch_of(images: int, *, points: bool = False) -> InstanceBatch:
@@ -48,15 +49,17 @@ def batch_of(images: int, *, points: bool = False) -> InstanceBatch:
     scenes = [draw_scene(rng, height=SIDE_PX, width=SIDE_PX, classes=[1, 2], objects=3) for _ in range(images)]
     semantic = np.stack([scene.semantic for scene in scenes])
     category = torch.from_numpy(np.stack([scene.category_id for scene in scenes]).astype(np.int64))
+    labels = torch.zeros(images, CLASSES).scatter_(1, category - 1, 1.0)
     return InstanceBatch(
         images=torch.from_numpy(rng.integers(0, 256, (images, 3, SIDE_PX, SIDE_PX), dtype=np.uint8)),
-        labels=torch.zeros(images, CLASSES).scatter_(1, category - 1, 1.0),
+        labels=labels,
         semantic=torch.from_numpy(semantic),
         instance=torch.from_numpy(np.stack([scene.instance for scene in scenes])),
         category=category,
-        components=torch.from_numpy(np.stack([label_components(each) for each in semantic])),
+        components=Components.stack([label_regions(*each) for each in zip(semantic, labels.numpy(), strict=True)]),
         points_yx=torch.from_numpy(rng.integers(0, SIDE_PX, (images, 3, 2))) if points else None,
         points_category=category if points else None,
+        own_classes=find_own_classes(labels, category),
     )
 
 
@@ -92,7 +95,7 @@ def take_step(params: TrainBestie, batch: InstanceBatch, device: torch.device, g
     nn.init.constant_(head.bias, 0.4)
     network.to(device).to(memory_format=torch.channels_last).train()
     weights = torch.ones(CLASSES + 1).to(device)
-    step = InstanceStep(network=network, params=params, num_classes=CLASSES, device=device, class_weights=weights)
+    step = InstanceStep(network=network, params=params, device=device, class_weights=weights)
     loop = a_loop(network, step, params)
     if gpu:
         gpu.forget()

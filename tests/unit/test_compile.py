@@ -42,7 +42,7 @@ prepare_process(0)
 network, _ = create_network(params, num_classes=1, previous=None)
 network.to(memory_format=torch.channels_last)
 history = train_network(
-    network, Drawn(), params, load_settings(), torch.device("cpu"), num_classes=1, class_pixels=np.array([1, 1])
+    network, Drawn(), params, load_settings(), torch.device("cpu"), class_pixels=np.array([1, 1])
 )
 print(json.dumps([history[0]["total"], sorted(network.state_dict())[:3]]))
 """

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from bestie.method.detector import detector_targets
+from bestie.method.regions import Components
 from bestie.params.params_yaml import Params
 from bestie.params.reading import read_yaml
 from bestie.project.profiles import changes, compose
@@ -65,9 +66,10 @@ def instance_batch(num_classes: int) -> InstanceBatch:
         semantic=square.to(torch.uint8),
         instance=square,
         category=torch.ones((2, 1), dtype=torch.int64),
-        components=square,
+        components=Components.stack(list(square.numpy())),
         points_yx=None,
         points_category=None,
+        own_classes=torch.ones((2, 1), dtype=torch.int64),
     )
 
 
@@ -99,7 +101,7 @@ def test_the_network_has_the_papers_size_and_learns(overrides: tuple[str, ...], 
     params = full_size("voc2012", *overrides).train_bestie
     network, _ = create_network(params, num_classes=20, previous=NOWHERE)
     assert millions(network) == pytest.approx(size, abs=0.01)
-    step = InstanceStep(network=network.train(), params=params, num_classes=20, device=torch.device("cpu"))
+    step = InstanceStep(network=network.train(), params=params, device=torch.device("cpu"))
     losses = step(instance_batch(20), Clock())
     assert losses["center_pseudo"] > 0
     assert_learns(network, create_optimizer(network, params.optimizer), losses)

@@ -6,7 +6,7 @@ import torch
 
 from bestie.method.centers import find_centers
 from bestie.method.grouping import group_pixels
-from bestie.method.regions import center_of_class, find_regions, label_components
+from bestie.method.regions import Components, center_of_class, find_regions, label_components, label_regions
 
 
 def two_class_map() -> torch.Tensor:
@@ -42,12 +42,27 @@ def test_regions_of_absent_classes_and_small_ones_are_left_out():
 
 def test_given_components_save_labeling_and_change_nothing():
     semantic = torch.cat((two_class_map(), two_class_map().flip(-1)))
-    components = torch.from_numpy(np.stack([label_components(each.numpy()) for each in semantic]))
+    components = Components.stack([label_components(each.numpy()) for each in semantic])
 
-    own, given = find_regions(semantic), find_regions(semantic, components=components.to(torch.int16))
+    own, given = find_regions(semantic), find_regions(semantic, components=components)
 
     assert torch.equal(own.id_map, given.id_map)
     assert own.category.tolist() == given.category.tolist() == [1, 2, 2, 1, 2, 2]
+
+
+def test_regions_labeled_before_are_those_that_are_listed():
+    semantic = torch.cat((two_class_map(), two_class_map()))
+    semantic[0, 0, 25], semantic[1, 3, 25] = 1, 2  # too small
+    labels = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    maps = [label_regions(each.numpy(), own.numpy()) for each, own in zip(semantic, labels, strict=True)]
+
+    own = find_regions(semantic, image_labels=labels)
+    given = find_regions(semantic, components=Components.stack(maps))
+
+    assert [each.max() for each in maps] == [1, 3]
+    assert given.category.tolist() == [category for category in own.category.tolist() if category] == [1, 1, 2, 2]
+    assert torch.equal(own.pixel, given.pixel)
+    assert (own.max_per_image, given.max_per_image) == (4, 3)
 
 
 def test_the_score_is_read_from_the_own_class_or_from_a_single_channel():

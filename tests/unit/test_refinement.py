@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bestie.method.refinement import refine
-from bestie.method.regions import label_components
+from bestie.method.regions import Components, label_components
 
 HEIGHT, WIDTH = 30, 60
 
@@ -93,7 +93,7 @@ def test_absent_classes_are_not_refined():
 
 def test_given_components_change_nothing():
     maps = one_component((15, 10, 0.9), (15, 50, 0.5))
-    components = torch.from_numpy(label_components(maps["wsss"][0].numpy()))[None]
+    components = Components.stack([label_components(maps["wsss"][0].numpy())])
 
     assert torch.equal(refine(**maps, components=components).weight, refine(**maps).weight)
 

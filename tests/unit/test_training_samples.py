@@ -8,7 +8,7 @@ import torch
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.paths import GENERATED_ROOT
 from bestie.artifacts.tables import read_images, read_instance_categories, read_points
-from bestie.method.regions import label_components
+from bestie.method.regions import label_regions
 from bestie.params.training import Augmentation
 from bestie.training.samples import InstanceImages, LabeledImages
 
@@ -48,7 +48,9 @@ def test_maps_of_a_sample_are_the_stored_ones(finished_run: Path):
         assert int(inside.sum()) == int((stored != 255).sum())
         stored_ids = samples.instance.read(record.row, "instance", *size)
         assert np.bincount(stored_ids.ravel()).tolist()[1:] == torch.bincount(sample["instance"].flatten()).tolist()[1:]
-        np.testing.assert_array_equal(sample["components"], label_components(sample["semantic"].numpy()))
+        np.testing.assert_array_equal(
+            sample["components"], label_regions(sample["semantic"].numpy(), sample["labels"].numpy())
+        )
 
 
 def test_tables_of_a_batch_are_filled_up(finished_run: Path):
