@@ -10,13 +10,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 
 from benchmarks.common import line, start
 from benchmarks.scenes import draw_scene
+from bestie.method.network import Outputs
 from bestie.method.own_classes import OwnClasses, find_own_classes
 from bestie.method.regions import Components, label_regions
 from bestie.params.train_bestie import TrainBestie
@@ -120,7 +120,7 @@ def main() -> None:
 
     with_it, without = (gpu_ms(step_with(each), repeats=options.repeats) for each in (True, False))
     step = InstanceStep(network=network, params=params, device=device)
-    outputs = SimpleNamespace(**make_outputs(step, batch))
+    outputs = make_outputs(step, batch)
     own = OwnClasses(batch.own_classes)
     alone = gpu_ms(lambda: step.refine(outputs, batch, own), repeats=options.repeats)
     line("step with refinement", f"{with_it:.1f} ms, {1e3 * given.images / with_it:.0f} images a second")
@@ -132,11 +132,11 @@ def main() -> None:
     line("wanted, refined labels", "at most 5 % of a step")
 
 
-def make_outputs(step: InstanceStep, batch: InstanceBatch) -> dict[str, torch.Tensor]:
+def make_outputs(step: InstanceStep, batch: InstanceBatch) -> Outputs:
     """Return maps like those of a trained network: the maps of the labels with some noise."""
     targets = step.render(batch, OwnClasses(batch.own_classes))
     center = (targets.center + 0.05 * torch.rand_like(targets.center)).clamp(0, 1)
-    return {"center": center, "offset": targets.offset + torch.randn_like(targets.offset), "semantic": center}
+    return Outputs(center, center, targets.offset + torch.randn_like(targets.offset))
 
 
 def _profiles() -> Path:
