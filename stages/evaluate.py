@@ -283,4 +283,4 @@ def evolution(num_classes: int) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    run_stage("evaluate", Evaluate, spread(main), sys.argv[1:], in_parts=True)
+    run_stage("evaluate", Evaluate, spread(main, images=True), sys.argv[1:], in_parts=True)

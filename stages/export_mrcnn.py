@@ -135,4 +135,4 @@ def origin_rows(rows: list[dict[str, Any]], labels: MergedLabels, by: list[str])
 
 
 if __name__ == "__main__":
-    run_stage("export_mrcnn", ExportMrcnn, spread(main), sys.argv[1:], in_parts=True)
+    run_stage("export_mrcnn", ExportMrcnn, spread(main, images=True), sys.argv[1:], in_parts=True)

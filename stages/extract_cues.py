@@ -148,4 +148,4 @@ def cues_of(
 
 
 if __name__ == "__main__":
-    run_stage("extract_cues", ExtractCues, spread(main), sys.argv[1:], in_parts=True)
+    run_stage("extract_cues", ExtractCues, spread(main, images=True), sys.argv[1:], in_parts=True)

@@ -84,4 +84,4 @@ def count(record: ImageRecord, semantic: np.ndarray, counts: dict[str, np.ndarra
 
 
 if __name__ == "__main__":
-    run_stage("make_wsss", MakeWsss, spread(main), sys.argv[1:], in_parts=True)
+    run_stage("make_wsss", MakeWsss, spread(main, images=True), sys.argv[1:], in_parts=True)

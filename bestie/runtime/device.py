@@ -23,7 +23,7 @@ def pick_device(name: str) -> torch.device:
 
     Args:
         name: `auto` (cuda if a GPU is visible, otherwise cpu), `cpu`, `cuda`, `cuda:1`, ... If several processes share
-            a stage, `cuda` is a different GPU in each of them.
+            a stage, `cuda` is the next GPU in each of them.
 
     Raises:
         InputError: the name is not that of a device, or it is that of a GPU and none is visible.
@@ -31,7 +31,7 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and launched():
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
+        name = f"cuda:{int(os.environ['LOCAL_RANK']) % max(1, torch.cuda.device_count())}"
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
+import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from torch import Tensor, distributed, nn
@@ -23,15 +24,21 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.nn.parallel import DistributedDataParallel
 
+from bestie.artifacts import maps
+from bestie.artifacts.paths import folder
 from bestie.errors import InputError
 from bestie.params.dataset import Dataset
 from bestie.params.section import Section
 from bestie.runtime import ranks
+from bestie.runtime.device import pick_device
 from bestie.runtime.settings import Settings
 from bestie.runtime.signals import end_with_parent
+from bestie.runtime.threads import cores
 
 #: How long processes wait for each other: only one of them writes a snapshot, or joins the files at the end.
 PATIENCE = timedelta(hours=2)
+#: Processes on one GPU in a stage that computes image after image: while one reads, groups or writes, others compute.
+PROCESSES_A_GPU = 4
 #: Seconds that the other processes wait after an error: if the first one has it too, it reports it and they are ended.
 FIRST_SPEAKS_S = 10.0
 
@@ -39,20 +46,21 @@ T = TypeVar("T", bound=Section)
 Main = Callable[[Dataset, T, Settings], None]
 
 
-def spread(main: Main[T], *, gpus: bool = True) -> Main[T]:
+def spread(main: Main[T], *, gpus: bool = True, images: bool = False) -> Main[T]:
     """Return a stage's `main` that runs in one process per device if there are several.
 
     Args:
         main: the function that does the work; `bestie.runtime.ranks` tells it which share is its own.
         gpus: whether it computes on GPUs, with one process for each that is visible. On the CPU there are several
             processes only if BESTIE_PROCESSES asks for them.
+        images: whether it computes image after image, and trains nothing: then up to `PROCESSES_A_GPU` share a GPU.
     """
 
     def spread_main(dataset: Dataset, params: T, settings: Settings) -> None:
         if ranks.launched():
             with _joined(on_gpus=gpus and _uses_gpus(settings)):
                 main(dataset, params, settings)
-        elif (wanted := _wanted(params, settings, gpus=gpus)) > 1:
+        elif (wanted := _wanted(params, settings, gpus=gpus, images=images)) > 1:
             _launch(wanted)
         else:
             with suppress(ranks.HelperEnd):
@@ -84,16 +92,31 @@ def replicate(module: nn.Module) -> nn.Module:
     return DistributedDataParallel(module, gradient_as_bucket_view=True)
 
 
-def _wanted(params: Section, settings: Settings, *, gpus: bool) -> int:
-    """Return the number of processes: the one that is set; on GPUs at most one per GPU, and a divisor of the batch."""
+def _wanted(params: Section, settings: Settings, *, gpus: bool, images: bool = False) -> int:
+    """Return the number of processes: the one that is set, but on GPUs no more than they serve.
+
+    A training has at most one per GPU, and a divisor of its batch.
+    """
     if not (gpus and _uses_gpus(settings)):
         return settings.processes or 1
     if settings.device not in ("auto", "cuda"):  # a single GPU, chosen by name
         return 1
     devices = torch.cuda.device_count()
+    if images:
+        most = devices * max(1, min(PROCESSES_A_GPU, cores() // devices))
+        return min(settings.processes or most, most, _count_shards())
     most = min(settings.processes or devices, devices)
     batch_size = getattr(params, "batch_size", most)
-    return max(number for number in range(1, most + 1) if batch_size % number == 0)
+    number = max(number for number in range(1, most + 1) if batch_size % number == 0)
+    if number < most:
+        print(f"uses {number} of {most} GPUs: a batch of {batch_size} images is shared equally", file=sys.stderr)
+    return number
+
+
+def _count_shards() -> int:
+    """Return the number of shards of the images, which several processes share; 1 if there is no index of images."""
+    index = folder("prepare") / "images.parquet"
+    return -(-pq.read_metadata(index).num_rows // maps.SHARD_ROWS) or 1 if index.is_file() else 1
 
 
 def _uses_gpus(settings: Settings) -> bool:
@@ -104,7 +127,7 @@ def _launch(number: int) -> None:
     """Run the command of this process `number` times and wait. Raises SystemExit if one of them fails."""
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // number)))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the stage reports what went wrong
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -114,7 +137,7 @@ def _launch(number: int) -> None:
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
             max_restarts=0,
-            logs_specs=DefaultLogsSpecs(log_dir=folder),
+            logs_specs=DefaultLogsSpecs(log_dir=scratch),
         )
         try:
             elastic_launch(config, sys.executable)(*sys.orig_argv[1:])
@@ -130,10 +153,11 @@ def _joined(*, on_gpus: bool) -> Iterator[None]:
     """Join the group of processes for the block; `HelperEnd` ends the block without an error."""
     end_with_parent(signal.SIGKILL)  # torch's launcher starts it in a session of its own
     if on_gpus:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = pick_device("cuda")
         torch.cuda.set_device(device)
+    if on_gpus and int(os.environ["LOCAL_WORLD_SIZE"]) <= torch.cuda.device_count():
         distributed.init_process_group("nccl", timeout=PATIENCE, device_id=device)
-    else:
+    else:  # NCCL takes one process a GPU; those that share one only wait for each other
         distributed.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from bestie.artifacts import maps
+from bestie.artifacts.tables import write_images
 from bestie.errors import InputError
 from bestie.params.section import Section
 from bestie.records import ImageRecord
-from bestie.runtime.distributed import _wanted
+from bestie.runtime.device import pick_device
+from bestie.runtime.distributed import _count_shards, _wanted
 from bestie.runtime.parts import own_rows
 from bestie.runtime.ranks import HelperEnd, end_helpers
 from bestie.runtime.settings import Settings
@@ -74,6 +76,54 @@ def test_there_is_a_process_a_gpu_or_as_many_as_are_asked_for(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     assert _wanted(Batches(batch_size=batch_size), settings, gpus=True) == expected
     assert _wanted(Batches(batch_size=batch_size), settings, gpus=False) == max(1, settings.processes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpus", "cpus", "expected"),
+    [
+        (Settings(), 1, 16, 4),
+        (Settings(), 2, 16, 8),
+        (Settings(), 8, 64, 9),
+        (Settings(), 2, 4, 4),
+        (Settings(), 4, 2, 4),
+        (Settings(processes=2), 1, 16, 2),
+        (Settings(processes=9), 2, 16, 8),
+        (Settings(device="cuda:0"), 2, 16, 1),
+        (Settings(device="cpu"), 2, 16, 1),
+    ],
+)
+def test_several_processes_share_a_gpu_that_computes_image_after_image(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Settings, gpus: int, cpus: int, expected: int
+):
+    monkeypatch.chdir(tmp_path)
+    assert _count_shards() == 1
+    write_images(Path("data/prepare/images.parquet"), [record(row) for row in range(8 * maps.SHARD_ROWS + 1)])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("bestie.runtime.distributed.cores", lambda: cpus)
+    assert _wanted(Section(), settings, gpus=True, images=True) == expected
+
+
+def test_processes_that_share_gpus_take_them_in_turn(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    be_process(monkeypatch, 3, 8)
+    found = []
+    for local_rank in range(8):
+        monkeypatch.setenv("LOCAL_RANK", str(local_rank))
+        found.append(pick_device("auto").index)
+    assert found == [0, 1, 0, 1, 0, 1, 0, 1]
+
+
+def test_a_batch_that_not_all_gpus_can_share_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert _wanted(Batches(batch_size=5), Settings(), gpus=True) == 5
+    assert "uses 5 of 8 GPUs: a batch of 5 images" in capsys.readouterr().err
+    assert _wanted(Batches(batch_size=8), Settings(), gpus=True) == 8
+    assert capsys.readouterr().err == ""
 
 
 def test_the_shares_of_a_batch_are_the_batch(monkeypatch: pytest.MonkeyPatch):
