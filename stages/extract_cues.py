@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bestie.artifacts.instances import cue_rows
-from bestie.artifacts.maps import MapWriter
+from bestie.artifacts.maps import MapWriter, layout_of
 from bestie.artifacts.schemas import CUES
 from bestie.artifacts.tables import TableWriter, count_categories, read_categories, read_images, read_points
 from bestie.method.cues import find_cues, smooth
@@ -53,9 +53,7 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
     points = read_points(POINTS) if dataset.supervision == "point" else None
 
     out = folder("extract_cues")
-    canvas_hw = tuple(
-        -(-max(side) // STORED_STRIDE_PX) for side in zip(*((r.height, r.width) for r in every), strict=True)
-    )
+    layout = layout_of((-(-each.height // STORED_STRIDE_PX), -(-each.width // STORED_STRIDE_PX)) for each in every)
     rows = own_rows(records, settings)
     mine = [record for record in records if record.row in rows]
     progress = Progress("extract_cues", len(mine), unit="image", as_json=settings.json_progress)
@@ -74,7 +72,7 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
         written_together(
             out, settings, made_from, map_names=["activations.zarr"], tables={"cues.parquet": CUES}
         ) as share,
-        MapWriter(share.place / "activations.zarr", spec, len(every), canvas_hw, attributes) as maps,
+        MapWriter(share.place / "activations.zarr", spec, len(every), layout, attributes) as maps,
         TableWriter(share.place / "cues.parquet", CUES) as table,
     ):
         found = in_processes(find, mine, device=device, settings=settings)

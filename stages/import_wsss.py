@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.maps import MapReader, MapWriter, layout_of
 from bestie.artifacts.paths import OWN_MAPS
 from bestie.artifacts.schemas import WSSS_SUMMARY
 from bestie.artifacts.tables import TableWriter, read_categories, read_images
@@ -40,9 +40,9 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
     own = read_own_maps() if params.source == OWN_MAPS else None
     if not params.source.is_dir():
         raise InputError(f"import_wsss.source: there is no folder {params.source}; correct the parameter")
-    canvas_hw = (max(r.height for r in every), max(r.width for r in every))
+    layout = layout_of((record.height, record.width) for record in every)
     out = folder("import_wsss")
-    maps = MapWriter(out / "maps.zarr", {"semantic": ("uint8", VOID)}, len(every), canvas_hw)
+    maps = MapWriter(out / "maps.zarr", {"semantic": ("uint8", VOID)}, len(every), layout)
     shown_px = void_px = 0
     with maps, TableWriter(out / "summary.parquet", WSSS_SUMMARY) as summary:
         for record in track(records, "import_wsss", as_json=settings.json_progress):

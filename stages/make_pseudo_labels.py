@@ -56,7 +56,7 @@ def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None
     made_from = partial(fingerprint, "make_pseudo_labels", inputs, dataset=dataset, params=params)
     with (
         written_together(out, settings, made_from, map_names=["maps.zarr"], tables=tables) as share,
-        MapWriter(share.place / "maps.zarr", {"instance": ("uint16", 0)}, len(every), wsss.canvas_hw) as maps,
+        MapWriter(share.place / "maps.zarr", {"instance": ("uint16", 0)}, len(every), wsss.layout) as maps,
         TableWriter(share.place / "instances.parquet", INSTANCES) as instances,
         TableWriter(share.place / "components.parquet", COMPONENTS) as components,
     ):

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from bestie.artifacts.maps import MapWriter
+from bestie.artifacts.maps import MapWriter, layout_of
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.params.dataset import Dataset
 from bestie.params.make_wsss import MakeWsss
@@ -51,7 +51,7 @@ def main(dataset: Dataset, params: MakeWsss, settings: Settings) -> None:
             device=device,
         )
     out = folder("make_wsss")
-    canvas_hw = (max(r.height for r in every), max(r.width for r in every))
+    layout = layout_of((record.height, record.width) for record in every)
     rows = own_rows(records, settings) if own else set()
     mine = [record for record in records if record.row in rows]
     made_from = partial(fingerprint, "make_wsss", [INDEX, NETWORK], dataset=dataset, params=params, own=own)
@@ -61,7 +61,7 @@ def main(dataset: Dataset, params: MakeWsss, settings: Settings) -> None:
     counts = {name: np.zeros(shape, np.int64) for name in ("labeled", "absent", "everywhere")}
     with (
         written_together(out, settings, made_from, map_names=["maps.zarr"]) as share,
-        MapWriter(share.place / "maps.zarr", spec, len(every), canvas_hw, {"own": own}) as maps,
+        MapWriter(share.place / "maps.zarr", spec, len(every), layout, {"own": own}) as maps,
     ):
         find = partial(predictor.find, root=dataset.image_root) if predictor else None
         found = in_processes(find, mine, device=device, settings=settings) if find else ()

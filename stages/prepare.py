@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.instances import cue_rows, instance_rows
-from bestie.artifacts.maps import MapWriter
+from bestie.artifacts.maps import MapWriter, layout_of
 from bestie.artifacts.paths import GENERATED_ROOT
 from bestie.artifacts.schemas import INSTANCES, POINTS, SKIPPED
 from bestie.artifacts.tables import TableWriter, write_categories, write_images
@@ -171,8 +171,8 @@ def write_truth(out: Path, reader: DataSet, records: list[ImageRecord], settings
     Raises:
         InputError: a true mask is wrong, or all of them together show no object although the images have labels.
     """
-    canvas_hw = (max(r.height for r in records), max(r.width for r in records))
-    maps = MapWriter(out / "ground_truth.zarr", {"semantic": ("uint8", VOID)}, len(records), canvas_hw)
+    layout = layout_of((record.height, record.width) for record in records)
+    maps = MapWriter(out / "ground_truth.zarr", {"semantic": ("uint8", VOID)}, len(records), layout)
     labeled = shown = 0
     with maps, TableWriter(out / "ground_truth.parquet", INSTANCES) as table:
         for record in track(records, "prepare: truth", as_json=settings.json_progress):

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32
 from torch.nn import functional as F
 
-from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.maps import MapReader, MapWriter, layout_of
 from bestie.artifacts.metrics_json import read_json, write_history, write_json
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.artifacts.weights import save_weights
@@ -138,9 +138,9 @@ class Learner:
             device=self._device,
         )
         pixels = np.zeros(VOID + 1, np.int64)
-        canvas_hw = (max(r.height for r in self._records), max(r.width for r in self._records))
+        layout = layout_of((record.height, record.width) for record in self._records)
         rows = max(record.row for record in self._records) + 1
-        with MapWriter(path, {"semantic": ("uint8", VOID)}, rows, canvas_hw) as maps:
+        with MapWriter(path, {"semantic": ("uint8", VOID)}, rows, layout) as maps:
             find = partial(predictor.find, root=self._root)
             found = in_processes(find, self._records, device=self._device, settings=self._settings)
             progress = track(self._records, "train_wsss, maps", as_json=self._settings.json_progress)

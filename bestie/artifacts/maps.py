@@ -4,7 +4,7 @@ import math
 import operator
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ from bestie.errors import InputError
 SHARD_ROWS = 256
 SHARD_BYTES = 128 * 2**20
 KEEP_BYTES = 64 * 2**20
+#: A tile is as high and as wide as this part of the images are at most.
+USUAL_SHARE = 0.9
 #: Values of one image; 254 channels of the largest image are fewer.
 MAX_CHUNK_VALUES = 2**31
 
@@ -35,18 +37,37 @@ class MapSpec(NamedTuple):
     channels: int | None = None
 
 
+class MapLayout(NamedTuple):
+    """Height and width, in px, of the canvas that every image fits into, and of the tiles that it is stored in."""
+
+    canvas_hw: tuple[int, int]
+    tile_hw: tuple[int, int]
+
+
+def layout_of(sizes: Iterable[tuple[int, int]]) -> MapLayout:
+    """Return a layout for images of these sizes (height, width).
+
+    Usually the canvas is one tile. If it has more than four times the pixels of a tile that nine in ten images fit
+    into, it is made of such tiles: otherwise a single panorama makes every map as slow to read and write as its own.
+    """
+    sides = list(zip(*sizes, strict=True))
+    canvas_hw = (max(sides[0]), max(sides[1]))
+    height, width = (int(np.quantile(each, USUAL_SHARE, method="higher")) for each in sides)
+    return MapLayout(canvas_hw, (height, width) if math.prod(canvas_hw) > 4 * height * width else canvas_hw)
+
+
 class MapWriter:
     """A context manager that writes a group of map arrays, atomically and one shard at a time.
 
-    An image is one chunk. A shard is one file of 256 chunks or, if these take more than 128 MiB uncompressed, of the
-    largest power of two that fits, so shards of all arrays begin together every 256 rows. A shard that holds only the
-    fill value takes no file. Memory is one shard per array.
+    A tile of an image is one chunk; usually an image is one tile. A shard is one file of 256 chunks or, if these take
+    more than 128 MiB uncompressed, of the largest power of two that fits, so shards of all arrays begin together every
+    256 rows. A shard that holds only the fill value takes no file. Memory is one shard and its images per array.
 
     Args:
         path: the group's folder, usually `*.zarr`.
         arrays: name -> MapSpec, or a tuple (dtype, fill, channels) whose last elements may be omitted.
         n_rows: number of images.
-        canvas_hw: height and width, in px, that every image fits into.
+        layout: height and width, in px, that every image fits into; with a `MapLayout`, in tiles.
         attributes: JSON values to store with the group.
     """
 
@@ -55,13 +76,13 @@ class MapWriter:
         path: Path,
         arrays: Mapping[str, tuple],
         n_rows: int,
-        canvas_hw: tuple[int, int],
+        layout: tuple[int, int] | MapLayout,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         self._path = path
         self._specs = {name: MapSpec(*spec) for name, spec in arrays.items()}
         self._n_rows = n_rows
-        self._canvas_hw = canvas_hw
+        self._layout = layout if isinstance(layout, MapLayout) else MapLayout(layout, layout)
         self._attributes = dict(attributes or {})
         self._shards: dict[str, _Shard] = {}
 
@@ -69,10 +90,10 @@ class MapWriter:
         with ExitStack() as stack:  # a writer that fails to start leaves nothing behind
             partial = stack.enter_context(atomic_output(self._path))
             group = zarr.create_group(
-                LocalStore(partial), attributes={**self._attributes, "canvas_hw": list(self._canvas_hw)}
+                LocalStore(partial), attributes={**self._attributes, "canvas_hw": list(self._layout.canvas_hw)}
             )
             self._shards = {
-                name: _Shard(_create_array(group, name, spec, self._n_rows, self._canvas_hw))
+                name: _Shard(_create_array(group, name, spec, self._n_rows, self._layout))
                 for name, spec in self._specs.items()
             }
             self._stack = stack.pop_all()
@@ -90,13 +111,13 @@ class MapWriter:
             raise ValueError(f"no map '{name}', only {list(self._specs)}")
         spec = self._specs[name]
         leading = () if spec.channels is None else (spec.channels,)
-        height, width = self._canvas_hw
+        height, width = self._layout.canvas_hw
         if array.dtype != np.dtype(spec.dtype):
             raise ValueError(f"the map '{name}' takes {spec.dtype}, not {array.dtype}")
         if array.ndim != len(leading) + 2 or array.shape[:-2] != leading:
             raise ValueError(f"the map '{name}' takes {(*leading, 'height', 'width')}, not {array.shape}")
         if array.shape[-2] > height or array.shape[-1] > width:
-            raise ValueError(f"a map of {array.shape[-2:]} does not fit the canvas {self._canvas_hw}")
+            raise ValueError(f"a map of {array.shape[-2:]} does not fit the canvas {self._layout.canvas_hw}")
         if not self._shards[name].last_row < row < self._n_rows:
             raise ValueError(
                 f"row {row} of the map '{name}' is not between the last one, {self._shards[name].last_row}, "
@@ -158,6 +179,14 @@ class MapReader:
         with self._naming_damage():
             height, width = map(operator.index, self.attributes["canvas_hw"])
         return height, width
+
+    @property
+    def layout(self) -> MapLayout:
+        """The canvas, and the tiles of the first array. Raises InputError if the group is damaged."""
+        name = self.names[0]
+        with self._naming_damage():
+            height, width = self._open()[name].chunks[-2:]
+        return MapLayout(self.canvas_hw, (height, width))
 
     @property
     def n_rows(self) -> int:
@@ -230,41 +259,56 @@ class MapReader:
 
 
 class _Shard:
-    """The rows of an array's current shard, in memory until the next one begins."""
+    """The maps of an array's current shard, in memory until the next one begins; its files are written tile by tile."""
 
     def __init__(self, array: Any) -> None:
         self.last_row = -1
         self._array = array
         self._rows = array.shards[0]
         self._start = 0
-        self._buffer: np.ndarray | None = None
+        self._maps: dict[int, np.ndarray] = {}
 
     def put(self, row: int, values: np.ndarray) -> None:
         start = row - row % self._rows
         if start != self._start:
             self.flush()
             self._start = start
-        if self._buffer is None:
-            n_rows = min(self._rows, self._array.shape[0] - start)
-            self._buffer = np.full((n_rows, *self._array.shape[1:]), self._array.fill_value, self._array.dtype)
-        self._buffer[row - start, ..., : values.shape[-2], : values.shape[-1]] = values
+        self._maps[row - start] = values.copy()
         self.last_row = row
 
     def flush(self) -> None:
-        if self._buffer is not None:
-            self._array[self._start : self._start + len(self._buffer)] = self._buffer
-            self._buffer = None
+        if self._maps:
+            tile_height, tile_width = self._array.chunks[-2:]
+            for top in range(0, max(each.shape[-2] for each in self._maps.values()), tile_height):
+                for left in range(0, max(each.shape[-1] for each in self._maps.values()), tile_width):
+                    self._write_tile(slice(top, top + tile_height), slice(left, left + tile_width))
+        self._maps = {}
+
+    def _write_tile(self, y: slice, x: slice) -> None:
+        parts = {row: part for row, each in self._maps.items() if (part := each[..., y, x]).size}
+        if not parts:
+            return
+        # Most tiles of a single large image hold nothing of the other images.
+        first, end = (min(parts), min(parts) + 1) if len(parts) == 1 else (0, self._rows)
+        n_rows = min(end, self._array.shape[0] - self._start) - first
+        inside = tuple(min(at.stop, end) - at.start for at, end in zip((y, x), self._array.shape[-2:], strict=True))
+        shape = (n_rows, *self._array.shape[1:-2], *inside)
+        tile = np.full(shape, self._array.fill_value, self._array.dtype)
+        for row, part in parts.items():
+            tile[row - first, ..., : part.shape[-2], : part.shape[-1]] = part
+        start = self._start + first
+        self._array[start : start + n_rows, ..., y, x] = tile
 
 
-def _create_array(group: Any, name: str, spec: MapSpec, n_rows: int, canvas_hw: tuple[int, int]) -> Any:
+def _create_array(group: Any, name: str, spec: MapSpec, n_rows: int, layout: MapLayout) -> Any:
     leading = () if spec.channels is None else (spec.channels,)
-    chunk = (1, *leading, *canvas_hw)
+    chunk = (1, *leading, *layout.tile_hw)
     chunk_bytes = int(np.prod(chunk)) * np.dtype(spec.dtype).itemsize
     fitting = max(1, SHARD_BYTES // chunk_bytes)
     shard_rows = min(SHARD_ROWS, 1 << (fitting.bit_length() - 1))
     return group.create_array(
         name,
-        shape=(n_rows, *chunk[1:]),
+        shape=(n_rows, *leading, *layout.canvas_hw),
         chunks=chunk,
         shards=(shard_rows, *chunk[1:]),
         dtype=spec.dtype,

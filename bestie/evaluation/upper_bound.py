@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.artifacts.instances import instance_map
-from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.maps import MapLayout, MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.paths import DATA, folder
 from bestie.artifacts.schemas import INSTANCES
@@ -122,7 +122,7 @@ def train_network_on_truth(
     semantic = MapReader(folder("prepare") / "ground_truth.zarr", keep=True)
     truth = folder("prepare") / "ground_truth.parquet"
     with TemporaryDirectory() as scratch:
-        write_instance_maps(Path(scratch) / "maps.zarr", truth, train, n_rows, semantic.canvas_hw)
+        write_instance_maps(Path(scratch) / "maps.zarr", truth, train, n_rows, semantic.layout)
         samples = InstanceImages(
             train,
             params.dataset.image_root,
@@ -175,11 +175,11 @@ def train_detector_on_truth(
 
 
 def write_instance_maps(
-    path: Path, table: Path, records: list[ImageRecord], n_rows: int, canvas_hw: tuple[int, int]
+    path: Path, table: Path, records: list[ImageRecord], n_rows: int, layout: tuple[int, int] | MapLayout
 ) -> None:
     """Write the instance maps of an instance table; crowds are not drawn, but keep their id."""
     wanted = {record.row: record for record in records}
-    with MapWriter(path, {"instance": ("uint16", 0)}, n_rows, canvas_hw) as maps:
+    with MapWriter(path, {"instance": ("uint16", 0)}, n_rows, layout) as maps:
         for row, columns in iter_images(table, INSTANCES, ["instance_id", "rle", "is_crowd"]):
             if row in wanted:
                 ids, rles = (columns[name][~columns["is_crowd"]] for name in ("instance_id", "rle"))

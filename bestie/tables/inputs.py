@@ -35,8 +35,8 @@ def labels_from_export() -> None:
     index, labels = folder("prepare") / "images.parquet", folder("make_pseudo_labels")
     source = folder("export_mrcnn") / "instances.parquet"
     every = read_images(index)
-    canvas_hw = MapReader(folder("import_wsss") / "maps.zarr").canvas_hw
-    with MapWriter(labels / "maps.zarr", {"instance": ("uint16", 0)}, len(every), canvas_hw) as maps:
+    layout = MapReader(folder("import_wsss") / "maps.zarr").layout
+    with MapWriter(labels / "maps.zarr", {"instance": ("uint16", 0)}, len(every), layout) as maps:
         for row, columns in iter_images(source, INSTANCES, ["instance_id", "rle"]):
             instance = instance_map(every[row], columns["instance_id"], columns["rle"], source=source)
             maps.write(row, "instance", instance)

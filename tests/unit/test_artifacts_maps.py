@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from bestie.artifacts import maps
-from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.maps import MapLayout, MapReader, MapWriter, layout_of
 from bestie.errors import InputError
 
 ARRAYS: dict[str, tuple] = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "label": ("uint8", 255)}
@@ -49,6 +49,39 @@ def test_a_shard_is_one_file_and_an_unwritten_none(tmp_path: Path, monkeypatch: 
     assert files == {"zarr.json", "a/zarr.json", "a/c/0/0/0", "a/c/2/0/0"}
     reader = MapReader(tmp_path / "m.zarr")
     assert [int(reader.read(row, "a", 5, 5).max()) for row in range(10)] == [1, 2, 0, 4, 0, 0, 0, 0, 0, 10]
+
+
+def test_a_few_large_images_do_not_set_the_size_of_a_tile():
+    usual = [(375, 500), (500, 333)] * 20
+    assert layout_of(usual) == MapLayout((500, 500), (500, 500))
+    assert layout_of([*usual, (640, 800)]) == MapLayout((640, 800), (640, 800))
+    assert layout_of([*usual, (3000, 20_000)]) == MapLayout((3000, 20_000), (500, 500))
+    assert layout_of([(3000, 4000)] * 3) == MapLayout((3000, 4000), (3000, 4000))
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_image_of_several_tiles_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool):
+    monkeypatch.setattr(maps, "SHARD_ROWS", 4)
+    rng = np.random.default_rng(0)
+    sizes = [(4, 5), (3, 3), (11, 21), (4, 4), (2, 5), (5, 2)]
+    written = [rng.integers(1, 200, (2, *size)).astype(np.uint8) for size in sizes]
+    layout = MapLayout((11, 21), (4, 5))
+    with MapWriter(tmp_path / "m.zarr", {"a": ("uint8", 7, 2)}, 9, layout) as writer:
+        for row, each in enumerate(written):
+            writer.write(row, "a", each)
+
+    reader = MapReader(tmp_path / "m.zarr", keep=keep)
+
+    assert reader.layout == layout
+    for row, each in enumerate(written):
+        np.testing.assert_array_equal(reader.read(row, "a", *each.shape[1:]), each)
+        whole = reader.read(row, "a", 11, 21)
+        assert (whole[:, : each.shape[1], : each.shape[2]] == each).all()
+        assert (whole == 7).sum() == whole.size - each.size + (each == 7).sum()
+    assert (reader.read(8, "a", 11, 21) == 7).all()
+    files = {str(path.relative_to(tmp_path / "m.zarr" / "a" / "c")) for path in tmp_path.rglob("c/*/*/*/*")}
+    tiles_of_the_large_one = {f"0/0/{y}/{x}" for y in range(3) for x in range(5)}
+    assert files == tiles_of_the_large_one | {"1/0/0/0", "1/0/1/0"}
 
 
 def test_large_maps_get_smaller_shards(tmp_path: Path) -> None:
