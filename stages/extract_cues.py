@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bestie.artifacts.instances import cue_rows
-from bestie.artifacts.maps import MapWriter, layout_of
+from bestie.artifacts.map_layout import layout_of
+from bestie.artifacts.maps import MapWriter
 from bestie.artifacts.schemas import CUES
 from bestie.artifacts.tables import TableWriter, count_categories, read_categories, read_images, read_points
 from bestie.method.cues import find_cues, smooth

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from bestie.artifacts.maps import MapReader, MapWriter, layout_of
+from bestie.artifacts.map_layout import layout_of
+from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.paths import OWN_MAPS
 from bestie.artifacts.schemas import WSSS_SUMMARY
 from bestie.artifacts.tables import TableWriter, read_categories, read_images

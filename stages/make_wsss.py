@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from bestie.artifacts.maps import MapWriter, layout_of
+from bestie.artifacts.map_layout import layout_of
+from bestie.artifacts.maps import MapWriter
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.params.dataset import Dataset
 from bestie.params.make_wsss import MakeWsss

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.instances import cue_rows, instance_rows
-from bestie.artifacts.maps import MapWriter, layout_of
+from bestie.artifacts.map_layout import layout_of
+from bestie.artifacts.maps import MapWriter
 from bestie.artifacts.paths import GENERATED_ROOT
 from bestie.artifacts.schemas import INSTANCES, POINTS, SKIPPED
 from bestie.artifacts.tables import TableWriter, write_categories, write_images

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float32
 from torch.nn import functional as F
 
-from bestie.artifacts.maps import MapReader, MapWriter, layout_of
+from bestie.artifacts.map_layout import layout_of
+from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json, write_history, write_json
 from bestie.artifacts.tables import read_categories, read_images
 from bestie.artifacts.weights import save_weights

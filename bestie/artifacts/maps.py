@@ -4,7 +4,7 @@ import math
 import operator
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,13 +18,12 @@ from zarr.storage import LocalStore
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.blob_store import BlobStore
 from bestie.artifacts.blobs import BlobFolder, missing
+from bestie.artifacts.map_layout import MapLayout
 from bestie.errors import InputError
 
 SHARD_ROWS = 256
 SHARD_BYTES = 128 * 2**20
 KEEP_BYTES = 64 * 2**20
-#: A tile is as high and as wide as this part of the images are at most.
-USUAL_SHARE = 0.9
 #: Values of one image; 254 channels of the largest image are fewer.
 MAX_CHUNK_VALUES = 2**31
 
@@ -35,25 +34,6 @@ class MapSpec(NamedTuple):
     dtype: str
     fill: float = 0
     channels: int | None = None
-
-
-class MapLayout(NamedTuple):
-    """Height and width, in px, of the canvas that every image fits into, and of the tiles that it is stored in."""
-
-    canvas_hw: tuple[int, int]
-    tile_hw: tuple[int, int]
-
-
-def layout_of(sizes: Iterable[tuple[int, int]]) -> MapLayout:
-    """Return a layout for images of these sizes (height, width).
-
-    Usually the canvas is one tile. If it has more than four times the pixels of a tile that nine in ten images fit
-    into, it is made of such tiles: otherwise a single panorama makes every map as slow to read and write as its own.
-    """
-    sides = list(zip(*sizes, strict=True))
-    canvas_hw = (max(sides[0]), max(sides[1]))
-    height, width = (int(np.quantile(each, USUAL_SHARE, method="higher")) for each in sides)
-    return MapLayout(canvas_hw, (height, width) if math.prod(canvas_hw) > 4 * height * width else canvas_hw)
 
 
 class MapWriter:

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bestie.artifacts.instances import instance_map
-from bestie.artifacts.maps import MapLayout, MapReader, MapWriter
+from bestie.artifacts.map_layout import MapLayout
+from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.paths import DATA, folder
 from bestie.artifacts.schemas import INSTANCES

@@ -9,7 +9,8 @@ import pytest
 import zarr
 
 from bestie.artifacts import maps
-from bestie.artifacts.maps import MapLayout, MapReader, MapWriter, layout_of
+from bestie.artifacts.map_layout import MapLayout, layout_of
+from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.errors import InputError
 
 ARRAYS: dict[str, tuple] = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "label": ("uint8", 255)}
