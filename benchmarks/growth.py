@@ -61,6 +61,10 @@ class Line:
         """Return the value for a number of images."""
         return self.fixed + self.slope * images
 
+    def not_falling(self) -> "Line":
+        """Return this line, or one without slope: times that fall are noise, and say nothing about larger sizes."""
+        return self if self.slope >= 0 else Line(0.0, self.fixed)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -151,7 +155,7 @@ def verdicts(sizes: Sequence[Size], stages: Sequence[str], total: str) -> list[V
         if step != total
     }
     files = line_of(sizes, total, lambda usage: usage.files).slope
-    no_op = line_of(sizes, NO_OP, lambda usage: usage.seconds)
+    no_op = line_of(sizes, NO_OP, lambda usage: usage.seconds).not_falling()
     longer = no_op.at(MORE_IMAGES * first) / no_op.at(first)
     return [
         _all_below(
@@ -187,7 +191,7 @@ def _all_below(wanted: str, parts: dict[str, float], bound: float) -> Verdict:
 
 
 def _read_verdict(sizes: Sequence[Size], step: str) -> Verdict:
-    seconds = line_of(sizes, step, lambda usage: usage.seconds).at(READ_IMAGES)
+    seconds = line_of(sizes, step, lambda usage: usage.seconds).not_falling().at(READ_IMAGES)
     wanted = f"`bestie {step}`: under {READ_S:g} s with {READ_IMAGES:,} images"
     return Verdict(wanted, f"{seconds:.1f} s, by the line", seconds < READ_S)
 

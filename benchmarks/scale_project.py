@@ -1,5 +1,6 @@
 """The projects that `benchmarks.scale` measures: images in VOC's layout, trained models, and the steps of a user."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -7,6 +8,7 @@ from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
+from typing import Any
 
 from benchmarks.measured import CommandError, Usage, count_files, run_measured
 from bestie.artifacts.paths import OWN_MAPS, folder
@@ -19,36 +21,34 @@ from tests.clones import Clone, make_clone
 SIDE_PX = 433
 #: Training images of the project in which the models are trained, and training images for each validation image.
 TRAINED_ON, TRAIN_PER_VAL = 48, 10
+#: Areas of the smallest pseudo label in two versions; about half of the objects are smaller than the second.
+MIN_AREAS_PX = (50, 6_000)
 TRAININGS = ("train_pam", "train_wsss", "train_bestie", "train_mrcnn")
 MAP_STAGES = tuple(stage for stage in ws.STAGES if stage not in TRAININGS)
 GIVEN_MAPS = "../images/WSSS_maps"
-#: The profile `smoke` on larger images, which its models see at half their size. They learn just enough to find some
-#: instances on each image, as better models do.
-OVERRIDES = (
-    "dataset.name=scale",
-    "dataset.format=voc",
-    "dataset.root=../images",
-    f"prepare.categories=[{', '.join(SHAPE_CLASS_NAMES)}]",
-    f"import_wsss.source={OWN_MAPS}",
-    "train_pam.epochs=20",
-    "train_pam.plain_epochs=14",
-    *(f"{stage}.augmentation.crop_px=128" for stage in ("train_pam", "train_wsss", "train_bestie")),
-    *(f"{stage}.augmentation.scale=[0.4,0.6]" for stage in ("train_pam", "train_wsss", "train_bestie")),
-    "extract_cues.scales=[0.5]",
-    "extract_cues.window_px=21",
-    "train_wsss.scales=[0.5]",
-    "train_wsss.maps.color_steps=0",
-    "make_wsss.color_steps=0",
-    "make_wsss.flip=false",
-    "make_pseudo_labels.min_area_px=50",
-    "train_mrcnn.min_side_px=128",
-    "train_mrcnn.max_side_px=176",
-    "train_mrcnn.anchor_sizes_px=[16,32,64]",
-    *(f"{stage}.grouping.window_px=41" for stage in ("export_mrcnn", "evaluate")),
-    *(f"{stage}.semantic_scales=[0.5]" for stage in ("export_mrcnn", "evaluate")),
-    *(f"{stage}.instance_scales=[0.5]" for stage in ("export_mrcnn", "evaluate")),
-    *(f"{stage}.min_area_px=50" for stage in ("export_mrcnn", "evaluate")),
-)
+AUGMENTATION = {"crop_px": 128, "scale": [0.4, 0.6]}
+PREDICTION = {
+    "grouping": {"window_px": 41},
+    "semantic_scales": [0.5],
+    "instance_scales": [0.5],
+    "min_area_px": MIN_AREAS_PX[0],
+}
+#: Changes of the profile `smoke` for these images, which its models see at half their size. They learn just enough to
+#: find some instances on an image, as better models do.
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "dataset": {"name": "scale", "format": "voc", "root": "../images"},
+    "prepare": {"categories": SHAPE_CLASS_NAMES},
+    "train_pam": {"epochs": 20, "plain_epochs": 14, "augmentation": AUGMENTATION},
+    "extract_cues": {"scales": [0.5], "window_px": 21},
+    "train_wsss": {"scales": [0.5], "maps": {"color_steps": 0}, "augmentation": AUGMENTATION},
+    "make_wsss": {"color_steps": 0, "flip": False},
+    "import_wsss": {"source": str(OWN_MAPS)},
+    "make_pseudo_labels": {"min_area_px": MIN_AREAS_PX[0]},
+    "train_bestie": {"augmentation": AUGMENTATION},
+    "export_mrcnn": PREDICTION,
+    "train_mrcnn": {"min_side_px": 128, "max_side_px": 176, "anchor_sizes_px": [16, 32, 64]},
+    "evaluate": PREDICTION,
+}
 DRAW = f"""\
 import sys
 from pathlib import Path
@@ -87,7 +87,7 @@ class ScaleProject:
             "DVC_SITE_CACHE_DIR": str(place / "dvc"),
         }
         with chdir(self._clone.folder):
-            ws.set_params(*OVERRIDES)
+            ws.set_params(*(f"{section}={json.dumps(values)}" for section, values in OVERRIDES.items()))
 
     def draw(self) -> None:
         """Draw the images, with the generator of the profile `shapes`."""
@@ -136,7 +136,7 @@ class ScaleProject:
 
     def read(self) -> None:
         """Commit a second version of the pseudo labels, and read both as a user does."""
-        self._clone.set_param("make_pseudo_labels", "min_area_px", 400)
+        self._clone.set_param("make_pseudo_labels", "min_area_px", MIN_AREAS_PX[1])
         self._run("python", "-m", "stages.make_pseudo_labels")
         self._run("dvc", "commit", "--force", "make_pseudo_labels")
         self._save("second version")

@@ -96,6 +96,13 @@ def test_times_at_other_sizes_are_read_off_the_line():
     assert verdict["`bestie report`"].met
 
 
+def test_times_that_fall_by_chance_are_not_followed_below_zero():
+    shorter = {NO_OP: usage(0.9), "report": usage(0.9)}
+    verdict = found(size(1000), size(4000, **shorter))
+    assert verdict["no-op `dvc repro`"].measured.startswith("1.00 times")
+    assert verdict["`bestie report`"].measured == "1.0 s, by the line"
+
+
 def test_the_bounds_are_a_table():
     assert verdict_table([Verdict("a < b", "2", met=False)]).splitlines()[2] == "| a < b | 2 | no |"
 
