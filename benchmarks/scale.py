@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.growth import Size, table, verdict_table, verdicts
 from benchmarks.growth_chart import draw_growth
 from benchmarks.measured import ROLLUP, CommandError, Usage
-from benchmarks.scale_project import MAP_STAGES, TRAIN_PER_VAL, TRAINED_ON, ScaleProject, total_of_stages
+from benchmarks.scale_project import DRAWING, MAP_STAGES, TRAIN_PER_VAL, TRAINED_ON, ScaleProject, total_of_stages
 from bestie.artifacts.atomic import atomic_output
 from bestie.runtime.signals import StoppedError, stoppable
 from tests.workspace import ROOT
@@ -50,7 +50,7 @@ def main() -> None:
         return
     text = describe(sizes)
     print(f"\n{text}")
-    commands = [step for step in sizes[0].steps if step not in (*MAP_STAGES, TOTAL)]
+    commands = [step for step in sizes[0].steps if step not in (*MAP_STAGES, TOTAL, DRAWING)]
     (options.out / "growth.md").write_text(f"{text}\n", encoding="utf-8")
     picture = draw_growth(sizes, {"stages": MAP_STAGES, "commands": commands})
     (options.out / "growth.svg").write_text(picture, encoding="utf-8")

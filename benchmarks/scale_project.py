@@ -23,6 +23,7 @@ SIDE_PX = 433
 TRAINED_ON, TRAIN_PER_VAL = 48, 10
 #: Areas of the smallest pseudo label in two versions; about half of the objects are smaller than the second.
 MIN_AREAS_PX = (50, 6_000)
+DRAWING = "draw the images"
 TRAININGS = ("train_pam", "train_wsss", "train_bestie", "train_mrcnn")
 MAP_STAGES = tuple(stage for stage in ws.STAGES if stage not in TRAININGS)
 GIVEN_MAPS = "../images/WSSS_maps"
@@ -92,7 +93,7 @@ class ScaleProject:
     def draw(self) -> None:
         """Draw the images, with the generator of the profile `shapes`."""
         val = self.images // TRAIN_PER_VAL
-        self._measure("draw the images", "python", "-c", DRAW, "../images", str(self.images), str(val))
+        self._measure(DRAWING, "python", "-c", DRAW, "../images", str(self.images), str(val))
 
     def train(self) -> None:
         """Run all stages but the last, and so train all models."""
