@@ -46,7 +46,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "import_wsss": {"source": str(OWN_MAPS)},
     "make_pseudo_labels": {"min_area_px": MIN_AREAS_PX[0]},
     "train_bestie": {"augmentation": AUGMENTATION},
-    "export_mrcnn": PREDICTION,
+    "export_mrcnn": {**PREDICTION, "pseudo_labels": True},
     "train_mrcnn": {"min_side_px": 128, "max_side_px": 176, "anchor_sizes_px": [16, 32, 64]},
     "evaluate": PREDICTION,
 }
