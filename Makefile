@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo flow serve deploy worker test test-all lint format check clean
+.PHONY: help install demo flow serve deploy worker test test-all lint format check scale clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ lint: install  ## fix what ruff can fix, and format the code
 
 check: install  ## check style, types and import contracts
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-cache
+
+scale: install  ## measure how time, memory and files grow with the number of images (hours)
+	@python -m benchmarks.scale
 
 clean:  ## remove checkpoints and tool caches, but no data
 	@rm -rf .bestie .mypy_cache .ruff_cache .pytest_cache .hypothesis
