@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from torch import Tensor, distributed, nn
@@ -26,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bestie.artifacts import maps
 from bestie.artifacts.paths import folder
+from bestie.artifacts.tables import iter_records
 from bestie.errors import InputError
 from bestie.params.dataset import Dataset
 from bestie.params.section import Section
@@ -116,7 +116,8 @@ def _wanted(params: Section, settings: Settings, *, gpus: bool, images: bool = F
 def _count_shards() -> int:
     """Return the number of shards of the images, which several processes share; 1 if there is no index of images."""
     index = folder("prepare") / "images.parquet"
-    return -(-pq.read_metadata(index).num_rows // maps.SHARD_ROWS) or 1 if index.is_file() else 1
+    images = sum(1 for _ in iter_records(index)) if index.is_file() else 0
+    return max(1, -(-images // maps.SHARD_ROWS))
 
 
 def _uses_gpus(settings: Settings) -> bool:
