@@ -149,7 +149,8 @@ def describe_commit() -> str:
 def describe_machine() -> str:
     """Return the processor's architecture, the number of cores, and the settings that decide on threads."""
     settings = [f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "BESTIE_WORKERS") if name in os.environ]
-    return ", ".join([platform.machine(), f"{len(os.sched_getaffinity(0))} cores", *settings])
+    cores = len(os.sched_getaffinity(0))
+    return ", ".join([platform.machine(), f"{cores} core{'s' * (cores > 1)}", *settings])
 
 
 def describe(sizes: list[Size]) -> str:
