@@ -22,7 +22,7 @@ from bestie.records import Category, ImageRecord
 #: Columns of one length. Numbers have their own dtype, text and lists the dtype object, boxes the shape (n, 4).
 Columns = dict[str, np.ndarray]
 
-ROW_GROUP_ROWS = 16_384
+ROW_GROUP_ROWS = 4096
 #: Rows that a stream holds at a time: a thousand masks are a few hundred kilobytes.
 STREAM_ROWS = 1024
 
