@@ -8,6 +8,7 @@ import numpy as np
 
 from bestie.artifacts.schemas import EVOLUTION, INSTANCES
 from bestie.artifacts.tables import iter_rows
+from bestie.errors import InputError
 from bestie.metrics.coco_scores import coco_ap
 from bestie.metrics.masks import MaskTable, Overlaps
 from bestie.metrics.voc_scores import SIZE_EDGES_PX, VocAp, count_true_positives, voc_ap, voc_ap_by_size
@@ -20,8 +21,18 @@ MIN_SIZE_SHARE = 0.05
 
 
 def mask_table(rows: Iterable[dict[str, Any]], records: dict[int, ImageRecord]) -> MaskTable:
-    """Return the instance rows of the images in `records` (row -> image) in the form that `bestie.metrics` takes."""
+    """Return the instance rows of the images in `records` (row -> image) in the form that `bestie.metrics` takes.
+
+    Raises:
+        InputError: a row belongs to another image, whose masks could have another size.
+    """
     kept = [each for each in rows if each["row"] in records]
+    for each in kept:
+        if each["image_id"] != (present := records[each["row"]].image_id):
+            raise InputError(
+                f"instances of image {each['image_id']!r} stand in row {each['row']}, which is that of {present!r}: "
+                "they belong to another images.parquet. Run the stage again that writes them (dvc repro)."
+            )
     return MaskTable(
         row=np.array([each["row"] for each in kept], np.int64),
         category_id=np.array([each["category_id"] for each in kept], np.int64),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bestie.artifacts.instances import instance_rows
+from bestie.errors import InputError
 from bestie.evaluation.scores import (
     curve_rows,
     evolution_rows,
@@ -105,6 +106,12 @@ def test_labels_are_counted():
 
 def test_rows_of_other_images_are_left_out():
     assert len(mask_table(truth_rows(), {0: RECORDS[0]})) == 2
+
+
+def test_instances_of_another_index_are_refused():
+    other = {0: RECORDS[1], 1: RECORDS[0]}
+    with pytest.raises(InputError, match="instances of image 'i0' stand in row 0, which is that of 'i1'"):
+        mask_table(truth_rows(), other)
 
 
 def test_snapshots_are_scored_by_epoch_and_kind():
