@@ -15,10 +15,9 @@ import numpy as np
 import torch
 
 from benchmarks.common import line, start
-from benchmarks.scenes import draw_scene
+from benchmarks.scenes import batch_of_scenes, draw_scene, labels_of_scenes
 from bestie.method.network import Outputs
-from bestie.method.own_classes import OwnClasses, find_own_classes
-from bestie.method.regions import Components, label_regions
+from bestie.method.own_classes import OwnClasses
 from bestie.params.train_bestie import TrainBestie
 from bestie.project.profiles import compose
 from bestie.runtime.device import prepare_process
@@ -38,22 +37,7 @@ def make_batch(images: int) -> InstanceBatch:
     for _ in range(images):
         classes = rng.choice(np.arange(1, CLASSES + 1), 2, replace=False).tolist()
         scenes.append(draw_scene(rng, height=SIDE_PX, width=SIDE_PX, classes=classes, objects=3))
-    labels = torch.zeros(images, CLASSES)
-    for number, scene in enumerate(scenes):
-        labels[number, torch.from_numpy(scene.category_id) - 1] = 1
-    semantic = np.stack([scene.semantic for scene in scenes])
-    category = torch.from_numpy(np.stack([scene.category_id for scene in scenes]))
-    return InstanceBatch(
-        images=torch.randint(0, 256, (images, 3, SIDE_PX, SIDE_PX), dtype=torch.uint8),
-        labels=labels,
-        semantic=torch.from_numpy(semantic),
-        instance=torch.from_numpy(np.stack([scene.instance for scene in scenes])),
-        category=category,
-        components=Components.stack([label_regions(*each) for each in zip(semantic, labels.numpy(), strict=True)]),
-        points_yx=None,
-        points_category=None,
-        own_classes=find_own_classes(labels, category),
-    )
+    return batch_of_scenes(rng, scenes, labels_of_scenes(scenes, num_classes=CLASSES))
 
 
 def gpu_ms(work: Callable[[], object], *, repeats: int) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.common import line, measure, start
-from benchmarks.scenes import draw_scene
+from benchmarks.scenes import draw_scene, labels_of_scenes
 from bestie.method.refinement import refine
 from bestie.method.regions import Components, label_regions
 from bestie.method.targets import render_targets
@@ -24,9 +24,7 @@ def batch() -> dict[str, torch.Tensor]:
     for number in range(IMAGES):
         classes = rng.choice(np.arange(1, CLASSES + 1), 1 + number % 2, replace=False).tolist()
         scenes.append(draw_scene(rng, height=SIDE_PX, width=SIDE_PX, classes=classes, objects=4))
-    labels = torch.zeros(IMAGES, CLASSES)
-    for number, scene in enumerate(scenes):
-        labels[number, torch.from_numpy(scene.category_id) - 1] = 1
+    labels = labels_of_scenes(scenes, num_classes=CLASSES)
     targets = render_targets(
         torch.from_numpy(np.stack([scene.instance for scene in scenes])).long(),
         torch.from_numpy(np.stack([scene.category_id for scene in scenes])),

@@ -1,12 +1,18 @@
 """Drawn inputs of any size: semantic maps, activation maps, and tables of masks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from pycocotools import mask as coco_mask
+from torch import Tensor
 
+from bestie.method.own_classes import find_own_classes
+from bestie.method.regions import MIN_REGION_PX, Components, label_regions
 from bestie.metrics.masks import MaskTable
+from bestie.training.samples import InstanceBatch
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,46 @@ def draw_scene(rng: np.random.Generator, *, height: int, width: int, classes: li
         cv2.ellipse(instance, center, axes, float(rng.integers(180)), 0, 360, number, -1)
     semantic = np.r_[0, category_id].astype(np.uint8)[instance]
     return Scene(instance, semantic, category_id)
+
+
+def batch_of_scenes(
+    rng: np.random.Generator, scenes: Sequence[Scene], labels: Tensor, *, min_area_px: int = MIN_REGION_PX
+) -> InstanceBatch:
+    """Return scenes of one size and one number of objects as a training batch, with images of noise.
+
+    Args:
+        rng: draws the images.
+        scenes: the objects; a class per object is both pseudo label and semantic map.
+        labels: the image-level labels, (images, classes), above 0 for classes of an image.
+        min_area_px: components with fewer pixels are not refined.
+    """
+    semantic = np.stack([scene.semantic for scene in scenes])
+    category = _categories(scenes)
+    regions = [
+        label_regions(each, own, min_area_px=min_area_px) for each, own in zip(semantic, labels.numpy(), strict=True)
+    ]
+    pixels = rng.integers(0, 256, (len(scenes), 3, *semantic.shape[1:]), dtype=np.uint8)
+    return InstanceBatch(
+        images=torch.from_numpy(pixels),
+        labels=labels,
+        semantic=torch.from_numpy(semantic),
+        instance=torch.from_numpy(np.stack([scene.instance for scene in scenes])),
+        category=category,
+        components=Components.stack(regions),
+        points_yx=None,
+        points_category=None,
+        own_classes=find_own_classes(labels, category),
+    )
+
+
+def labels_of_scenes(scenes: Sequence[Scene], *, num_classes: int) -> Tensor:
+    """Return the image-level labels of scenes, (images, classes), 1 for each class that has an object."""
+    category = _categories(scenes)
+    return torch.zeros(len(scenes), num_classes).scatter_(1, category - 1, 1.0)
+
+
+def _categories(scenes: Sequence[Scene]) -> Tensor:
+    return torch.from_numpy(np.stack([scene.category_id for scene in scenes]).astype(np.int64))
 
 
 def draw_activation(rng: np.random.Generator, *, channels: int, height: int, width: int) -> np.ndarray:

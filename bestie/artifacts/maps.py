@@ -271,7 +271,7 @@ class _Shard:
         # Most tiles of a single large image hold nothing of the other images.
         first, end = (min(parts), min(parts) + 1) if len(parts) == 1 else (0, self._rows)
         n_rows = min(end, self._array.shape[0] - self._start) - first
-        inside = tuple(min(at.stop, end) - at.start for at, end in zip((y, x), self._array.shape[-2:], strict=True))
+        inside = (min(at.stop, side) - at.start for at, side in zip((y, x), self._array.shape[-2:], strict=True))
         shape = (n_rows, *self._array.shape[1:-2], *inside)
         tile = np.full(shape, self._array.fill_value, self._array.dtype)
         for row, part in parts.items():

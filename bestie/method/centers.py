@@ -27,7 +27,7 @@ _LAYERS_AT_ONCE = 8
 class Centers:
     """Centers as flat indices into (b, h, w), each with its region, sorted by region.
 
-    Entries whose region is the number of regions are none: see `_keep`.
+    Entries whose region is the number of regions are not centers: see `_keep`.
     """
 
     pixel: Int[Tensor, " k"]
@@ -109,7 +109,7 @@ def center_table(
     The table has `columns` columns, at least as many as `most_centers`.
     """
     height, width = regions.id_map.shape[1:]
-    counts = count_index(centers.region, len(regions.category) + 1)  # the last one counts what is no center
+    counts = count_index(centers.region, len(regions.category) + 1)  # the last one counts entries that are not centers
     first = counts.cumsum(0) - counts
     column = torch.arange(len(centers.region), device=counts.device) - first[centers.region]
     own_yx = torch.stack((centers.pixel // width % height, centers.pixel % width), dim=-1)
@@ -216,7 +216,7 @@ def _cluster_by_propagation(
     size = len(pixel)
     area_px = count_index(label, size)
     whole = label.new_ones(size).scatter_reduce_(0, label, settled.long(), "amin")
-    # So many groups there can be; the host would wait for their number.
+    # There cannot be more groups than this; for their exact number, the host would have to wait.
     most = size // (low + 1)
     is_root = (area_px > low) & (area_px < high) & (whole > 0)
     root = torch.nonzero_static(is_root, size=most, fill_value=-1).squeeze(1)

@@ -67,8 +67,8 @@ class Split:
     `pixel` holds flat indices into (b, h, w), and `of_pixel` the instance of each of these pixels. `region` is the
     region of an instance, and `column` the place of its center among the centers of that region. `peak` is the pixel
     with the largest center score inside the instance, and `peak_score` that score, 1 at a clustered center. A `used`
-    instance has at least one pixel; its peak need not be the center that its pixels were grouped by. On a GPU, where
-    the host would wait for their number, instances that are not used stay in the tables; on a CPU all are used.
+    instance has at least one pixel; its peak need not be the center that its pixels were grouped by. Instances that are
+    not used stay in the tables, because a GPU's host would have to wait for the number of the others.
     """
 
     pixel: Int[Tensor, " p"]
@@ -80,9 +80,7 @@ class Split:
     used: Bool[Tensor, " n"]
 
     def compact(self) -> "Split":
-        """Return the used instances alone."""
-        if self.used.device.type == "cpu":
-            return self
+        """Return the used instances alone, without the pixels of the others."""
         kept = self.used[self.of_pixel].nonzero().squeeze(1)
         number = self.used.cumsum(0) - 1
         columns = (each[self.used] for each in (self.region, self.column, self.peak, self.peak_score, self.used))
@@ -126,24 +124,17 @@ def split_regions(
         columns = most_centers(regions, centers)
     centers_yx, valid = center_table(centers, regions, columns=columns)
     has_center = valid.any(dim=1) | keep_whole
-    pixel, region = regions.pixel, regions.of_pixel
-    on_cpu = pixel.device.type == "cpu"
-    if on_cpu and not keep_whole:
-        kept = has_center[region].nonzero().squeeze(1)
-        pixel, region = pixel[kept], region[kept]
-    slot = region * columns + group_pixels(offset, pixel, region, centers_yx, valid)
-    used = (count_index(slot, len(valid) * columns) > 0) & has_center.repeat_interleave(
-        columns, output_size=len(valid) * columns
-    )
-    number = torch.arange(len(used), device=used.device)
-    if on_cpu:
-        slot, number, used = (used.cumsum(0) - 1)[slot], number[used], used[used]
+    pixel = regions.pixel
+    of_pixel = regions.of_pixel * columns + group_pixels(offset, pixel, regions.of_pixel, centers_yx, valid)
+    number = torch.arange(len(valid) * columns, device=pixel.device)
+    region, column = number // columns, number % columns
+    used = (count_index(of_pixel, len(number)) > 0) & has_center[region]
     value = marked[pixel]
-    peak_score = value.new_full((len(used),), -torch.inf).scatter_reduce_(0, slot, value, "amax")
+    peak_score = value.new_full((len(number),), -torch.inf).scatter_reduce_(0, of_pixel, value, "amax")
     # If scores are equal, the first pixel in reading order is the peak.
-    place = torch.where(value == peak_score[slot], pixel, marked.numel())
-    peak = pixel.new_full((len(used),), marked.numel()).scatter_reduce_(0, slot, place, "amin")
-    return Split(pixel, slot, number // columns, number % columns, torch.where(used, peak, 0), peak_score, used)
+    place = torch.where(value == peak_score[of_pixel], pixel, marked.numel())
+    peak = pixel.new_full((len(number),), marked.numel()).scatter_reduce_(0, of_pixel, place, "amin")
+    return Split(pixel, of_pixel, region, column, torch.where(used, peak, 0), peak_score, used)
 
 
 def _mark(score: Float[Tensor, " all"], added: Centers, regions: Regions) -> Float[Tensor, " all"]:

@@ -9,7 +9,7 @@ the size of the image (`bestie.method.resizing.resized_square_sum`).
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from bestie.records import VOID
@@ -30,8 +30,8 @@ class OwnClasses:
     category_id: Int[Tensor, "b p"]
 
     @property
-    def used(self) -> Tensor:
-        """Which columns are classes, (b, p)."""
+    def used(self) -> Bool[Tensor, "b p"]:
+        """Whether each column is a class."""
         return self.category_id > 0
 
     def number(self, category: Integer[Tensor, "b ..."]) -> Integer[Tensor, "b ..."]:
@@ -65,7 +65,7 @@ class OwnClasses:
         others = classes.masked_fill(is_own, -torch.inf).logsumexp(dim=1, keepdim=True)
         return torch.cat((background, own, others), dim=1)
 
-    def _is_own(self, num_classes: int) -> Tensor:
+    def _is_own(self, num_classes: int) -> Bool[Tensor, "b c"]:
         table = torch.zeros((len(self.category_id), num_classes + 1), dtype=torch.bool, device=self.category_id.device)
         return table.scatter_(1, self.category_id, self.used)[:, 1:]
 

@@ -25,7 +25,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bestie.artifacts import maps
 from bestie.artifacts.paths import folder
-from bestie.artifacts.tables import iter_records
 from bestie.errors import InputError
 from bestie.params.dataset import Dataset
 from bestie.params.section import Section
@@ -114,10 +113,9 @@ def _wanted(params: Section, settings: Settings, *, gpus: bool, images: bool = F
 
 
 def _count_shards() -> int:
-    """Return the number of shards of the images, which several processes share; 1 if there is no index of images."""
-    index = folder("prepare") / "images.parquet"
-    images = sum(1 for _ in iter_records(index)) if index.is_file() else 0
-    return max(1, -(-images // maps.SHARD_ROWS))
+    """Return the number of shards of the images, which several processes share; 1 if `prepare` has not run."""
+    path = folder("prepare") / "ground_truth.zarr"  # it has a row for each image, and its size is read at once
+    return max(1, -(-maps.MapReader(path).n_rows // maps.SHARD_ROWS)) if path.is_dir() else 1
 
 
 def _uses_gpus(settings: Settings) -> bool:

@@ -9,14 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.scenes import draw_scene
+from benchmarks.scenes import batch_of_scenes, draw_scene, labels_of_scenes
 from bestie.method import decoders
 from bestie.method.backbones import create_backbone
 from bestie.method.detector import build_detector, detect, detector_targets
 from bestie.method.network import BestieNetwork
-from bestie.method.own_classes import find_own_classes
 from bestie.method.pam import Classifier
-from bestie.method.regions import Components, label_regions
 from bestie.params.train_bestie import TrainBestie
 from bestie.runtime.device import prepare_process
 from bestie.training import network_training
@@ -47,20 +45,11 @@ def batch_of(images: int, *, points: bool = False) -> InstanceBatch:
     """Drawn scenes with two classes and three objects each."""
     rng = np.random.default_rng(0)
     scenes = [draw_scene(rng, height=SIDE_PX, width=SIDE_PX, classes=[1, 2], objects=3) for _ in range(images)]
-    semantic = np.stack([scene.semantic for scene in scenes])
-    category = torch.from_numpy(np.stack([scene.category_id for scene in scenes]).astype(np.int64))
-    labels = torch.zeros(images, CLASSES).scatter_(1, category - 1, 1.0)
-    return InstanceBatch(
-        images=torch.from_numpy(rng.integers(0, 256, (images, 3, SIDE_PX, SIDE_PX), dtype=np.uint8)),
-        labels=labels,
-        semantic=torch.from_numpy(semantic),
-        instance=torch.from_numpy(np.stack([scene.instance for scene in scenes])),
-        category=category,
-        components=Components.stack([label_regions(*each) for each in zip(semantic, labels.numpy(), strict=True)]),
-        points_yx=torch.from_numpy(rng.integers(0, SIDE_PX, (images, 3, 2))) if points else None,
-        points_category=category if points else None,
-        own_classes=find_own_classes(labels, category),
-    )
+    batch = batch_of_scenes(rng, scenes, labels_of_scenes(scenes, num_classes=CLASSES))
+    if not points:
+        return batch
+    points_yx = torch.from_numpy(rng.integers(0, SIDE_PX, (images, 3, 2)))
+    return batch._replace(points_yx=points_yx, points_category=batch.category)
 
 
 def section(**changes: Any) -> TrainBestie:

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from bestie.artifacts import maps
-from bestie.artifacts.tables import write_images
 from bestie.errors import InputError
 from bestie.params.section import Section
 from bestie.records import ImageRecord
@@ -97,7 +96,10 @@ def test_several_processes_share_a_gpu_that_computes_image_after_image(
 ):
     monkeypatch.chdir(tmp_path)
     assert _count_shards() == 1
-    write_images(Path("data/prepare/images.parquet"), [record(row) for row in range(8 * maps.SHARD_ROWS + 1)])
+    with maps.MapWriter(
+        Path("data/prepare/ground_truth.zarr"), {"semantic": ("uint8",)}, 8 * maps.SHARD_ROWS + 1, (8, 8)
+    ):
+        pass
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("bestie.runtime.distributed.cores", lambda: cpus)

@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.scenes import draw_scene
+from benchmarks.scenes import batch_of_scenes, draw_scene, labels_of_scenes
 from bestie.method.network import Outputs
 from bestie.method.own_classes import ABSENT, OwnClasses, find_own_classes
 from bestie.method.refinement import refine
-from bestie.method.regions import Components, label_regions
 from bestie.method.resizing import resize, resized_square_sum
 from bestie.method.targets import center_map_from_points, render_targets
 from bestie.params.train_bestie import TrainBestie
@@ -91,23 +90,13 @@ def draw_batch(*, points: bool) -> InstanceBatch:
     rng = np.random.default_rng(0)
     pairs = [(2, 5), (5, 9), (1, 2)]
     scenes = [draw_scene(rng, height=SIDE_PX, width=SIDE_PX, classes=list(pair), objects=4) for pair in pairs]
-    category = torch.from_numpy(np.stack([scene.category_id for scene in scenes]).astype(np.int64))
-    labels = torch.zeros(IMAGES, CLASSES).scatter_(1, category - 1, 1.0)
-    labels[0, int(category[0, 0]) - 1] = 0
-    semantic = np.stack([scene.semantic for scene in scenes])
-    return InstanceBatch(
-        images=torch.zeros(IMAGES, 3, SIDE_PX, SIDE_PX, dtype=torch.uint8),
-        labels=labels,
-        semantic=torch.from_numpy(semantic),
-        instance=torch.from_numpy(np.stack([scene.instance for scene in scenes])),
-        category=category,
-        components=Components.stack(
-            [label_regions(*each, min_area_px=1) for each in zip(semantic, labels.numpy(), strict=True)]
-        ),
-        points_yx=torch.from_numpy(rng.integers(0, SIDE_PX, (IMAGES, 4, 2))) if points else None,
-        points_category=category if points else None,
-        own_classes=find_own_classes(labels, category),
-    )
+    labels = labels_of_scenes(scenes, num_classes=CLASSES)
+    labels[0, int(scenes[0].category_id[0]) - 1] = 0
+    batch = batch_of_scenes(rng, scenes, labels, min_area_px=1)
+    if not points:
+        return batch
+    points_yx = torch.from_numpy(rng.integers(0, SIDE_PX, (IMAGES, 4, 2)))
+    return batch._replace(points_yx=points_yx, points_category=batch.category)
 
 
 def step_on_all_classes(step: InstanceStep, batch: InstanceBatch, clock: Clock) -> dict[str, Tensor]:
