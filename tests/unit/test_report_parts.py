@@ -237,4 +237,4 @@ def test_a_change_within_what_runs_of_one_configuration_differ_by_is_none(change
 def test_a_data_set_without_repeated_runs_says_so():
     assert spread_of("my photos").points == {}
     assert "was not measured" in spread_of("my photos").note
-    assert "7 runs" in spread_of("demo").note
+    assert "between 8 runs of one configuration" in spread_of("demo").note
