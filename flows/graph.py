@@ -25,7 +25,7 @@ class Stage:
         name: as in `dvc.yaml`.
         description: its `desc`.
         pool: its `meta.pool`, the kind of worker that runs it.
-        shards: its `meta.shards`: whether it writes whole shards, so that several workers can share it.
+        shards: its `meta.shards`: whether it writes image after image, so that several workers can share it.
         upstream: the stages whose outputs it reads.
         inputs: the outputs of other stages that it reads, as paths relative to the root.
     """

@@ -50,7 +50,7 @@ def pipeline(
         revision: a git revision; None: the one that is checked out.
         wait: wait for another run in this workspace to end; otherwise this run would be refused.
         on_workers: run each stage on the worker pool that `dvc.yaml` names for it; otherwise all on this machine.
-        spread: stage -> the number of parts, each of whole shards, that workers of its pool compute.
+        spread: stage -> the number of parts, each of some images, that workers of its pool compute.
     """
     request = Request(tuple(targets or ()), tuple(set_params or ()), profile, force, revision, wait, spread or {})
     stop = Stop()

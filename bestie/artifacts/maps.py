@@ -21,8 +21,10 @@ from bestie.artifacts.blobs import BlobFolder, missing
 from bestie.artifacts.map_layout import MapLayout
 from bestie.errors import InputError
 
-SHARD_ROWS = 256
-SHARD_BYTES = 128 * 2**20
+#: Images of a shard.
+SHARD_ROWS = 512
+#: Images that are written at once, if their maps take no more than so many bytes: what a writer holds in memory.
+ROWS_AT_ONCE, BYTES_AT_ONCE = 64, 64 * 2**20
 KEEP_BYTES = 64 * 2**20
 #: Values of one image; 254 channels of the largest image are fewer.
 MAX_CHUNK_VALUES = 2**31
@@ -37,11 +39,11 @@ class MapSpec(NamedTuple):
 
 
 class MapWriter:
-    """A context manager that writes a group of map arrays, atomically and one shard at a time.
+    """A context manager that writes a group of map arrays, atomically.
 
-    A tile of an image is one chunk; usually an image is one tile. A shard is one file of 256 chunks or, if these take
-    more than 128 MiB uncompressed, of the largest power of two that fits, so shards of all arrays begin together every
-    256 rows. A shard that holds only the fill value takes no file. Memory is one shard and its images per array.
+    A tile of an image is one chunk; usually an image is one tile. A shard is one file of 512 chunks; one that holds
+    only the fill value takes no file. Up to 64 images of each array wait in memory and are written at once, or fewer,
+    if these take more than 64 MiB.
 
     Args:
         path: the group's folder, usually `*.zarr`.
@@ -64,7 +66,7 @@ class MapWriter:
         self._n_rows = n_rows
         self._layout = layout if isinstance(layout, MapLayout) else MapLayout(layout, layout)
         self._attributes = dict(attributes or {})
-        self._shards: dict[str, _Shard] = {}
+        self._waiting: dict[str, _Waiting] = {}
 
     def __enter__(self) -> "MapWriter":
         with ExitStack() as stack:  # a writer that fails to start leaves nothing behind
@@ -72,8 +74,8 @@ class MapWriter:
             group = zarr.create_group(
                 LocalStore(partial), attributes={**self._attributes, "canvas_hw": list(self._layout.canvas_hw)}
             )
-            self._shards = {
-                name: _Shard(_create_array(group, name, spec, self._n_rows, self._layout))
+            self._waiting = {
+                name: _Waiting(_create_array(group, name, spec, self._n_rows, self._layout))
                 for name, spec in self._specs.items()
             }
             self._stack = stack.pop_all()
@@ -98,20 +100,20 @@ class MapWriter:
             raise ValueError(f"the map '{name}' takes {(*leading, 'height', 'width')}, not {array.shape}")
         if array.shape[-2] > height or array.shape[-1] > width:
             raise ValueError(f"a map of {array.shape[-2:]} does not fit the canvas {self._layout.canvas_hw}")
-        if not self._shards[name].last_row < row < self._n_rows:
+        if not self._waiting[name].last_row < row < self._n_rows:
             raise ValueError(
-                f"row {row} of the map '{name}' is not between the last one, {self._shards[name].last_row}, "
+                f"row {row} of the map '{name}' is not between the last one, {self._waiting[name].last_row}, "
                 f"and the number of rows, {self._n_rows}"
             )
-        self._shards[name].put(row, array)
+        self._waiting[name].put(row, array)
 
     def __exit__(self, *exception: Any) -> None:
         if exception[0] is not None:
             self._stack.__exit__(*exception)
             return
         with self._stack:
-            for shard in self._shards.values():
-                shard.flush()
+            for waiting in self._waiting.values():
+                waiting.flush()
 
 
 class MapReader:
@@ -238,13 +240,13 @@ class MapReader:
         return self._group
 
 
-class _Shard:
-    """The maps of an array's current shard, in memory until the next one begins; its files are written tile by tile."""
+class _Waiting:
+    """Maps of an array that wait in memory, until they are enough to write, tile by tile."""
 
     def __init__(self, array: Any) -> None:
         self.last_row = -1
         self._array = array
-        self._rows = array.shards[0]
+        self._rows = rows_at_once(array)
         self._start = 0
         self._maps: dict[int, np.ndarray] = {}
 
@@ -280,17 +282,20 @@ class _Shard:
         self._array[start : start + n_rows, ..., y, x] = tile
 
 
+def rows_at_once(array: Any) -> int:
+    """Return how many images of a zarr array are read or written at once: a power of two."""
+    fitting = max(1, BYTES_AT_ONCE // (math.prod(array.chunks) * array.dtype.itemsize))
+    return min(ROWS_AT_ONCE, 1 << (fitting.bit_length() - 1))
+
+
 def _create_array(group: Any, name: str, spec: MapSpec, n_rows: int, layout: MapLayout) -> Any:
     leading = () if spec.channels is None else (spec.channels,)
     chunk = (1, *leading, *layout.tile_hw)
-    chunk_bytes = int(np.prod(chunk)) * np.dtype(spec.dtype).itemsize
-    fitting = max(1, SHARD_BYTES // chunk_bytes)
-    shard_rows = min(SHARD_ROWS, 1 << (fitting.bit_length() - 1))
     return group.create_array(
         name,
         shape=(n_rows, *leading, *layout.canvas_hw),
         chunks=chunk,
-        shards=(shard_rows, *chunk[1:]),
+        shards=(SHARD_ROWS, *chunk[1:]),
         dtype=spec.dtype,
         filters=None,
         compressors=ZstdCodec(level=3),

@@ -103,7 +103,7 @@ def _wanted(params: Section, settings: Settings, *, gpus: bool, images: bool = F
     devices = torch.cuda.device_count()
     if images:
         most = devices * max(1, min(PROCESSES_A_GPU, cores() // devices))
-        return min(settings.processes or most, most, _count_shards())
+        return min(settings.processes or most, most, _count_steps())
     most = min(settings.processes or devices, devices)
     batch_size = getattr(params, "batch_size", most)
     number = max(number for number in range(1, most + 1) if batch_size % number == 0)
@@ -112,10 +112,10 @@ def _wanted(params: Section, settings: Settings, *, gpus: bool, images: bool = F
     return number
 
 
-def _count_shards() -> int:
-    """Return the number of shards of the images, which several processes share; 1 if `prepare` has not run."""
+def _count_steps() -> int:
+    """Return in how many steps images are handed out to processes; 1 if `prepare` has not run."""
     path = folder("prepare") / "ground_truth.zarr"  # it has a row for each image, and its size is read at once
-    return max(1, -(-maps.MapReader(path).n_rows // maps.SHARD_ROWS)) if path.is_dir() else 1
+    return max(1, -(-maps.MapReader(path).n_rows // maps.ROWS_AT_ONCE)) if path.is_dir() else 1
 
 
 def _uses_gpus(settings: Settings) -> bool:

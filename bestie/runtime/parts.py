@@ -1,4 +1,4 @@
-"""Maps and tables that several processes write together, each the rows of its own shards, and one process joins.
+"""Maps and tables that several processes write together, each its own rows, and one process joins.
 
 They are the processes of one stage, or compute parts of it elsewhere (BESTIE_PARTS), possibly several processes for
 each part. The result is byte for byte what a single process would have written.
@@ -15,6 +15,7 @@ from jaxtyping import Int64
 
 from bestie.artifacts import maps
 from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.joined_maps import join_maps
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.paths import part_folder, part_folders
 from bestie.artifacts.schemas import Schema
@@ -45,17 +46,18 @@ class Share:
 
 
 def own_rows(records: Sequence[ImageRecord], settings: Settings) -> set[int]:
-    """Return the rows of `records` that this process writes: whole shards, about as many as every other process.
+    """Return the rows of `records` that this process writes: rows in sequence, about as many as every other process.
 
-    The set is empty if parts are joined, because their rows have been written before.
+    They are handed out 64 at a time, as maps are written. The set is empty if parts are joined, because their rows have
+    been written before.
     """
     if settings.joins:
         return set()
-    shards = sorted({record.row // maps.SHARD_ROWS for record in records})
+    steps = sorted({record.row // maps.ROWS_AT_ONCE for record in records})
     number, total = max(settings.part - 1, 0) * count() + rank(), max(settings.parts, 1) * count()
-    first, last = (len(shards) * each // total for each in (number, number + 1))
-    mine = set(shards[first:last])
-    return {record.row for record in records if record.row // maps.SHARD_ROWS in mine}
+    first, last = (len(steps) * each // total for each in (number, number + 1))
+    mine = set(steps[first:last])
+    return {record.row for record in records if record.row // maps.ROWS_AT_ONCE in mine}
 
 
 @contextmanager
@@ -141,21 +143,10 @@ def _join(
 ) -> Sums:
     """Join the maps and tables of all sources in `place`, and return the sums over the sources."""
     for name in map_names:
-        _join_maps([each / name for each in sources], place / name, keep=keep)
+        join_maps([each / name for each in sources], place / name, keep=keep)
     for name, schema in tables.items():
         with TableWriter(place / name, schema) as table:
             for each in sources:
                 table.append_rows(iter_rows(each / name, schema))
     found = [read_json(each / SUMS) for each in sources]
     return {name: np.sum([np.array(sums[name], np.int64) for sums in found], axis=0) for name in found[0]}
-
-
-def _join_maps(sources: Sequence[Path], path: Path, *, keep: bool) -> None:
-    """Collect all shards in one group: copy them if `keep`, otherwise move them. All sources have the same metadata."""
-    with atomic_output(path) as partial:
-        for source in sources:
-            for file in sorted(each for each in source.rglob("*") if each.is_file()):
-                target = partial / file.relative_to(source)
-                if not target.exists():
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(file, target) if keep else file.rename(target)

@@ -122,6 +122,7 @@ def test_all_plots_render_with_their_titles(clone: Clone, tmp_path: Path):
     assert "No data" not in page
 
 
+@pytest.mark.slow  # six DVC commands
 def test_an_experiment_runs_and_compares_with_the_run_before(clone: Clone, tmp_path: Path):
     try:
         printed = clone.dvc("exp", "run", "--name", "larger", "--set-param", "evaluate.min_area_px=30")

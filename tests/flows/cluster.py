@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -46,9 +48,9 @@ class Cluster:
             stdout=subprocess.DEVNULL,
         )
 
-    def worker(self, clone: Clone, pool: str) -> "Worker":
-        """Start a worker of a pool in a clone; it ends with the cluster."""
-        worker = Worker(self.server, clone, pool)
+    def worker(self, clone: Clone, pool: str, **settings: str) -> "Worker":
+        """Start a worker of a pool in a clone, with further variables of its environment; it ends with the cluster."""
+        worker = Worker(self.server, clone, pool, settings)
         self._workers.append(worker)
         return worker
 
@@ -99,14 +101,15 @@ class Cluster:
 class Worker:
     """`python -m flows.worker POOL` as a process."""
 
-    def __init__(self, server: Server, clone: Clone, pool: str) -> None:
-        self.clone = clone
+    def __init__(self, server: Server, clone: Clone, pool: str, settings: Mapping[str, str]) -> None:
+        self.clone, self.pool = clone, pool
         environment = clone.environment | server.environment
         environment |= {
             "BESTIE_CHECKPOINT_MINUTES": "0",
             "OMP_NUM_THREADS": "1",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PYTHONUNBUFFERED": "1",
+            **settings,
         }
         self.log = clone.folder.parent / f"worker-{clone.folder.name}-{pool}.log"
         with self.log.open("ab") as log:
@@ -133,6 +136,19 @@ class Worker:
         """kill -9 of the worker alone."""
         self.process.kill()
         self.process.wait()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the worker and whatever works in its clone, as a host that sleeps; let all go on after the block."""
+        stopped = [psutil.Process(self.process.pid), *at_work_in(self.clone)]
+        for process in stopped:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def end(self) -> None:
         """End the worker, if it still runs, and whatever works in its clone."""

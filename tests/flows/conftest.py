@@ -1,6 +1,7 @@
 """A Prefect server, and clones with a finished and recorded run, for the tests of the flows."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, chdir
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.objects import State
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows.pipeline import pipeline
 from tests.clones import Clone, make_clone
-from tests.flows.prefect_server import Server
+from tests.flows.database import Database
+from tests.flows.prefect_server import PASSWORD, Server
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +61,31 @@ def clone(recorded: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     shutil.copytree(recorded.folder, copied.folder, symlinks=True)
     monkeypatch.chdir(copied.folder)
     return copied
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    with tempfile.TemporaryDirectory(prefix="bestie-pg-") as folder:
+        made = Database(Path(folder))
+        made.start()
+        yield made
+        made.stop()
+
+
+@pytest.fixture
+def protected(database: Database, tmp_path: Path) -> Iterator[Server]:
+    """A server with this database and a password."""
+    settings = {
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://prefect:prefect@127.0.0.1:{database.port}/prefect",
+        "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
+        "PREFECT_API_AUTH_STRING": PASSWORD,
+    }
+    home = tmp_path / "prefect"
+    home.mkdir()
+    running = Server(home, **settings)
+    own = {PREFECT_API_URL: running.url, PREFECT_HOME: home, PREFECT_API_AUTH_STRING: PASSWORD}
+    with ExitStack() as stack:
+        stack.enter_context(temporary_settings(own))
+        running.start()
+        stack.callback(running.stop)
+        yield running

@@ -22,6 +22,8 @@ from tests import workspace as ws
 
 T = TypeVar("T")
 START_S = 180
+#: Name and password of a server that asks for them.
+PASSWORD = "bestie:not-a-secret"
 
 
 def eventually(look: Callable[[], T], *, within_s: float = 60, every_s: float = 0.5) -> T:

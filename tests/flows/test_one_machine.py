@@ -179,7 +179,7 @@ def training(clone: Clone) -> psutil.Process | None:
     return stage_process(clone, "train_bestie") if list(checkpoints) else None
 
 
-@pytest.mark.parametrize("how", ["Cancel in the UI", "Ctrl-C"])
+@pytest.mark.parametrize("how", ["Cancel in the UI", pytest.param("Ctrl-C", marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_ends_its_stages_and_is_cancelled(server: Server, clone: Clone, how: str):
     process = start(clone, server, "train_bestie", "-S", "train_bestie.epochs=1000")
     try:

@@ -16,7 +16,9 @@ import bestie
 from bestie.artifacts.paths import folder
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_rows, read_images
+from bestie.cli.weights_export import export_to
 from bestie.datasets.image_reading import read_pixels
+from bestie.errors import InputError
 from bestie.training.network_model import load_network
 from tests import workspace as ws
 
@@ -50,7 +52,9 @@ def torch_maps(path: Path, images: torch.Tensor) -> tuple[list[np.ndarray], dict
     return [each.detach().numpy() for each in found], json.loads(extra["bestie"])
 
 
-@pytest.mark.parametrize(("suffix", "maps"), [(".pt2", torch_maps), (".onnx", onnx_maps)])
+@pytest.mark.parametrize(
+    ("suffix", "maps"), [pytest.param(".pt2", torch_maps, marks=pytest.mark.slow), (".onnx", onnx_maps)]
+)
 def test_a_graph_gives_the_networks_maps_at_any_size(finished_run: Path, tmp_path: Path, suffix: str, maps: Any):
     path = tmp_path / f"network{suffix}"
     assert "see docs/deploy.md" in export(NETWORK, path)
@@ -63,6 +67,7 @@ def test_a_graph_gives_the_networks_maps_at_any_size(finished_run: Path, tmp_pat
     assert (facts["threshold"], facts["window_px"], facts["min_area_px"]) == (0.05, 9, 9)
 
 
+@pytest.mark.slow  # an export by a process of its own, like the test before
 def test_the_lines_of_the_document_group_as_we_do(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     ws.set_params("evaluate.flip=false", "evaluate.precision=fp32")
     export(NETWORK, Path("network.onnx"))
@@ -86,7 +91,16 @@ def test_the_lines_of_the_document_group_as_we_do(workspace: Path, monkeypatch: 
     assert count > 4
 
 
-def test_a_detector_and_an_unknown_suffix_are_refused(finished_run: Path, tmp_path: Path):
-    assert "only the network (network.zarr) is written as a graph" in export(DETECTOR, tmp_path / "a.onnx")
-    assert "give the file the suffix .safetensors, .pt2 or .onnx" in export(NETWORK, tmp_path / "a.bin")
+@pytest.mark.parametrize(
+    ("model", "name", "said"),
+    [
+        (DETECTOR, "a.onnx", "only the network (network.zarr) is written as a graph"),
+        (NETWORK, "a.bin", "give the file the suffix .safetensors, .pt2 or .onnx"),
+    ],
+)
+def test_a_detector_and_an_unknown_suffix_are_refused(
+    finished_run: Path, tmp_path: Path, model: Path, name: str, said: str
+):
+    with pytest.raises(InputError, match=re.escape(said)):
+        export_to(model, tmp_path / name)
     assert list(tmp_path.iterdir()) == []

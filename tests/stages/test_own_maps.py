@@ -96,6 +96,7 @@ def test_a_resumed_training_writes_the_same_bytes(workspace: Path, monkeypatch: 
 
 def test_parts_joined_have_the_bytes_of_a_stage_that_runs_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(maps, "SHARD_ROWS", 4)
+    monkeypatch.setattr(maps, "ROWS_AT_ONCE", 2)
     ws.set_params(OWN)
     ws.run("train_wsss", "make_wsss")
     alone = ws.stage_digests("make_wsss")

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from bestie.artifacts import maps
+from bestie.artifacts.maps import MapReader
 from tests import workspace as ws
 
-SHARD_ROWS = 4
+SHARD_ROWS, ROWS_AT_ONCE = 4, 2
 PARTS = Path(".bestie", "parts")
 
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maps, "SHARD_ROWS", SHARD_ROWS)
+    monkeypatch.setattr(maps, "ROWS_AT_ONCE", ROWS_AT_ONCE)
 
 
 def run(stage: str, parts: str) -> None:
@@ -66,18 +68,19 @@ def test_parts_joined_have_the_bytes_of_a_stage_that_runs_alone(workspace: Path,
     assert not list(Path("data").rglob(".*"))
 
 
-def test_each_part_holds_the_rows_of_its_own_shards(workspace: Path):
+def test_each_part_holds_images_of_its_own_and_both_all(workspace: Path):
     ws.run("make_pseudo_labels")
-    shards = {name for name in ws.stage_digests("make_pseudo_labels") if "/c/" in name}
+    labels = MapReader(Path("data", "make_pseudo_labels", "maps.zarr"))
+    side = labels.canvas_hw
+    labeled = {row for row in range(labels.n_rows) if labels.read(row, "instance", *side).any()}
     found = []
     for number in (1, 2):
         run("make_pseudo_labels", f"{number}/2")
-        part = PARTS / "make_pseudo_labels" / f"{number}-of-2"
-        found.append({str(Path("data/make_pseudo_labels", each.relative_to(part))) for each in part.rglob("c/**/*")})
-    parts = [{name for name in each if Path(name).suffix == "" and name in shards} for each in found]
-    assert all(parts)
-    assert not parts[0] & parts[1]
-    assert parts[0] | parts[1] == shards
+        part = MapReader(PARTS / "make_pseudo_labels" / f"{number}-of-2" / "maps.zarr")
+        found.append({row for row in range(part.n_rows) if part.read(row, "instance", *side).any()})
+    assert all(found)
+    assert max(found[0]) < min(found[1])
+    assert found[0] | found[1] == labeled
 
 
 @pytest.mark.slow  # processes that start anew
@@ -88,7 +91,7 @@ def test_a_part_that_two_processes_compute_is_that_of_one(workspace: Path):
     code = f"""
 import runpy
 from bestie.artifacts import maps
-maps.SHARD_ROWS = {SHARD_ROWS}
+maps.SHARD_ROWS, maps.ROWS_AT_ONCE = {SHARD_ROWS}, {ROWS_AT_ONCE}
 runpy.run_module("stages.make_pseudo_labels", run_name="__main__")
 """
     environment = {"PYTHONPATH": str(ws.ROOT), "OMP_NUM_THREADS": "1", "BESTIE_PROCESSES": "2", "BESTIE_PARTS": "1/2"}

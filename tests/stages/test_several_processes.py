@@ -18,11 +18,11 @@ import torch
 from bestie.artifacts import maps
 from tests import workspace as ws
 
-SHARD_ROWS = 4
+SHARD_ROWS, ROWS_AT_ONCE = 4, 2
 IN_SMALL_SHARDS = f"""
 import runpy
 from bestie.artifacts import maps
-maps.SHARD_ROWS = {SHARD_ROWS}
+maps.SHARD_ROWS, maps.ROWS_AT_ONCE = {SHARD_ROWS}, {ROWS_AT_ONCE}
 runpy.run_module("stages.%s", run_name="__main__")
 """
 
@@ -85,6 +85,7 @@ def test_two_processes_write_the_bytes_of_one(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, _one_thread: None, stage: str
 ):
     monkeypatch.setattr(maps, "SHARD_ROWS", SHARD_ROWS)
+    monkeypatch.setattr(maps, "ROWS_AT_ONCE", ROWS_AT_ONCE)
     ws.run(stage)
     alone = ws.stage_digests(stage)
 
@@ -102,6 +103,7 @@ def test_hosts_that_share_the_folder_write_the_bytes_of_one(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, _one_thread: None, stage: str
 ):
     monkeypatch.setattr(maps, "SHARD_ROWS", SHARD_ROWS)
+    monkeypatch.setattr(maps, "ROWS_AT_ONCE", ROWS_AT_ONCE)
     ws.run(stage)
     alone = ws.stage_digests(stage)
     run_on_two_hosts("--no-python", sys.executable, "-c", IN_SMALL_SHARDS % stage)

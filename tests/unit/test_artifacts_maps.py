@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 import zarr
 
 from bestie.artifacts import maps
+from bestie.artifacts.joined_maps import join_maps
 from bestie.artifacts.map_layout import MapLayout, layout_of
-from bestie.artifacts.maps import MapReader, MapWriter
+from bestie.artifacts.maps import MapReader, MapWriter, rows_at_once
 from bestie.errors import InputError
 
 ARRAYS: dict[str, tuple] = {"instance": ("uint16", 0), "offset": ("int16", 0, 2), "label": ("uint8", 255)}
@@ -22,6 +24,16 @@ def write(path: Path, n_rows: int = 5) -> Path:
             writer.write(row, "instance", np.full((8 - row, 6), row + 1, np.uint16))
             writer.write(row, "offset", np.full((2, 3, 4), -row, np.int16))
     return path
+
+
+def write_maps(path: Path, written: dict[int, np.ndarray], n_rows: int, layout: MapLayout | None = None) -> None:
+    with MapWriter(path, {"a": ("uint8", 0)}, n_rows, layout or (5, 6)) as writer:
+        for row, each in sorted(written.items()):
+            writer.write(row, "a", each)
+
+
+def files_of(group: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(group)): file.read_bytes() for file in group.rglob("*") if file.is_file()}
 
 
 def test_maps_come_back_at_the_image_size_and_unwritten_rows_as_fill(tmp_path: Path) -> None:
@@ -85,14 +97,65 @@ def test_an_image_of_several_tiles_comes_back(tmp_path: Path, monkeypatch: pytes
     assert files == tiles_of_the_large_one | {"1/0/0/0", "1/0/1/0"}
 
 
-def test_large_maps_get_smaller_shards(tmp_path: Path) -> None:
-    with MapWriter(tmp_path / "m.zarr", {"a": ("float32", 0, 2), "b": ("uint8",)}, 1000, (1024, 2048)):
+def test_large_maps_have_the_same_shards_and_fewer_are_written_at_once(tmp_path: Path) -> None:
+    arrays = {"a": ("float32", 0, 2), "b": ("uint8",), "small": ("uint8", 0, 1)}
+    with MapWriter(tmp_path / "m.zarr", arrays, 1000, (1024, 2048)):
         pass
     group = zarr.open_group(tmp_path / "m.zarr", mode="r")
     assert group["a"].chunks == (1, 2, 1024, 2048)
-    assert group["a"].shards == (8, 2, 1024, 2048)  # 8 of 16 MiB are 128 MiB
-    assert group["b"].shards == (64, 1024, 2048)
+    assert group["a"].shards == (512, 2, 1024, 2048)
+    assert group["b"].shards == (512, 1024, 2048)
     assert group["a"].filters == ()
+    assert rows_at_once(group["a"]) == 4  # of 16 MiB
+    assert rows_at_once(group["b"]) == 32
+
+
+def test_a_shard_has_the_same_bytes_however_many_images_are_written_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(maps, "SHARD_ROWS", 8)
+    rng = np.random.default_rng(0)
+    written = {row: rng.integers(0, 9, (5, 6)).astype(np.uint8) for row in range(19) if row not in (3, 8, 9)}
+    found = []
+    for at_once in (1, 4, 16):
+        monkeypatch.setattr(maps, "ROWS_AT_ONCE", at_once)
+        write_maps(tmp_path / f"{at_once}.zarr", written, 20)
+        found.append(files_of(tmp_path / f"{at_once}.zarr"))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_joined_groups_have_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool):
+    monkeypatch.setattr(maps, "SHARD_ROWS", 8)
+    monkeypatch.setattr(maps, "ROWS_AT_ONCE", 2)
+    rng = np.random.default_rng(0)
+    written = {row: rng.integers(0, 9, (5, 6)).astype(np.uint8) for row in range(31) if row not in (5, 10, 11)}
+    written[12] = rng.integers(0, 9, (11, 21)).astype(np.uint8)
+    written[20][:] = 0
+    layout = MapLayout((11, 21), (5, 6))
+    write_maps(tmp_path / "alone.zarr", written, 32, layout)
+    rows = sorted(written)
+    borders = [0, 4, 6, 14, 26, 32]
+    sources = []
+    for first, last in pairwise(borders):
+        sources.append(tmp_path / f"{first}.zarr")
+        write_maps(sources[-1], {row: written[row] for row in rows if first <= row < last}, 32, layout)
+    before = [files_of(each) for each in sources]
+
+    join_maps(sources, tmp_path / "joined.zarr", keep=keep)
+
+    assert files_of(tmp_path / "joined.zarr") == files_of(tmp_path / "alone.zarr")
+    assert not keep or [files_of(each) for each in sources] == before
+
+
+def test_a_damaged_shard_of_several_groups_is_named(tmp_path: Path):
+    for name, row in (("first", 0), ("second", 70)):
+        write_maps(tmp_path / name, {row: np.ones((5, 6), np.uint8)}, 100)
+    damaged = tmp_path / "second" / "a" / "c" / "0" / "0" / "0"
+    damaged.write_bytes(b"no shard")
+    with pytest.raises(InputError, match=f"{damaged} is damaged .* compute it again"):
+        join_maps([tmp_path / "first", tmp_path / "second"], tmp_path / "joined", keep=True)
+    assert not (tmp_path / "joined").exists()
 
 
 def test_a_changed_image_changes_one_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

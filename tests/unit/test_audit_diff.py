@@ -188,6 +188,7 @@ def test_an_unknown_class_is_one_message(project: Project):
         diff()
 
 
+@pytest.mark.slow  # every allocation is traced
 def test_labels_of_all_images_are_never_held_at_once(project: Project, monkeypatch: pytest.MonkeyPatch):
     for name in ("ROW_GROUP_ROWS", "STREAM_ROWS"):
         monkeypatch.setattr(f"bestie.artifacts.tables.{name}", 20)

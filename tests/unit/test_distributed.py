@@ -16,7 +16,7 @@ from bestie.errors import InputError
 from bestie.params.section import Section
 from bestie.records import ImageRecord
 from bestie.runtime.device import pick_device
-from bestie.runtime.distributed import _count_shards, _wanted
+from bestie.runtime.distributed import _count_steps, _wanted
 from bestie.runtime.parts import own_rows
 from bestie.runtime.ranks import HelperEnd, end_helpers
 from bestie.runtime.settings import Settings
@@ -95,9 +95,9 @@ def test_several_processes_share_a_gpu_that_computes_image_after_image(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Settings, gpus: int, cpus: int, expected: int
 ):
     monkeypatch.chdir(tmp_path)
-    assert _count_shards() == 1
+    assert _count_steps() == 1
     with maps.MapWriter(
-        Path("data/prepare/ground_truth.zarr"), {"semantic": ("uint8",)}, 8 * maps.SHARD_ROWS + 1, (8, 8)
+        Path("data/prepare/ground_truth.zarr"), {"semantic": ("uint8",)}, 8 * maps.ROWS_AT_ONCE + 1, (8, 8)
     ):
         pass
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
@@ -146,8 +146,8 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatc
         loop.run()
 
 
-def test_processes_write_whole_shards_and_together_all_rows(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(maps, "SHARD_ROWS", 4)
+def test_processes_write_rows_in_sequence_and_together_all_of_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(maps, "ROWS_AT_ONCE", 4)
     records = [record(row) for row in range(2, 19)]
     shares = []
     for rank in range(3):
