@@ -37,6 +37,7 @@ class Size:
 
     Attributes:
         images: number of training images.
+        side_px: their height and width.
         commit: the commit that was measured, as `git describe` says it.
         date: the day, as YYYY-MM-DD.
         machine: the processor's architecture, the number of cores, and what else is to be known.
@@ -44,6 +45,7 @@ class Size:
     """
 
     images: int
+    side_px: int
     commit: str
     date: str
     machine: str

@@ -5,7 +5,8 @@ models that were trained once on a few of them, and measures in a temporary proj
 each image, and then DVC, the audit and the report. Each command runs in a process of its own. What each size took is
 kept in `--out` as soon as it is done, and read from there the next time; remove its file to measure it anew. So a
 large size can be measured apart, and named together with smaller ones later. From two sizes on, a table says what each
-step takes for an image, and a second one which of the wanted bounds are met.
+step takes for an image, and a second one which of the wanted bounds are met. What grows with the number of images and
+not with their pixels, such as memory and files, shows sooner on small images: `--side 128`.
 """
 
 import argparse
@@ -24,7 +25,15 @@ from pathlib import Path
 from benchmarks.growth import Size, table, verdict_table, verdicts
 from benchmarks.growth_chart import draw_growth
 from benchmarks.measured import ROLLUP, CommandError, Usage
-from benchmarks.scale_project import DRAWING, MAP_STAGES, TRAIN_PER_VAL, TRAINED_ON, ScaleProject, total_of_stages
+from benchmarks.scale_project import (
+    DRAWING,
+    MAP_STAGES,
+    SIDE_PX,
+    TRAIN_PER_VAL,
+    TRAINED_ON,
+    ScaleProject,
+    total_of_stages,
+)
 from bestie.artifacts.atomic import atomic_output
 from bestie.runtime.signals import StoppedError, stoppable
 from tests.workspace import ROOT
@@ -32,6 +41,8 @@ from tests.workspace import ROOT
 TOTAL = "all stages"
 #: Fewer would leave too few validation images for the contact sheet.
 LEAST_IMAGES = 4 * TRAIN_PER_VAL
+#: The models see images at half their size.
+LEAST_SIDE_PX = 96
 
 
 def main() -> None:
@@ -39,14 +50,15 @@ def main() -> None:
     options = read_options()
     try:
         with stoppable():
-            measure_missing(options.images, options.out, options.keep)
+            measure_missing(options.images, options.side, options.out, options.keep)
     except CommandError as error:
         raise SystemExit(f"benchmarks.scale: {error}") from None
     except StoppedError as stop:
         raise SystemExit(128 + stop.number) from None
-    sizes = [read_size(size_path(options.out, images)) for images in options.images]
+    paths = [size_path(options.out, images, options.side) for images in options.images]
+    sizes = [read_size(path) for path in paths]
     if len(sizes) < 2:
-        print(f"{size_path(options.out, options.images[0])} is written; a table needs two numbers of --images")
+        print(f"{paths[0]} is written; a table needs two numbers of --images")
         return
     text = describe(sizes)
     print(f"\n{text}")
@@ -65,12 +77,15 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--images", type=int, nargs="+", default=[1000, 4000], metavar="N", help="numbers of training images"
     )
+    parser.add_argument("--side", type=int, default=SIDE_PX, metavar="PX", help="height and width of the images")
     parser.add_argument("--out", type=Path, default=Path(".bestie", "scale"), help="folder of what was measured")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="make the projects in this new folder, and keep it")
     options = parser.parse_args()
     options.images = sorted(set(options.images))
     if options.images[0] < LEAST_IMAGES:
         parser.error(f"--images {options.images[0]}: each number must be at least {LEAST_IMAGES}")
+    if options.side < LEAST_SIDE_PX:
+        parser.error(f"--side {options.side}: it must be at least {LEAST_SIDE_PX}")
     if options.keep is not None and options.keep.exists():
         parser.error(f"--keep {options.keep}: this exists already; name a folder that does not")
     if not ROLLUP.is_file():
@@ -82,32 +97,32 @@ def read_options() -> argparse.Namespace:
     return options
 
 
-def measure_missing(counts: list[int], out: Path, keep: Path | None) -> None:
+def measure_missing(counts: list[int], side_px: int, out: Path, keep: Path | None) -> None:
     """Measure each number of images that has no file in `out` yet, and write its file.
 
     Raises:
         CommandError: a command failed.
     """
-    missing = [images for images in counts if not size_path(out, images).is_file()]
+    missing = [images for images in counts if not size_path(out, images, side_px).is_file()]
     if not missing:
         return
     if os.getloadavg()[0] > 0.5:
         print("the machine is busy: wall times are upper limits, and processor time is the better number")
     with place_for(keep) as place:
         print(f"models, trained on {TRAINED_ON} images", flush=True)
-        trained = ScaleProject(place / "trained", TRAINED_ON, tell)
+        trained = ScaleProject(place / "trained", TRAINED_ON, side_px, tell)
         trained.draw()
         trained.train()
         for images in missing:
             print(f"{images:,} images", flush=True)
-            write_size(size_path(out, images), measure(place / str(images), images, trained))
+            write_size(size_path(out, images, side_px), measure(place / str(images), images, trained))
             if keep is None:
                 shutil.rmtree(place / str(images))
 
 
 def measure(place: Path, images: int, trained: ScaleProject) -> Size:
     """Return what every step takes with a number of images."""
-    project = ScaleProject(place, images, tell)
+    project = ScaleProject(place, images, trained.side_px, tell)
     project.draw()
     project.take_models(trained)
     project.run_map_stages()
@@ -115,6 +130,7 @@ def measure(place: Path, images: int, trained: ScaleProject) -> Size:
     project.read()
     return Size(
         images=images,
+        side_px=trained.side_px,
         commit=describe_commit(),
         date=date.today().isoformat(),
         machine=describe_machine(),
@@ -155,15 +171,18 @@ def describe_machine() -> str:
 
 def describe(sizes: list[Size]) -> str:
     """Return what was measured and when, the growth of all steps, and the wanted bounds, in Markdown."""
-    measured = [f"- {size.images:,} images: {size.date}, commit {size.commit}, {size.machine}" for size in sizes]
+    measured = [
+        f"- {size.images:,} images of {size.side_px} px: {size.date}, commit {size.commit}, {size.machine}"
+        for size in sizes
+    ]
     steps = [*MAP_STAGES, TOTAL, *(step for step in sizes[0].steps if step not in (*MAP_STAGES, TOTAL))]
     bounds = verdict_table(verdicts(sizes, MAP_STAGES, TOTAL))
     return "\n\n".join(["\n".join(measured), table(sizes, steps), bounds])
 
 
-def size_path(out: Path, images: int) -> Path:
+def size_path(out: Path, images: int, side_px: int) -> Path:
     """Return the file with what a number of images took."""
-    return out / f"{images}.json"
+    return out / f"{images}-{side_px}px.json"
 
 
 def write_size(path: Path, size: Size) -> None:

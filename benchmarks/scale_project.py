@@ -16,24 +16,19 @@ from bestie.datasets.shapes import SHAPE_CLASS_NAMES
 from tests import workspace as ws
 from tests.clones import Clone, make_clone
 
-#: Sides of the images, which have as many pixels as VOC's of 375 x 500 px. All are equal, since the snapshots of a
-#: training belong to rows of the index, which are other images in a larger project.
+#: Sides of the images by default, which have as many pixels as VOC's of 375 x 500 px. All are equal, since the
+#: snapshots of a training belong to rows of the index, which are other images in a larger project.
 SIDE_PX = 433
 #: Training images of the project in which the models are trained, and training images for each validation image.
 TRAINED_ON, TRAIN_PER_VAL = 48, 10
 #: Areas of the smallest pseudo label in two versions; about half of the objects are smaller than the second.
-MIN_AREAS_PX = (50, 6_000)
+MIN_AREAS_PX = (50, 6_000)  # on images of `SIDE_PX`
 DRAWING = "draw the images"
 TRAININGS = ("train_pam", "train_wsss", "train_bestie", "train_mrcnn")
 MAP_STAGES = tuple(stage for stage in ws.STAGES if stage not in TRAININGS)
 GIVEN_MAPS = "../images/WSSS_maps"
 AUGMENTATION = {"crop_px": 128, "scale": [0.4, 0.6]}
-PREDICTION = {
-    "grouping": {"window_px": 41},
-    "semantic_scales": [0.5],
-    "instance_scales": [0.5],
-    "min_area_px": MIN_AREAS_PX[0],
-}
+PREDICTION = {"grouping": {"window_px": 41}, "semantic_scales": [0.5], "instance_scales": [0.5]}
 #: Changes of the profile `smoke` for these images, which its models see at half their size. They learn just enough to
 #: find some instances on an image, as better models do.
 OVERRIDES: dict[str, dict[str, Any]] = {
@@ -44,18 +39,19 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "train_wsss": {"scales": [0.5], "maps": {"color_steps": 0}, "augmentation": AUGMENTATION},
     "make_wsss": {"color_steps": 0, "flip": False},
     "import_wsss": {"source": str(OWN_MAPS)},
-    "make_pseudo_labels": {"min_area_px": MIN_AREAS_PX[0]},
     "train_bestie": {"augmentation": AUGMENTATION},
     "export_mrcnn": {**PREDICTION, "pseudo_labels": True},
     "train_mrcnn": {"min_side_px": 128, "max_side_px": 176, "anchor_sizes_px": [16, 32, 64]},
     "evaluate": PREDICTION,
 }
-DRAW = f"""\
+#: The stages whose `min_area_px` is the first of `MIN_AREAS_PX`.
+WITH_LEAST_AREA = ("make_pseudo_labels", "export_mrcnn", "evaluate")
+DRAW = """\
 import sys
 from pathlib import Path
 from bestie.datasets.shapes import generate_shapes
 generate_shapes(Path(sys.argv[1]), seed=0, num_train=int(sys.argv[2]), num_val=int(sys.argv[3]),
-                min_side_px={SIDE_PX}, max_side_px={SIDE_PX}, max_objects=3, class_colors=True)
+                min_side_px=int(sys.argv[4]), max_side_px=int(sys.argv[4]), max_objects=3, class_colors=True)
 """
 #: Settings that a benchmark takes over from its own environment; others are left out.
 KEPT = ("BESTIE_DEVICE", "BESTIE_WORKERS")
@@ -71,14 +67,15 @@ class ScaleProject:
     Args:
         place: the folder to make `images/`, `project/` and, for `dvc push`, `remote/` in.
         images: number of training images; there is one validation image for each ten.
+        side_px: height and width of the images.
         tell: called with each step as soon as it is done.
 
     Attributes:
         steps: what each measured step took, by its name.
     """
 
-    def __init__(self, place: Path, images: int, tell: Tell) -> None:
-        self.place, self.images, self._tell = place, images, tell
+    def __init__(self, place: Path, images: int, side_px: int, tell: Tell) -> None:
+        self.place, self.images, self.side_px, self._tell = place, images, side_px, tell
         self.steps: dict[str, Usage] = {}
         place.mkdir(parents=True)
         self._clone: Clone = make_clone(place / "project")
@@ -88,12 +85,16 @@ class ScaleProject:
             "DVC_SITE_CACHE_DIR": str(place / "dvc"),
         }
         with chdir(self._clone.folder):
-            ws.set_params(*(f"{section}={json.dumps(values)}" for section, values in OVERRIDES.items()))
+            ws.set_params(
+                *(f"{section}={json.dumps(values)}" for section, values in OVERRIDES.items()),
+                *(f"{stage}.min_area_px={self._least_area(0)}" for stage in WITH_LEAST_AREA),
+            )
 
     def draw(self) -> None:
         """Draw the images, with the generator of the profile `shapes`."""
         val = self.images // TRAIN_PER_VAL
-        self._measure(DRAWING, "python", "-c", DRAW, "../images", str(self.images), str(val))
+        numbers = map(str, (self.images, val, self.side_px))
+        self._measure(DRAWING, "python", "-c", DRAW, "../images", *numbers)
 
     def train(self) -> None:
         """Run all stages but the last, and so train all models."""
@@ -137,13 +138,17 @@ class ScaleProject:
 
     def read(self) -> None:
         """Commit a second version of the pseudo labels, and read both as a user does."""
-        self._clone.set_param("make_pseudo_labels", "min_area_px", MIN_AREAS_PX[1])
+        self._clone.set_param("make_pseudo_labels", "min_area_px", self._least_area(1))
         self._run("python", "-m", "stages.make_pseudo_labels")
         self._run("dvc", "commit", "--force", "make_pseudo_labels")
         self._save("second version")
         self._measure("audit log", "bestie", "audit", "log")
         self._measure("audit diff", "bestie", "audit", "diff", "HEAD~1", "HEAD")
         self._measure("report", "bestie", "report", outputs=[Path("report.html")])
+
+    def _least_area(self, version: int) -> int:
+        """Return the area of the smallest pseudo label of a version, in px: the same part of an image at any size."""
+        return round(MIN_AREAS_PX[version] * (self.side_px / SIDE_PX) ** 2)
 
     def _choose_maps(self, stage: str) -> None:
         """Before `import_wsss`, choose the drawn maps: own ones of so small a network leave no instance to speak of."""

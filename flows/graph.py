@@ -92,6 +92,13 @@ def remote_name(root: Path) -> str | None:
         return repo.config["core"].get("remote")
 
 
+def missing_inputs(root: Path, stage: Stage) -> list[str]:
+    """Return those inputs of a stage that are not here as `dvc.lock` says."""
+    with _checking, Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
+        outputs = {out.def_path: out for out in repo.index.outs}
+        return [name for name in stage.inputs if outputs[name].changed()]
+
+
 def is_unchanged(root: Path, name: str) -> bool:
     """Return whether DVC would skip a stage: command, parameters, code and inputs as recorded, outputs in place."""
     with _checking, Repo(str(root), _wait_for_lock=True) as repo, repo.lock:

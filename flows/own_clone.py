@@ -21,7 +21,7 @@ from bestie.errors import InputError
 from bestie.project.repair import repair
 from flows import workspace
 from flows.faults import InfrastructureError, describe
-from flows.graph import Stage, load_graph, remote_name
+from flows.graph import Stage, load_graph, missing_inputs, remote_name
 from flows.lock_entries import format_lock_entries, parse_lock_entries
 from flows.locks import waiting_in, workspace_lock
 from flows.repro import Surroundings, run_command, run_dvc
@@ -29,6 +29,8 @@ from flows.slots import slot_for
 from flows.stopping import Stop, Watch
 from flows.tasks import as_state
 
+#: Seconds before each further attempt to send what was computed: a remote that is away costs no computation.
+SEND_DELAYS_S = (10.0, 30.0, 60.0, 120.0)
 #: The folder for parts of stages while a run needs them; every clone has its own.
 STATE = Path(".bestie")
 
@@ -51,9 +53,9 @@ class Assignment:
 
 
 def watched(work: Callable[[Path, Stop], State]) -> State:
-    """Do the work of a flow run in this clone; end it when the run is cancelled or its worker is gone."""
+    """Do the work of a flow run in this clone; end it when the run is cancelled or given up, or its worker is gone."""
     root, stop = Path.cwd(), Stop()
-    with Watch(stop, runtime.flow_run.id):
+    with Watch(stop, runtime.flow_run.id, given_up=True):
         try:
             return as_state(lambda: work(root, stop), stop)
         except BaseException:
@@ -81,8 +83,8 @@ def prepared_clone(root: Path, stop: Stop, assignment: Assignment) -> Iterator[S
         stage = _own_stage(root, assignment.name)
         with slot_for(stage.pool, stop.sleep, on_worker=True) as slot:
             where = Surroundings(root, stop, log.info, slot.environment, (held, *slot.descriptors))
-            if stage.inputs:
-                move_outputs(["pull", "--force", *stage.inputs], where)
+            if missing := missing_inputs(root, stage):
+                move_outputs(["pull", "--force", *missing], where)
             yield where
 
 
@@ -118,6 +120,22 @@ def hand_over(arguments: list[str], where: Surroundings) -> None:
     status, lines = run_command([sys.executable, "-m", "flows.handover", *arguments], where)
     if status != 0:
         raise InfrastructureError(f"parts of a stage cannot be handed over:\n{describe(lines)}")
+
+
+def send(how: Callable[[list[str], Surroundings], None], arguments: list[str], where: Surroundings) -> None:
+    """Send what was computed, by `move_outputs` or `hand_over`, with further attempts if the remote does not take it.
+
+    Raises:
+        InfrastructureError: no attempt succeeded.
+        CancelledError: the run was cancelled meanwhile.
+    """
+    for delay in SEND_DELAYS_S:
+        try:
+            return how(arguments, where)
+        except InfrastructureError as fault:
+            get_run_logger().warning("%s\nThe next attempt is in %.0f s.", fault, delay)
+            where.stop.sleep(delay)
+    return how(arguments, where)
 
 
 def _own_stage(root: Path, name: str) -> Stage:

@@ -15,7 +15,7 @@ from prefect.states import Completed
 
 from bestie.artifacts.paths import part_folder
 from bestie.audit.hashing import md5_path
-from flows.own_clone import STATE, Assignment, hand_over, prepared_clone, watched
+from flows.own_clone import STATE, Assignment, hand_over, prepared_clone, send, watched
 from flows.repro import explain, run_command
 from flows.server import wait_until_it_answers
 from flows.stopping import Stop
@@ -54,7 +54,7 @@ def _compute(root: Path, stop: Stop, assignment: Assignment, number: int, count:
             if status != 0:
                 raise explain(f"part {number} of {count} of {name}", status, lines)
             times.append(monotonic())
-            hand_over(["push", str(folder)], where)
+            send(hand_over, ["push", str(folder)], where)
             times.append(monotonic())
             found = md5_path(root / folder)
         finally:

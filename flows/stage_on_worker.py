@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 from bestie.artifacts.paths import part_folders
 from flows import workspace
 from flows.lock_entries import format_lock_entries, read_lock_entries
-from flows.own_clone import STATE, Assignment, hand_over, move_outputs, prepared_clone, watched
+from flows.own_clone import STATE, Assignment, hand_over, move_outputs, prepared_clone, send, watched
 from flows.repro import StageOutcome, Surroundings, completed, repro_stage
 from flows.server import wait_until_it_answers
 from flows.stopping import Stop
@@ -57,7 +57,7 @@ def _bring_up_to_date(
         with _with_parts(where, name, count, parts) as joining:
             outcome = repro_stage(name, joining, ["--pull", *(["--force"] if force else [])])
         if outcome is not StageOutcome.WANTED:
-            move_outputs(["push", "--run-cache", name], where)
+            send(move_outputs, ["push", "--run-cache", name], where)
         wait_until_it_answers(stop.sleep)  # the server takes the slot back, and gets the entry
         entry = read_lock_entries(root / workspace.LOCK).get(name)
     if outcome is not StageOutcome.WANTED:

@@ -84,10 +84,16 @@ class Watch:
 
     Prefect ends a run through its worker. A run without a worker, because a user started it or because the worker was
     killed, would go on; so the run checks for itself.
+
+    Args:
+        stop: ends what runs.
+        flow_run_id: the run.
+        given_up: whether to end the run, too, if the server counts it as crashed, because nothing was heard of it for
+            a while, as of a host that slept. Another run has its work by then.
     """
 
-    def __init__(self, stop: Stop, flow_run_id: UUID | str) -> None:
-        self._stop, self._id = stop, UUID(str(flow_run_id))
+    def __init__(self, stop: Stop, flow_run_id: UUID | str, *, given_up: bool = False) -> None:
+        self._stop, self._id, self._given_up = stop, UUID(str(flow_run_id)), given_up
         self._left = threading.Event()
         self._parent = os.getppid() if "PREFECT__WORKER_NAME" in os.environ else None
         self._logger = get_logger("flows.stopping")
@@ -115,4 +121,7 @@ class Watch:
                     continue
                 if state is not None and (state.is_cancelling() or state.is_cancelled()):
                     self._stop.now(Cancelled, "Cancelled; what was running has ended.")
+                    return
+                if self._given_up and state is not None and state.is_crashed():
+                    self._stop.now(Crashed, state.message or "The server has given this run up.")
                     return

@@ -54,7 +54,8 @@ def prepare_process(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002  libraries draw from the global generator
     torch.manual_seed(seed)
     # On CUDA, this switch replaces fast kernels by ones that sort all pixels, and torchvision's by ones to compile.
-    torch.use_deterministic_algorithms(not torch.cuda.is_available())
+    # This form of it does not load the compiler, which takes as long as loading the rest of torch.
+    torch.set_deterministic_debug_mode("default" if torch.cuda.is_available() else "error")
     torch.backends.cudnn.deterministic = True
     # By default torch then fills every new tensor as a safety net, which costs a pass over its memory.
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

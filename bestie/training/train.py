@@ -45,6 +45,7 @@ def train(
     Raises InputError and StoppedError like `Loop.run`.
     """
     if settings.compile and device is not None:
+        torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())  # tells the compiler, too
         module.compile()
     optimizer = create_optimizer(module, params.optimizer)
     steps = params.epochs * count_steps(len(samples.records), params.batch_size)

@@ -1,5 +1,7 @@
 """An S3 server for tests, by moto: a bucket in this process's memory, which can be away for a while."""
 
+import logging
+
 from moto.server import ThreadedMotoServer
 
 from tests.clones import Clone
@@ -20,6 +22,7 @@ class ObjectStore:
         self._port = 0
 
     def start(self) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs each request
         self._server = ThreadedMotoServer("127.0.0.1", self._port, verbose=False)
         self._server.start()
         _, self._port = self._server.get_host_and_port()

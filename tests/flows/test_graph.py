@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bestie.errors import InputError
-from flows.graph import is_unchanged, load_graph, remote_name, select
+from flows.graph import is_unchanged, load_graph, missing_inputs, remote_name, select
 from tests import workspace as ws
 from tests.clones import Clone
 
@@ -68,6 +68,20 @@ def test_a_stage_is_unchanged_until_something_of_it_changes(clone: Clone, change
         (clone.folder / "data" / "import_wsss" / "summary.parquet").unlink()
     assert not is_unchanged(clone.folder, "import_wsss")
     assert is_unchanged(clone.folder, "prepare")
+
+
+def test_inputs_that_are_not_as_recorded_are_those_to_pull(clone: Clone):
+    stage = load_graph(clone.folder)["make_pseudo_labels"]
+    assert missing_inputs(clone.folder, stage) == []
+    cues, maps = Path("data", "extract_cues", "cues.parquet"), Path("data", "import_wsss", "maps.zarr")
+    (clone.folder / cues).unlink()
+    assert missing_inputs(clone.folder, stage) == [str(cues)]
+    (clone.folder / maps / "zarr.json").write_text("{}", encoding="utf-8")
+    assert missing_inputs(clone.folder, stage) == [str(cues), str(maps)]
+    clone.dvc("checkout", "--quiet", "--force", str(cues), str(maps))
+    assert missing_inputs(clone.folder, stage) == []
+    (clone.folder / "data" / "train_pam" / "history.parquet").unlink()  # none of its inputs
+    assert missing_inputs(clone.folder, stage) == []
 
 
 def test_the_default_remote_of_a_clone_is_known(clone: Clone, tmp_path: Path):

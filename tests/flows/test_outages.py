@@ -20,6 +20,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
+from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes
 from flows.lock_entries import format_lock_entries, read_lock_entries
 from tests import workspace as ws
 from tests.clones import Clone, make_clone
@@ -35,9 +36,10 @@ pytestmark = [
 PARTS, CLONES = 16, 4
 SPREAD = ("extract_cues", "make_pseudo_labels", "export_mrcnn", "evaluate")
 #: 64 images of a part for each stage, and models that are trained as briefly as they can be.
+IMAGES = 64 * PARTS
 SIZE = (
-    f"prepare.shapes.num_train={64 * PARTS}",
-    f"prepare.shapes.num_val={64 * PARTS}",
+    "dataset.format=voc",
+    f"prepare.categories=[{', '.join(SHAPE_CLASS_NAMES)}]",
     *(f"{stage}.epochs=1" for stage in ("train_pam", "train_wsss", "train_bestie", "train_mrcnn")),
     "train_pam.plain_epochs=0",
     "train_bestie.evolution_every=1",
@@ -51,10 +53,16 @@ LIMIT = "four-clones"
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which `dvc repro` ran alone, and whose commit does not know of the stages to spread."""
-    clone = make_clone(tmp_path_factory.mktemp("alone") / "clone")
+    """A clone in which `dvc repro` ran alone, and whose commit does not know of the stages to spread.
+
+    The images lie in a folder that all clones see: as outputs of DVC they would be most of what is sent.
+    """
+    place = tmp_path_factory.mktemp("alone")
+    images = place / "images"
+    generate_shapes(images, seed=0, num_train=IMAGES, num_val=IMAGES, min_side_px=72, max_side_px=80, max_objects=3)
+    clone = make_clone(place / "clone")
     with chdir(clone.folder):
-        ws.set_params(*SIZE)
+        ws.set_params(*SIZE, f"dataset.root={images}", f"import_wsss.source={images / 'WSSS_maps'}")
     clone.environment["OMP_NUM_THREADS"] = "1"
     clone.dvc("repro")
     lock = clone.folder / "dvc.lock"

@@ -23,7 +23,7 @@ def usage(seconds: float = 1.0, memory_mb: float = 100.0, files: int = 0, output
 def size(images: int, **steps: Usage) -> Size:
     """A size at which every step takes the same, except for those named."""
     named = {name.replace("_", " "): each for name, each in steps.items()}
-    return Size(images, "abc1234", "2026-11-29", "x86_64, 1 cores", dict.fromkeys(STEPS, usage()) | named)
+    return Size(images, 433, "abc1234", "2026-11-29", "x86_64, 1 cores", dict.fromkeys(STEPS, usage()) | named)
 
 
 def found(*sizes: Size) -> dict[str, Verdict]:
@@ -129,6 +129,7 @@ def test_a_damaged_size_ends_with_a_message_that_names_the_file(tmp_path: Path):
     ("arguments", "message"),
     [
         (["--images", "39"], "--images 39: each number must be at least 40"),
+        (["--side", "95"], "--side 95: it must be at least 96"),
         (["--images", "many"], "invalid int value: 'many'"),
         (["--keep", "."], "--keep .: this exists already"),
         (["--out", "file/below"], "--out file/below: Not a directory"),
