@@ -27,6 +27,7 @@ from flows.locks import waiting_in, workspace_lock
 from flows.part_on_worker import PART
 from flows.repro import TO_COMPUTE, Surroundings, run_dvc
 from flows.requests import Request
+from flows.run_states import RunStates
 from flows.stage_on_worker import LOCK_ENTRY
 from flows.stopping import Stop
 from flows.tasks import FAULT, Spread, run_graph, summarize_states
@@ -123,6 +124,7 @@ class Workers:
     def __init__(self, stop: Stop, *, commit: str, params: str, lock: Lock, force: bool) -> None:
         self._stop, self._commit, self._params, self._force = stop, commit, params, force
         self._lock, self._guard = dict(lock), threading.Lock()
+        self._states = RunStates(POLL_S / 2)
         self._looked: dict[str, State] = {}
         self._parts: dict[str, dict[int, str]] = {}
 
@@ -203,6 +205,7 @@ class Workers:
     def _wait(self, run: FlowRun, stage: Stage) -> State:
         """Wait for the end of a stage's run, however long the server is unreachable; return its state."""
         log, asked, told = get_run_logger(), time.monotonic(), False
+        self._states.follow(run.id)
         while True:
             try:
                 self._stop.sleep(POLL_S)
@@ -210,13 +213,13 @@ class Workers:
                 self._cancel(run.id)
                 raise
             try:
-                with get_client(sync_client=True) as client:
-                    state = client.read_flow_run(run.id).state
-                if state is not None and state.is_final():
-                    return state
+                state = self._states.of(run.id)
             except httpx.HTTPError as error:
                 log.debug("cannot reach the server: %s", error)
                 continue
+            if state is not None and state.is_final():
+                self._states.forget(run.id)
+                return state
             if state is not None and state.is_scheduled() and not told and time.monotonic() - asked > UNTAKEN_S:
                 told = True
                 log.warning("no worker has taken %s yet: `make worker POOL=%s`", stage.name, stage.pool)
