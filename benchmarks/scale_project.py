@@ -16,8 +16,7 @@ from bestie.datasets.shapes import SHAPE_CLASS_NAMES
 from tests import workspace as ws
 from tests.clones import Clone, make_clone
 
-#: Sides of the images by default, which have as many pixels as VOC's of 375 x 500 px. All are equal, since the
-#: snapshots of a training belong to rows of the index, which are other images in a larger project.
+#: Sides of the images by default, which have as many pixels as VOC's of 375 x 500 px.
 SIDE_PX = 433
 #: Training images of the project in which the models are trained, and training images for each validation image.
 TRAINED_ON, TRAIN_PER_VAL = 48, 10
@@ -39,7 +38,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "train_wsss": {"scales": [0.5], "maps": {"color_steps": 0}, "augmentation": AUGMENTATION},
     "make_wsss": {"color_steps": 0, "flip": False},
     "import_wsss": {"source": str(OWN_MAPS)},
-    "train_bestie": {"augmentation": AUGMENTATION},
+    # No snapshots: they belong to rows of the index, which are other images in a larger project.
+    "train_bestie": {"augmentation": AUGMENTATION, "evolution_every": 0},
     "export_mrcnn": {**PREDICTION, "pseudo_labels": True},
     "train_mrcnn": {"min_side_px": 128, "max_side_px": 176, "anchor_sizes_px": [16, 32, 64]},
     "evaluate": PREDICTION,
