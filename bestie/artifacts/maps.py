@@ -21,7 +21,6 @@ from bestie.artifacts.blobs import BlobFolder, missing
 from bestie.artifacts.map_layout import MapLayout
 from bestie.errors import InputError
 
-#: Images of a shard.
 SHARD_ROWS = 512
 #: Images that are written at once, if their maps take no more than so many bytes: what a writer holds in memory.
 ROWS_AT_ONCE, BYTES_AT_ONCE = 64, 64 * 2**20
@@ -71,13 +70,10 @@ class MapWriter:
     def __enter__(self) -> "MapWriter":
         with ExitStack() as stack:  # a writer that fails to start leaves nothing behind
             partial = stack.enter_context(atomic_output(self._path))
-            group = zarr.create_group(
-                LocalStore(partial), attributes={**self._attributes, "canvas_hw": list(self._layout.canvas_hw)}
-            )
-            self._waiting = {
-                name: _Waiting(_create_array(group, name, spec, self._n_rows, self._layout))
-                for name, spec in self._specs.items()
-            }
+            attributes = {**self._attributes, "canvas_hw": list(self._layout.canvas_hw)}
+            group = zarr.create_group(LocalStore(partial), attributes=attributes)
+            for name, spec in self._specs.items():
+                self._waiting[name] = _Waiting(_create_array(group, name, spec, self._n_rows, self._layout))
             self._stack = stack.pop_all()
         return self
 
