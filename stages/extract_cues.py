@@ -24,7 +24,7 @@ from bestie.method.pam import Classifier, normalize_activation
 from bestie.params.dataset import Dataset
 from bestie.params.extract_cues import ExtractCues
 from bestie.prediction.padded_image import padded_image
-from bestie.records import Category, ImageRecord, Point, images_by_label
+from bestie.records import Category, ImageRecord, Point, images_by_label, of_split
 from bestie.runtime.device import autocast, pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -49,7 +49,8 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
     index = folder("prepare") / "images.parquet"
     categories = read_categories(folder("prepare") / "categories.parquet")
     num_classes = len(categories)
-    records, every = read_images(index, "train"), read_images(index)
+    every = read_images(index)
+    records = of_split(every, "train")
     classifier = load_classifier(CLASSIFIER).to(device)
     points = read_points(POINTS) if dataset.supervision == "point" else None
 

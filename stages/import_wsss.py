@@ -22,7 +22,7 @@ from bestie.datasets.wsss import find_wsss, map_numbers, read_wsss
 from bestie.errors import InputError
 from bestie.params.dataset import Dataset
 from bestie.params.import_wsss import ImportWsss
-from bestie.records import VOID, ImageRecord, hash_file
+from bestie.records import VOID, ImageRecord, hash_file, of_split
 from bestie.runtime.progress import track
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
@@ -35,7 +35,8 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
         InputError: there is no folder of maps, the map of an image is missing or wrong, or none shows a class.
     """
     index = folder("prepare") / "images.parquet"
-    records, every = read_images(index, "train"), read_images(index)
+    every = read_images(index)
+    records = of_split(every, "train")
     names = [category.name for category in read_categories(folder("prepare") / "categories.parquet")]
     numbers = map_numbers(names, params.class_numbers)
     own = read_own_maps() if params.source == OWN_MAPS else None

@@ -5,8 +5,10 @@ written: `train_bestie` renders them from the instances after augmentation, and 
 the width of the Gaussians is not a parameter of this stage.
 """
 
+import math
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,12 @@ import numpy as np
 from bestie.artifacts.instances import MAX_INSTANCES, instance_rows
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES
-from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_categories, read_images
+from bestie.artifacts.tables import Columns, TableWriter, iter_images, iter_rows, read_categories, read_images
 from bestie.errors import InputError
 from bestie.method.transfer import Status, Transfer, transfer
 from bestie.params.dataset import Dataset
 from bestie.params.make_pseudo_labels import MakePseudoLabels
-from bestie.records import Category, ImageRecord, images_by_label
+from bestie.records import Category, ImageRecord, images_by_label, of_split
 from bestie.runtime.device import prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -31,7 +33,7 @@ from bestie.runtime.progress import track
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
 
-NO_CUES = {"y": np.zeros(0), "x": np.zeros(0), "category_id": np.zeros(0, np.int32), "score": np.zeros(0)}
+NO_CUES: Columns = {"y": np.zeros(0), "x": np.zeros(0), "category_id": np.zeros(0, np.int32), "score": np.zeros(0)}
 
 
 def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None:
@@ -44,10 +46,10 @@ def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None
     index, names = folder("prepare") / "images.parquet", folder("prepare") / "categories.parquet"
     categories = read_categories(names)
     num_classes = len(categories)
-    records, every = read_images(index, "train"), read_images(index)
+    every = read_images(index)
+    records = of_split(every, "train")
     semantic, points = folder("import_wsss") / "maps.zarr", folder("extract_cues") / "cues.parquet"
     wsss = MapReader(semantic)
-    cues = dict(iter_images(points, CUES))
     out = folder("make_pseudo_labels")
     tables = {"instances.parquet": INSTANCES, "components.parquet": COMPONENTS}
     rows = own_rows(records, settings)
@@ -60,8 +62,9 @@ def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None
         TableWriter(share.place / "instances.parquet", INSTANCES) as instances,
         TableWriter(share.place / "components.parquet", COMPONENTS) as components,
     ):
-        for record in track(mine, "make_pseudo_labels", as_json=settings.json_progress):
-            labels = label_image(record, wsss, cues.get(record.row, NO_CUES), params, num_classes)
+        progress = track(mine, "make_pseudo_labels", as_json=settings.json_progress)
+        for record, cues in zip(progress, cues_of(mine, points), strict=True):
+            labels = label_image(record, wsss, cues, params, num_classes)
             if len(labels.instances.category_id) > MAX_INSTANCES:
                 raise InputError(f"{record.image_id} has more than {MAX_INSTANCES} pseudo labels; raise min_area_px")
             found = labels.instances
@@ -73,6 +76,16 @@ def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None
             )
             components.append_rows(component_rows(record, labels))
     write_warnings(out, label_warnings(records, categories, out / "components.parquet"))
+
+
+def cues_of(records: Iterable[ImageRecord], table: Path) -> Iterator[Columns]:
+    """Yield the cues of each image, in ascending order of rows. Raises InputError like `iter_images`."""
+    found = iter_images(table, CUES)
+    row, cues = next(found, (math.inf, NO_CUES))
+    for record in records:
+        while row < record.row:
+            row, cues = next(found, (math.inf, NO_CUES))
+        yield cues if row == record.row else NO_CUES
 
 
 def label_warnings(records: list[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:

@@ -15,7 +15,7 @@ from bestie.artifacts.tables import read_categories, read_images
 from bestie.params.dataset import Dataset
 from bestie.params.make_wsss import MakeWsss
 from bestie.prediction.semantic_predictor import SemanticPredictor
-from bestie.records import VOID, ImageRecord
+from bestie.records import VOID, ImageRecord, of_split
 from bestie.runtime.device import pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -38,7 +38,8 @@ def main(dataset: Dataset, params: MakeWsss, settings: Settings) -> None:
     """Write the map of each training image, and warn of classes that maps lack or that fill them."""
     prepare_process(0)
     own = makes_own_maps()
-    records, every = (read_images(INDEX, "train") if own else []), read_images(INDEX)
+    every = read_images(INDEX)
+    records = of_split(every, "train") if own else []
     categories = read_categories(folder("prepare") / "categories.parquet")
     device = pick_device(settings.device)
     predictor = None
