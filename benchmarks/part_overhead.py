@@ -13,15 +13,14 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from flows.lock_entries import format_lock_entries, read_lock_entries
+from flows.lock_entries import read_lock_entries
 from tests import workspace as ws
 from tests.clones import Clone, make_clone
-from tests.flows.cluster import Cluster
+from tests.flows.cluster import Cluster, commit_without
 from tests.flows.prefect_server import Server
 
 #: Images of a part, the least that one has.
@@ -94,18 +93,13 @@ def record_before(folder: Path, stage: str, count: int) -> Clone:
         ws.set_params(f"prepare.shapes.num_train={IMAGES * count}", "train_pam.epochs=1", "train_pam.plain_epochs=0")
     clone.environment["OMP_NUM_THREADS"] = "1"
     clone.dvc("repro", stage)
-    lock = clone.folder / "dvc.lock"
-    entries = {name: entry for name, entry in read_lock_entries(lock).items() if name != stage}
-    lock.write_text(format_lock_entries(entries), encoding="utf-8")
-    clone.commit(f"what comes before {stage}")
+    commit_without(clone, [stage])
     return clone
 
 
 def read_parts(cluster: Cluster, parent: FlowRun) -> list[Part]:
     """Return what each part of a run of the pipeline took, in the order in which they ran."""
-    by_parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent.id]))
-    with cluster.server.client() as client:
-        runs = [run for run in client.read_flow_runs(flow_run_filter=by_parent) if run.name.startswith("part ")]
+    runs = [run for run in cluster.runs_of(parent) if run.name.startswith("part ")]
     return [read_part(cluster, run) for run in sorted(runs, key=start_of)]
 
 

@@ -24,7 +24,7 @@ from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes
 from bestie.errors import InputError
 from bestie.params.dataset import Dataset
 from bestie.params.prepare import Prepare
-from bestie.records import VOID, ImageRecord
+from bestie.records import VOID, ImageRecord, of_split
 from bestie.runtime.health import skipped_samples, write_warnings
 from bestie.runtime.progress import Progress, track
 from bestie.runtime.settings import Settings
@@ -207,7 +207,7 @@ def write_points(path: Path, dataset: Dataset, reader: DataSet, records: list[Im
     Raises:
         InputError: with point supervision, an image has no points, or they are wrong.
     """
-    train = [record for record in records if record.split == "train"]
+    train = of_split(records, "train")
     without: list[str] = []
     with TableWriter(path, POINTS) as table:
         for record in train:

@@ -32,7 +32,7 @@ from bestie.pictures import (
     stacked_sheets,
 )
 from bestie.prediction.shown import Rows, worth_showing
-from bestie.records import Category, ImageRecord
+from bestie.records import Category, ImageRecord, of_split
 
 CELL_PX = 220
 #: Validation images are smaller, so that two of them fit in a row.
@@ -46,8 +46,8 @@ def pick_images(count: int) -> tuple[list[ImageRecord], list[ImageRecord]]:
     """Return evenly spaced training images that have pseudo labels, and validation images: half of `count` each."""
     every = read_images(folder("prepare") / "images.parquet")
     labeled = set(read_table(folder("make_pseudo_labels") / "instances.parquet", INSTANCES, ["row"])["row"])
-    train = [r for r in every if r.row in labeled] or [r for r in every if r.split == "train"]
-    validation = [r for r in every if r.split == "val"]
+    train = [r for r in every if r.row in labeled] or of_split(every, "train")
+    validation = of_split(every, "val")
     half = max(1, count // 2)
     return _spaced(train, half), _spaced(validation, half)
 

@@ -9,7 +9,7 @@ import numpy as np
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import iter_images, read_categories, read_images
 from bestie.errors import InputError
-from bestie.records import Category, ImageRecord
+from bestie.records import Category, ImageRecord, of_split
 
 COLUMNS = ("image_id", "category_id", "score", "is_crowd", "rle")
 
@@ -89,7 +89,7 @@ def open_source(table: Path, index: Path, *, split: str | None = None, min_score
         found = {known[row] for row, _ in iter_images(table, INSTANCES, ["row"]) if row in known}
         kept = [record for record in images if record.split in found] or images
     else:
-        kept = [record for record in images if record.split == split]
+        kept = of_split(images, split)
     if not kept:
         splits = ", ".join(sorted(set(known.values())))
         raise InputError(f"{index / 'images.parquet'} has no images of the split '{split}', only of {splits}.")

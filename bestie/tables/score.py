@@ -24,6 +24,7 @@ from bestie.evaluation.true_maps import fill_void
 from bestie.metrics.class_scores import SemanticScore
 from bestie.params.params_yaml import Params, load_params
 from bestie.prediction.network_predictor import NetworkPredictor, table_rows
+from bestie.records import of_split
 from bestie.runtime.device import pick_device, prepare_process
 from bestie.runtime.progress import track
 from bestie.runtime.settings import Settings, load_settings
@@ -40,7 +41,7 @@ def score_run(params: Params, settings: Settings) -> dict[str, Any]:
     """
     every = read_images(folder("prepare") / "images.parquet")
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
-    training = [record for record in every if record.split == "train"]
+    training = of_split(every, "train")
     curves = score_snapshots(
         folder("train_bestie") / "network.zarr",
         folder("train_bestie") / "evolution.parquet",

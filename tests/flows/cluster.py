@@ -4,21 +4,35 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
+from flows.lock_entries import format_lock_entries, read_lock_entries
 from flows.slots import limit_name
 from tests.clones import Clone
 from tests.flows.prefect_server import Server, eventually
 
 #: Everything here is several processes that each import Prefect and DVC; other work may share the processor.
 SLOW_S = 900
+
+
+def commit_without(clone: Clone, stages: Collection[str]) -> None:
+    """Commit a clone as if some of its stages had never run: `dvc.lock` does not know them."""
+    lock = clone.folder / "dvc.lock"
+    entries = {name: entry for name, entry in read_lock_entries(lock).items() if name not in stages}
+    lock.write_text(format_lock_entries(entries), encoding="utf-8")
+    clone.commit(f"everything but {', '.join(stages)}")
 
 
 class Cluster:
@@ -66,6 +80,19 @@ class Cluster:
         run = run_deployment(f"stage/stage-{pool}", parameters=parameters, timeout=0)
         assert isinstance(run, FlowRun)
         return run
+
+    def runs_of(self, parent: FlowRun) -> list[FlowRun]:
+        """All runs that a run of the pipeline has started: stages, and parts of them."""
+        by_parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent.id]))
+        found: list[FlowRun] = []
+        with self.server.client() as client:
+            while page := client.read_flow_runs(flow_run_filter=by_parent, offset=len(found)):
+                found += page
+        return found
+
+    def states_of_runs(self, parent: FlowRun) -> list[tuple[str, str]]:
+        """What the pipeline has started: (what, state), as ("part 1 of 2 of extract_cues", "Completed")."""
+        return [(run.name.rpartition(" of ")[0], run.state_name or "") for run in self.runs_of(parent)]
 
     def log(self, run: FlowRun) -> str:
         """What a flow run has logged, as the UI shows it."""

@@ -16,15 +16,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
 from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes
-from flows.lock_entries import format_lock_entries, read_lock_entries
+from flows.lock_entries import read_lock_entries
 from tests import workspace as ws
 from tests.clones import Clone, make_clone
-from tests.flows.cluster import SLOW_S, Cluster, Worker, at_work_in
+from tests.flows.cluster import SLOW_S, Cluster, Worker, at_work_in, commit_without
 from tests.flows.object_store import ObjectStore
 from tests.flows.prefect_server import Server, eventually
 
@@ -65,10 +64,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
         ws.set_params(*SIZE, f"dataset.root={images}", f"import_wsss.source={images / 'WSSS_maps'}")
     clone.environment["OMP_NUM_THREADS"] = "1"
     clone.dvc("repro")
-    lock = clone.folder / "dvc.lock"
-    entries = {name: entry for name, entry in read_lock_entries(lock).items() if name not in SPREAD}
-    lock.write_text(format_lock_entries(entries), encoding="utf-8")
-    clone.commit("everything but the stages to spread")
+    commit_without(clone, SPREAD)
     return clone
 
 
@@ -133,19 +129,11 @@ def computes(clone: Clone) -> bool:
     return any("-m stages." in " ".join(process.cmdline()) for process in at_work_in(clone))
 
 
-def runs_of(cluster: Cluster, parent: FlowRun) -> list[tuple[str, str]]:
-    """What the pipeline has started: (what, state), as ("part 1 of 16 of extract_cues", "Completed")."""
-    found: list[FlowRun] = []
-    with cluster.server.client() as client:
-        by_parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent.id]))
-        while page := client.read_flow_runs(flow_run_filter=by_parent, offset=len(found)):
-            found += page
-    return [(each.name.rpartition(" of ")[0], each.state_name or "") for each in found]
-
-
 def completed(cluster: Cluster, run: FlowRun, stage: str) -> int:
     """How many parts of a stage are computed."""
-    return sum(what.endswith(stage) and state == "Completed" for what, state in runs_of(cluster, run) if "part" in what)
+    return sum(
+        what.endswith(stage) and state == "Completed" for what, state in cluster.states_of_runs(run) if "part" in what
+    )
 
 
 def test_four_workers_finish_whatever_is_away_and_nothing_is_computed_twice_but_what_was_lost(
@@ -191,7 +179,7 @@ def test_four_workers_finish_whatever_is_away_and_nothing_is_computed_twice_but_
 
     assert ended.state is not None
     assert ended.state.is_completed(), ended.state.message
-    by_part = Counter((what, state) for what, state in runs_of(cluster, run) if what.startswith("part "))
+    by_part = Counter((what, state) for what, state in cluster.states_of_runs(run) if what.startswith("part "))
     for stage in SPREAD:
         for number in range(1, PARTS + 1):
             assert by_part[f"part {number} of {PARTS} of {stage}", "Completed"] == 1

@@ -8,15 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
-from flows.lock_entries import format_lock_entries, read_lock_entries
+from flows.lock_entries import read_lock_entries
 from tests import workspace as ws
 from tests.clones import Clone, make_clone
-from tests.flows.cluster import SLOW_S, Cluster, Worker, at_work_in, command
+from tests.flows.cluster import SLOW_S, Cluster, Worker, at_work_in, command, commit_without
 from tests.flows.prefect_server import Server, eventually
 
 pytestmark = pytest.mark.slow  # workers, each of whose runs imports Prefect and DVC anew
@@ -35,10 +34,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
         ws.set_params(*SIZE)
     clone.environment["OMP_NUM_THREADS"] = "1"
     clone.dvc("repro", "make_pseudo_labels")
-    lock = clone.folder / "dvc.lock"
-    entries = {name: entry for name, entry in read_lock_entries(lock).items() if name not in SPREAD}
-    lock.write_text(format_lock_entries(entries), encoding="utf-8")
-    clone.commit("what comes before the stages to spread")
+    commit_without(clone, SPREAD)
     return clone
 
 
@@ -61,14 +57,6 @@ def start(**parameters: object) -> FlowRun:
     run = run_deployment("pipeline/pipeline", parameters={"spread": SPREAD, **parameters}, timeout=0)
     assert isinstance(run, FlowRun)
     return run
-
-
-def runs_of(cluster: Cluster, parent: FlowRun) -> list[tuple[str, str]]:
-    """What the pipeline has started: (what, state), as ("part 1 of 2 of extract_cues", "Completed")."""
-    with cluster.server.client() as client:
-        by_parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent.id]))
-        found = client.read_flow_runs(flow_run_filter=by_parent)
-    return [(each.name.rpartition(" of ")[0], each.state_name or "") for each in found]
 
 
 def parts_computed(worker: Worker) -> int:
@@ -98,7 +86,7 @@ def test_two_workers_share_a_stage_and_the_next_run_computes_nothing(cluster: Cl
     assert run.state is not None
     assert run.state.is_completed(), run.state.message
     assert "Ran extract_cues, make_pseudo_labels; 3 of 5 stages were up to date." in (run.state.message or "")
-    ran = Counter(runs_of(cluster, run))
+    ran = Counter(cluster.states_of_runs(run))
     for stage, count in SPREAD.items():
         assert ran[stage, "ToCompute"] == ran[stage, "Completed"] == 1
         names = [(f"part {number} of {count} of {stage}", "Completed") for number in range(1, count + 1)]
@@ -121,8 +109,8 @@ def test_two_workers_share_a_stage_and_the_next_run_computes_nothing(cluster: Cl
 
     assert again.state is not None
     assert (again.state.message or "").startswith("All stages are up to date.")
-    assert {state for _, state in runs_of(cluster, again)} == {"Cached"}
-    assert not [what for what, _ in runs_of(cluster, again) if what.startswith("part ")]
+    assert {state for _, state in cluster.states_of_runs(again)} == {"Cached"}
+    assert not [what for what, _ in cluster.states_of_runs(again) if what.startswith("part ")]
 
 
 def test_a_part_whose_worker_was_lost_is_computed_again_alone_and_a_cancelled_run_leaves_none(
@@ -142,7 +130,9 @@ def test_a_part_whose_worker_was_lost_is_computed_again_alone_and_a_cancelled_ru
 
     assert ended.state is not None
     assert ended.state.is_completed(), ended.state.message
-    ran = Counter(state for what, state in runs_of(cluster, run) if re.match(r"part \d of 2 of extract_cues", what))
+    ran = Counter(
+        state for what, state in cluster.states_of_runs(run) if re.match(r"part \d of 2 of extract_cues", what)
+    )
     assert ran == {"Crashed": 1, "Completed": 2}
     assert digests(second, "extract_cues") == digests(alone, "extract_cues")
 
@@ -154,7 +144,7 @@ def test_a_part_whose_worker_was_lost_is_computed_again_alone_and_a_cancelled_ru
     assert cluster.wait(changed).state_name == "Cancelled"
 
     def states_of_parts() -> set[str]:
-        return {state for what, state in runs_of(cluster, changed) if what.startswith("part ")}
+        return {state for what, state in cluster.states_of_runs(changed) if what.startswith("part ")}
 
     eventually(lambda: states_of_parts() == {"Cancelled"})
     eventually(partial(nobody_works_in, second))

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
@@ -32,13 +31,6 @@ def cluster(server: Server, tmp_path: Path) -> Iterator[Cluster]:
     made.end()
 
 
-def stage_runs(cluster: Cluster, parent: FlowRun) -> list[FlowRun]:
-    """The stage runs that a run of the pipeline started."""
-    with cluster.server.client() as client:
-        by_parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent.id]))
-        return client.read_flow_runs(flow_run_filter=by_parent)
-
-
 def nobody_works_in(clone: Clone) -> bool:
     return at_work_in(clone) == []
 
@@ -58,7 +50,7 @@ def test_two_workers_run_each_stage_once_and_any_clone_restores_it_all(cluster: 
 
     assert run.state is not None
     assert run.state.is_completed(), run.state.message
-    ran = stage_runs(cluster, run)
+    ran = cluster.runs_of(run)
     assert Counter(each.name.split()[0] for each in ran) == dict.fromkeys(ws.STAGES, 1)
     assert {each.name.split()[0]: each.work_pool_name for each in ran} == POOLS
     for pool, worker in workers.items():
@@ -104,7 +96,7 @@ def test_the_pipeline_asks_again_for_a_stage_whose_worker_was_lost(cluster: Clus
 
     assert ended.state is not None
     assert ended.state.is_completed(), ended.state.message
-    of_training = [each for each in stage_runs(cluster, run) if each.name.startswith("train_pam")]
+    of_training = [each for each in cluster.runs_of(run) if each.name.startswith("train_pam")]
     assert sorted(each.state_name or "" for each in of_training) == ["Completed", "Crashed"]
     with chdir(finished):
         expected = ws.stage_digests("train_pam")

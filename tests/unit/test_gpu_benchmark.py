@@ -10,7 +10,7 @@ import torch
 from benchmarks.full_batch import make_batch
 from benchmarks.gpu import TOGETHER, rows
 from benchmarks.step_floor import Speed, floors_ms
-from benchmarks.step_parts import PARTS, TimedStep, time_parts
+from benchmarks.step_parts import PARTS, Stopwatch, TimedStep, time_parts
 from bestie.params.params_yaml import Params
 from bestie.project.profiles import compose
 from bestie.training.loop import Clock
@@ -36,14 +36,9 @@ def test_the_parts_of_a_step_are_all_of_it_and_it_computes_what_a_training_does(
     network.eval()
     clock = Clock(step=1, steps=2)
     timed, plain = TimedStep(**given), InstanceStep(**given)
-    with timed.marks_on(StopwatchThatCounts()):
+    with timed.marks_on(Stopwatch(timed.device)):
         total = timed(batch, clock)["total"]
     assert total == plain(batch, clock)["total"]
-
-
-class StopwatchThatCounts:
-    def mark(self, name: str) -> None:
-        pass
 
 
 def test_the_table_adds_up_and_has_a_floor_for_what_was_counted():
