@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bestie.artifacts.image_index import write_images
 from bestie.artifacts.instances import instance_rows
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, write_categories, write_images
+from bestie.artifacts.tables import TableWriter, write_categories
 from bestie.audit.sources import CATEGORIES, GROUND_TRUTH, IMAGES, instances_of
 from bestie.records import Category, ImageRecord
 from tests.stored_run import git, record_stages

@@ -50,11 +50,6 @@ class ImageRecord:
         return vector
 
 
-def of_split(records: Iterable[ImageRecord], split: str) -> list[ImageRecord]:
-    """Return the images of one split, `train` or `val`, in their order."""
-    return [record for record in records if record.split == split]
-
-
 def images_by_label(records: Iterable[ImageRecord]) -> Counter[int]:
     """Return how many images are labeled with each category_id."""
     return Counter(label for record in records for label in record.labels)

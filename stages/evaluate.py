@@ -7,16 +7,18 @@ are left out if the data set has none.
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bestie.artifacts.image_index import ImageIndex, read_images
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import write_csv, write_json
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, iter_rows, read_categories, read_images
+from bestie.artifacts.tables import TableWriter, iter_rows, read_categories
 from bestie.artifacts.weights import read_attributes
 from bestie.evaluation.agreement import agreement_rows, mean_agreement
 from bestie.evaluation.compared import compared
@@ -100,7 +102,7 @@ def main(dataset: Dataset, params: Evaluate, settings: Settings) -> None:
 
 
 def score_models(
-    out: Path, known: list[ImageRecord], params: Evaluate, num_classes: int
+    out: Path, known: Sequence[ImageRecord], params: Evaluate, num_classes: int
 ) -> tuple[dict[str, dict[str, Any]], dict[str, VocAp], list[dict[str, Any]]]:
     """Score the instances of every model on the images with a truth; nothing if there is none.
 
@@ -142,14 +144,14 @@ def draw_sheet(
     )
 
 
-def write_agreement(out: Path, records: list[ImageRecord], categories: list[Category]) -> None:
+def write_agreement(out: Path, records: Sequence[ImageRecord], categories: list[Category]) -> None:
     """Write how far both models agree with each other and with the image-level labels, which needs no truth."""
     own, detected = (read_mask_table(out / f"{model}.parquet", records) for model in AGREEING)
     agreement = agreement_rows(own, detected, records, categories)
     write_json(out / "agreement.json", {"mean": mean_agreement(agreement), "classes": agreement})
 
 
-def class_warnings(records: list[ImageRecord], categories: list[Category], out: Path) -> list[HealthWarning]:
+def class_warnings(records: Sequence[ImageRecord], categories: list[Category], out: Path) -> list[HealthWarning]:
     """Return the warnings about classes that a model finds in none of the images that are labeled with them."""
     names = {each.category_id: each.name for each in categories}
     labels = {record.row: record.labels for record in records}
@@ -165,7 +167,7 @@ def write_network_detections(
     dataset: Dataset,
     params: Evaluate,
     settings: Settings,
-    records: list[ImageRecord],
+    records: ImageIndex,
     categories: list[Category],
     share: Share,
 ) -> None:
@@ -184,9 +186,8 @@ def write_network_detections(
     )
     truth = MapReader(folder("prepare") / "ground_truth.zarr")
     semantic_score = SemanticScore(len(categories))
-    rows = own_rows(records, settings)
-    mine = [record for record in records if record.row in rows]
-    has_truth = np.zeros(1 + max((record.row for record in records), default=0), np.int64)
+    mine = records.within(own_rows(records.rows, settings))
+    has_truth = np.zeros(1 + max(records.rows, default=0), np.int64)
     tables = {model: TableWriter(share.place / f"{model}.parquet", INSTANCES) for model in MODELS[:4]}
     progress = Progress("evaluate: network", len(mine), unit="image", as_json=settings.json_progress)
 
@@ -202,7 +203,7 @@ def write_network_detections(
         return rows_of, None if filled is None else score.confusion
 
     with tables["bestie"], tables["bestie_true_semantic"], tables["components"], tables["components_true_semantic"]:
-        readings = in_processes(read, mine, device=device, settings=settings)
+        readings = in_processes(read, mine, len(mine), device=device, settings=settings)
         for record, (found, confusion) in zip(mine, readings, strict=True):
             if confusion is not None:
                 has_truth[record.row] = 1
@@ -237,15 +238,14 @@ def four_readings(
 
 
 def write_detector_detections(
-    detector: DetectorPredictor, dataset: Dataset, settings: Settings, records: list[ImageRecord], out: Path
+    detector: DetectorPredictor, dataset: Dataset, settings: Settings, records: ImageIndex, out: Path
 ) -> None:
     """Write the instance table of Mask R-CNN for the images of this share."""
-    rows = own_rows(records, settings)
-    own = [record for record in records if record.row in rows]
+    own = records.within(own_rows(records.rows, settings))
     progress = Progress("evaluate: mrcnn", len(own), unit="image", as_json=settings.json_progress)
     find = partial(detector.find_on, root=dataset.image_root)
     with TableWriter(out / "mrcnn.parquet", INSTANCES) as table:
-        for found in in_processes(find, own, device=detector.device, settings=settings):
+        for found in in_processes(find, own, len(own), device=detector.device, settings=settings):
             table.append_rows(found)
             progress.advance()
     progress.close()

@@ -7,7 +7,9 @@ says where each label comes from.
 """
 
 import sys
+from collections.abc import Sequence
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ import numpy as np
 from bestie.artifacts.coco_json import write_coco
 from bestie.artifacts.corrections import FOLDER as CORRECTIONS
 from bestie.artifacts.corrections import corrected_elsewhere, read_corrections
+from bestie.artifacts.image_index import columns_of, read_images
 from bestie.artifacts.instances import instance_map, instance_rows
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES, ORIGINS
-from bestie.artifacts.tables import Columns, TableWriter, count_categories, iter_images, read_categories, read_images
+from bestie.artifacts.tables import Columns, TableWriter, count_categories, read_categories
 from bestie.method.corrections import correct
 from bestie.method.inference import Instances
 from bestie.method.label_merging import MergedLabels, merge_labels
@@ -57,33 +60,34 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
         use_image_labels=params.use_image_labels,
     )
     out = folder("export_mrcnn")
-    rows = own_rows(records, settings)
-    own = [record for record in records if record.row in rows]
+    own = records.within(own_rows(records.rows, settings))
     progress = Progress("export_mrcnn", len(own), unit="image", as_json=settings.json_progress)
     inputs = [index, names, weights, WSSS, PSEUDO_LABELS, *([CORRECTIONS] if CORRECTIONS.is_dir() else [])]
     corrections = read_corrections(categories)
     wsss = MapReader(WSSS) if params.semantic_map == "wsss" else None
-    pseudo = dict(iter_images(PSEUDO_LABELS, INSTANCES)) if params.pseudo_labels else {}
     tables = {"instances.parquet": INSTANCES, "origins.parquet": ORIGINS}
 
-    def label(record: ImageRecord) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def label(item: tuple[ImageRecord, Columns | None]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        record, pseudo = item
         outputs = predictor.maps_of(record, dataset.image_root)
         given = None if wsss is None else wsss.read(record.row, "semantic", record.height, record.width)
         found = predictor.instances(outputs, record, semantic=given)
-        labels = merge(record, pseudo.get(record.row), found, params)
+        labels = merge(record, pseudo, found, params)
         by = [""] * len(labels.category_id)
         for each in corrections:
             labels, by = correct(labels, by, each.of(record))
         rows_of_image = label_rows(record, labels)
         return rows_of_image, origin_rows(rows_of_image, labels, by)
 
+    given_labels = columns_of(own, PSEUDO_LABELS, INSTANCES) if params.pseudo_labels else repeat(None)
+    items = zip(own, given_labels, strict=False)
     made_from = partial(fingerprint, "export_mrcnn", inputs, dataset=dataset, params=params)
     with (
         written_together(out, settings, made_from, tables=tables) as share,
         TableWriter(share.place / "instances.parquet", INSTANCES) as instances,
         TableWriter(share.place / "origins.parquet", ORIGINS) as origins,
     ):
-        for of_instances, of_origins in in_processes(label, own, device=device, settings=settings):
+        for of_instances, of_origins in in_processes(label, items, len(own), device=device, settings=settings):
             instances.append_rows(of_instances)
             origins.append_rows(of_origins)
             progress.advance()
@@ -93,7 +97,7 @@ def main(dataset: Dataset, params: ExportMrcnn, settings: Settings) -> None:
     write_warnings(out, [*label_warnings(records, categories, out / "instances.parquet"), *unused])
 
 
-def label_warnings(records: list[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:
+def label_warnings(records: Sequence[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:
     """Return the warning about classes without an exported label."""
     exported = count_categories(table, INSTANCES)
     images = images_by_label(records)

@@ -4,6 +4,7 @@ With point supervision (Section 4.3) the labeled points are the cues; the maps a
 """
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,18 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import cue_rows
 from bestie.artifacts.map_layout import layout_of
 from bestie.artifacts.maps import MapWriter
 from bestie.artifacts.schemas import CUES
-from bestie.artifacts.tables import TableWriter, count_categories, read_categories, read_images, read_points
+from bestie.artifacts.tables import TableWriter, count_categories, read_categories, read_points
 from bestie.method.cues import find_cues, smooth
 from bestie.method.pam import Classifier, normalize_activation
 from bestie.params.dataset import Dataset
 from bestie.params.extract_cues import ExtractCues
 from bestie.prediction.padded_image import padded_image
-from bestie.records import Category, ImageRecord, Point, images_by_label, of_split
+from bestie.records import Category, ImageRecord, Point, images_by_label
 from bestie.runtime.device import autocast, pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -50,14 +52,13 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
     categories = read_categories(folder("prepare") / "categories.parquet")
     num_classes = len(categories)
     every = read_images(index)
-    records = of_split(every, "train")
+    records = every.of_split("train")
     classifier = load_classifier(CLASSIFIER).to(device)
     points = read_points(POINTS) if dataset.supervision == "point" else None
 
     out = folder("extract_cues")
-    layout = layout_of((-(-each.height // STORED_STRIDE_PX), -(-each.width // STORED_STRIDE_PX)) for each in every)
-    rows = own_rows(records, settings)
-    mine = [record for record in records if record.row in rows]
+    layout = layout_of(-(-every.sizes_hw // STORED_STRIDE_PX))
+    mine = records.within(own_rows(records.rows, settings))
     progress = Progress("extract_cues", len(mine), unit="image", as_json=settings.json_progress)
     spec = {"activation": ("uint8", 0, num_classes)}
     attributes = {"stride_px": STORED_STRIDE_PX, "scale": 255}
@@ -77,7 +78,7 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
         MapWriter(share.place / "activations.zarr", spec, len(every), layout, attributes) as maps,
         TableWriter(share.place / "cues.parquet", CUES) as table,
     ):
-        found = in_processes(find, mine, device=device, settings=settings)
+        found = in_processes(find, mine, len(mine), device=device, settings=settings)
         for record, (activation, cues) in zip(mine, found, strict=True):
             maps.write(record.row, "activation", activation)
             table.append_rows(cues)
@@ -87,7 +88,7 @@ def main(dataset: Dataset, params: ExtractCues, settings: Settings) -> None:
 
 
 def cue_warnings(
-    records: list[ImageRecord], categories: list[Category], table: Path, *, given: bool
+    records: Sequence[ImageRecord], categories: list[Category], table: Path, *, given: bool
 ) -> list[HealthWarning]:
     """Return the warnings about classes that have no cue in the table of cues."""
     images = images_by_label(records)

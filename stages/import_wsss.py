@@ -12,17 +12,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.map_layout import layout_of
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.paths import OWN_MAPS
 from bestie.artifacts.schemas import WSSS_SUMMARY
-from bestie.artifacts.tables import TableWriter, read_categories, read_images
+from bestie.artifacts.tables import TableWriter, read_categories
 from bestie.datasets.upright import UPRIGHT, check_fits_one_way, turned_hint
 from bestie.datasets.wsss import find_wsss, map_numbers, read_wsss
 from bestie.errors import InputError
 from bestie.params.dataset import Dataset
 from bestie.params.import_wsss import ImportWsss
-from bestie.records import VOID, ImageRecord, hash_file, of_split
+from bestie.records import VOID, ImageRecord, hash_file
 from bestie.runtime.progress import track
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
@@ -36,13 +37,13 @@ def main(_dataset: Dataset, params: ImportWsss, settings: Settings) -> None:
     """
     index = folder("prepare") / "images.parquet"
     every = read_images(index)
-    records = of_split(every, "train")
+    records = every.of_split("train")
     names = [category.name for category in read_categories(folder("prepare") / "categories.parquet")]
     numbers = map_numbers(names, params.class_numbers)
     own = read_own_maps() if params.source == OWN_MAPS else None
     if not params.source.is_dir():
         raise InputError(f"import_wsss.source: there is no folder {params.source}; correct the parameter")
-    layout = layout_of((record.height, record.width) for record in every)
+    layout = layout_of(every.sizes_hw)
     out = folder("import_wsss")
     maps = MapWriter(out / "maps.zarr", {"semantic": ("uint8", VOID)}, len(every), layout)
     shown_px = void_px = 0

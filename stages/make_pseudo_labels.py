@@ -5,25 +5,25 @@ written: `train_bestie` renders them from the instances after augmentation, and 
 the width of the Gaussians is not a parameter of this stage.
 """
 
-import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bestie.artifacts.image_index import columns_of, read_images
 from bestie.artifacts.instances import MAX_INSTANCES, instance_rows
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES
-from bestie.artifacts.tables import Columns, TableWriter, iter_images, iter_rows, read_categories, read_images
+from bestie.artifacts.tables import Columns, TableWriter, iter_rows, read_categories
 from bestie.errors import InputError
 from bestie.method.transfer import Status, Transfer, transfer
 from bestie.params.dataset import Dataset
 from bestie.params.make_pseudo_labels import MakePseudoLabels
-from bestie.records import Category, ImageRecord, images_by_label, of_split
+from bestie.records import Category, ImageRecord, images_by_label
 from bestie.runtime.device import prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -47,13 +47,12 @@ def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None
     categories = read_categories(names)
     num_classes = len(categories)
     every = read_images(index)
-    records = of_split(every, "train")
+    records = every.of_split("train")
     semantic, points = folder("import_wsss") / "maps.zarr", folder("extract_cues") / "cues.parquet"
     wsss = MapReader(semantic)
     out = folder("make_pseudo_labels")
     tables = {"instances.parquet": INSTANCES, "components.parquet": COMPONENTS}
-    rows = own_rows(records, settings)
-    mine = [record for record in records if record.row in rows]
+    mine = records.within(own_rows(records.rows, settings))
     inputs = [index, names, semantic, points]
     made_from = partial(fingerprint, "make_pseudo_labels", inputs, dataset=dataset, params=params)
     with (
@@ -63,8 +62,8 @@ def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None
         TableWriter(share.place / "components.parquet", COMPONENTS) as components,
     ):
         progress = track(mine, "make_pseudo_labels", as_json=settings.json_progress)
-        for record, cues in zip(progress, cues_of(mine, points), strict=True):
-            labels = label_image(record, wsss, cues, params, num_classes)
+        for record, cues in zip(progress, columns_of(mine, points, CUES), strict=True):
+            labels = label_image(record, wsss, cues or NO_CUES, params, num_classes)
             if len(labels.instances.category_id) > MAX_INSTANCES:
                 raise InputError(f"{record.image_id} has more than {MAX_INSTANCES} pseudo labels; raise min_area_px")
             found = labels.instances
@@ -78,17 +77,7 @@ def main(dataset: Dataset, params: MakePseudoLabels, settings: Settings) -> None
     write_warnings(out, label_warnings(records, categories, out / "components.parquet"))
 
 
-def cues_of(records: Iterable[ImageRecord], table: Path) -> Iterator[Columns]:
-    """Yield the cues of each image, in ascending order of rows. Raises InputError like `iter_images`."""
-    found = iter_images(table, CUES)
-    row, cues = next(found, (math.inf, NO_CUES))
-    for record in records:
-        while row < record.row:
-            row, cues = next(found, (math.inf, NO_CUES))
-        yield cues if row == record.row else NO_CUES
-
-
-def label_warnings(records: list[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:
+def label_warnings(records: Sequence[ImageRecord], categories: list[Category], table: Path) -> list[HealthWarning]:
     """Return the warnings about classes without a pseudo label, which say what became of their components."""
     verdicts: dict[int, Counter[str]] = defaultdict(Counter)
     for row in iter_rows(table, COMPONENTS, ["category_id", "status"]):

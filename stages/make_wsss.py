@@ -9,13 +9,14 @@ from functools import partial
 import numpy as np
 import torch
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.map_layout import layout_of
 from bestie.artifacts.maps import MapWriter
-from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.tables import read_categories
 from bestie.params.dataset import Dataset
 from bestie.params.make_wsss import MakeWsss
 from bestie.prediction.semantic_predictor import SemanticPredictor
-from bestie.records import VOID, ImageRecord, of_split
+from bestie.records import VOID, ImageRecord
 from bestie.runtime.device import pick_device, prepare_process
 from bestie.runtime.distributed import spread
 from bestie.runtime.fingerprint import fingerprint
@@ -39,7 +40,6 @@ def main(dataset: Dataset, params: MakeWsss, settings: Settings) -> None:
     prepare_process(0)
     own = makes_own_maps()
     every = read_images(INDEX)
-    records = of_split(every, "train") if own else []
     categories = read_categories(folder("prepare") / "categories.parquet")
     device = pick_device(settings.device)
     predictor = None
@@ -53,9 +53,9 @@ def main(dataset: Dataset, params: MakeWsss, settings: Settings) -> None:
             device=device,
         )
     out = folder("make_wsss")
-    layout = layout_of((record.height, record.width) for record in every)
-    rows = own_rows(records, settings) if own else set()
-    mine = [record for record in records if record.row in rows]
+    layout = layout_of(every.sizes_hw)
+    records = every.of_split("train")
+    mine = records.within(own_rows(records.rows, settings) if own else range(0))
     made_from = partial(fingerprint, "make_wsss", [INDEX, NETWORK], dataset=dataset, params=params, own=own)
     progress = Progress("make_wsss", len(mine), unit="image", as_json=settings.json_progress)
     spec = {"semantic": ("uint8", VOID)}
@@ -66,7 +66,7 @@ def main(dataset: Dataset, params: MakeWsss, settings: Settings) -> None:
         MapWriter(share.place / "maps.zarr", spec, len(every), layout, {"own": own}) as maps,
     ):
         find = partial(predictor.find, root=dataset.image_root) if predictor else None
-        found = in_processes(find, mine, device=device, settings=settings) if find else ()
+        found = in_processes(find, mine, len(mine), device=device, settings=settings) if find else ()
         for record, semantic in zip(mine, found, strict=True):
             maps.write(record.row, "semantic", semantic)
             count(record, semantic, counts)

@@ -5,17 +5,19 @@ diagnostics, the true instances and semantic maps. The generated data set goes t
 """
 
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.image_index import ImageIndex, read_images, write_images
 from bestie.artifacts.instances import cue_rows, instance_rows
 from bestie.artifacts.map_layout import layout_of
 from bestie.artifacts.maps import MapWriter
 from bestie.artifacts.paths import GENERATED_ROOT
 from bestie.artifacts.schemas import INSTANCES, POINTS, SKIPPED
-from bestie.artifacts.tables import TableWriter, write_categories, write_images
+from bestie.artifacts.tables import TableWriter, write_categories
 from bestie.datasets.base import DataSet
 from bestie.datasets.coco import CocoDataSet
 from bestie.datasets.folder import FolderDataSet
@@ -24,7 +26,7 @@ from bestie.datasets.shapes import SHAPE_CLASS_NAMES, generate_shapes
 from bestie.errors import InputError
 from bestie.params.dataset import Dataset
 from bestie.params.prepare import Prepare
-from bestie.records import VOID, ImageRecord, of_split
+from bestie.records import VOID, ImageRecord
 from bestie.runtime.health import skipped_samples, write_warnings
 from bestie.runtime.progress import Progress, track
 from bestie.runtime.settings import Settings
@@ -65,12 +67,14 @@ def main(dataset: Dataset, params: Prepare, settings: Settings) -> None:
             file=sys.stderr,
         )
     out = folder("prepare")
-    records, skipped = read_records(reader, dataset, params, settings)
-    write_truth(out, reader, records, settings)
+    with atomic_output(out / "images.parquet") as partial:
+        skipped: list[tuple[str, str]] = []
+        write_images(partial, read_records(reader, dataset, params, settings, skipped))
+        records = read_images(partial)
+        write_truth(out, reader, records, settings)
     write_skipped(out, skipped, total=len(records) + len(skipped))
-    write_images(out / "images.parquet", records)
     write_categories(out / "categories.parquet", reader.categories)
-    write_points(out / "points.parquet", dataset, reader, records)
+    write_points(out / "points.parquet", dataset, reader, records.of_split("train"))
 
 
 def generate(dataset: Dataset, params: Prepare, settings: Settings) -> None:
@@ -109,22 +113,19 @@ def say_left_out(reader: FolderDataSet, params: Prepare) -> None:
 
 
 def read_records(
-    reader: DataSet, dataset: Dataset, params: Prepare, settings: Settings
-) -> tuple[list[ImageRecord], list[tuple[str, str]]]:
-    """Return the index: training images first, then validation images, each in the order of its list.
+    reader: DataSet, dataset: Dataset, params: Prepare, settings: Settings, skipped: list[tuple[str, str]]
+) -> Iterator[ImageRecord]:
+    """Yield the index: training images first, then validation images, each in the order of its list.
 
-    All pixels are read once, so that a damaged file is known before anything is trained.
-
-    Returns:
-        The records, and (image_id, reason) of each sample that was set aside; none with `on_error: fail`.
+    All pixels are read once, so that a damaged file is known before anything is trained. With `on_error: skip`, the
+    (image_id, reason) of each sample that is set aside is added to `skipped`.
 
     Raises:
         InputError: a sample is bad and `on_error` is fail, or no training image is left.
     """
     limits = {"train": params.limit_train, "val": params.limit_val}
     wanted = [(split, image_id) for split in limits for image_id in reader.samples(split)[: limits[split]]]
-    records: list[ImageRecord] = []
-    skipped: list[tuple[str, str]] = []
+    kept: Counter[str] = Counter()
 
     def read(sample: tuple[str, str]) -> ImageRecord | InputError:
         try:
@@ -138,14 +139,14 @@ def read_records(
     progress = track(wanted, "prepare: images", as_json=settings.json_progress)
     for (_, image_id), found in zip(progress, in_threads(read, wanted), strict=True):
         if isinstance(found, ImageRecord):
-            records.append(replace(found, row=len(records)))
+            yield replace(found, row=kept.total())
+            kept[found.split] += 1
         elif params.on_error == "skip":
             skipped.append((image_id, str(found)))
         else:
             raise found
-    if skipped and not any(record.split == "train" for record in records):
+    if skipped and not kept["train"]:
         raise InputError(f"no training image is left: {len(skipped)} samples are bad, the first: {skipped[0][1]}")
-    return records, skipped
 
 
 def examine(reader: DataSet, dataset: Dataset, record: ImageRecord) -> None:
@@ -166,13 +167,13 @@ def write_skipped(out: Path, skipped: Sequence[tuple[str, str]], *, total: int) 
     write_warnings(out, skipped_samples(len(skipped), total))
 
 
-def write_truth(out: Path, reader: DataSet, records: list[ImageRecord], settings: Settings) -> None:
+def write_truth(out: Path, reader: DataSet, records: ImageIndex, settings: Settings) -> None:
     """Write the true instances and semantic maps of all images that have them.
 
     Raises:
         InputError: a true mask is wrong, or all of them together show no object although the images have labels.
     """
-    layout = layout_of((record.height, record.width) for record in records)
+    layout = layout_of(records.sizes_hw)
     maps = MapWriter(out / "ground_truth.zarr", {"semantic": ("uint8", VOID)}, len(records), layout)
     labeled = shown = 0
     with maps, TableWriter(out / "ground_truth.parquet", INSTANCES) as table:
@@ -198,7 +199,7 @@ def write_truth(out: Path, reader: DataSet, records: list[ImageRecord], settings
             )
 
 
-def write_points(path: Path, dataset: Dataset, reader: DataSet, records: list[ImageRecord]) -> None:
+def write_points(path: Path, dataset: Dataset, reader: DataSet, train: Sequence[ImageRecord]) -> None:
     """Write the labeled points of the training images: required with point supervision, otherwise optional.
 
     If they are optional and no image has any, nothing is printed. If only some images lack them, that may be a
@@ -207,8 +208,7 @@ def write_points(path: Path, dataset: Dataset, reader: DataSet, records: list[Im
     Raises:
         InputError: with point supervision, an image has no points, or they are wrong.
     """
-    train = of_split(records, "train")
-    without: list[str] = []
+    without, first = 0, ""
     with TableWriter(path, POINTS) as table:
         for record in train:
             try:
@@ -216,11 +216,11 @@ def write_points(path: Path, dataset: Dataset, reader: DataSet, records: list[Im
             except InputError as error:
                 if dataset.supervision == "point":
                     raise
-                without.append(str(error))
-    if 0 < len(without) < len(train):
+                without, first = without + 1, first or str(error)
+    if 0 < without < len(train):
         print(
-            f"prepare: {len(without)} of {len(train)} training images are left without points, which image-level "
-            f"supervision does not use; the first: {without[0]}",
+            f"prepare: {without} of {len(train)} training images are left without points, which image-level "
+            f"supervision does not use; the first: {first}",
             file=sys.stderr,
         )
 

@@ -5,7 +5,7 @@ No true mask is read here. Snapshots of the refined labels and of the detections
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import write_history
 from bestie.artifacts.schemas import EVOLUTION
@@ -21,7 +22,6 @@ from bestie.artifacts.tables import (
     iter_rows,
     read_categories,
     read_class_pixels,
-    read_images,
     read_instance_categories,
     read_points,
 )
@@ -214,7 +214,7 @@ class Snapshots:
         return points[None, :, [1, 0]].round().long(), points[None, :, 2].long()
 
 
-def evenly(records: list[ImageRecord], count: int) -> list[ImageRecord]:
+def evenly(records: Sequence[ImageRecord], count: int) -> Sequence[ImageRecord]:
     """Return at most `count` records, evenly spaced."""
     if len(records) <= count:
         return records

@@ -2,8 +2,9 @@
 
 import sys
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.metrics_json import write_history
-from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.tables import read_categories
 from bestie.errors import InputError
 from bestie.evaluation.shown_score import find_shown_score
 from bestie.params.dataset import Dataset

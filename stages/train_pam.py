@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.metrics_json import write_history, write_json
-from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.tables import read_categories
 from bestie.method.pam import Classifier
 from bestie.metrics.class_scores import classification_map
 from bestie.params.dataset import Dataset

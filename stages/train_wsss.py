@@ -7,6 +7,7 @@ round after round, a network learns the maps made so far, and makes better ones.
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +16,11 @@ import torch
 from jaxtyping import Float32
 from torch.nn import functional as F
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.map_layout import layout_of
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json, write_history, write_json
-from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.tables import read_categories
 from bestie.artifacts.weights import save_weights
 from bestie.method.discriminants import Cells, Discriminants
 from bestie.method.semantic_network import SemanticNetwork
@@ -139,11 +141,11 @@ class Learner:
             device=self._device,
         )
         pixels = np.zeros(VOID + 1, np.int64)
-        layout = layout_of((record.height, record.width) for record in self._records)
+        layout = layout_of(self._records.sizes_hw)
         rows = max(record.row for record in self._records) + 1
         with MapWriter(path, {"semantic": ("uint8", VOID)}, rows, layout) as maps:
             find = partial(predictor.find, root=self._root)
-            found = in_processes(find, self._records, device=self._device, settings=self._settings)
+            found = in_processes(find, self._records, len(self._records), device=self._device, settings=self._settings)
             progress = track(self._records, "train_wsss, maps", as_json=self._settings.json_progress)
             for record, semantic in zip(progress, found, strict=True):
                 maps.write(record.row, "semantic", semantic)
@@ -170,7 +172,7 @@ class Learner:
         return network, [{**row, "epoch": number * self._params.epochs + row["epoch"]} for row in rows]
 
 
-def first_of_each_class(records: list[ImageRecord], most: int) -> list[ImageRecord]:
+def first_of_each_class(records: Sequence[ImageRecord], most: int) -> Sequence[ImageRecord]:
     """Return the images that are among the first `most` of one of their classes, in order."""
     seen: Counter[int] = Counter()
     kept = []

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.maps import MapReader, MapWriter
-from bestie.artifacts.tables import read_images
 from bestie.audit.objects import CACHE
 from bestie.method.targets import render_class_agnostic
 from tests import workspace as ws

@@ -8,10 +8,11 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from bestie.artifacts.image_index import read_images, write_images
 from bestie.artifacts.instances import instance_rows
 from bestie.artifacts.metrics_json import write_csv, write_json
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, read_images, write_categories, write_images
+from bestie.artifacts.tables import TableWriter, write_categories
 from bestie.records import Category, ImageRecord, hash_file
 from tests import workspace as ws
 from tests.stored_run import git, record_stages

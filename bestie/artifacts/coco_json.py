@@ -44,9 +44,9 @@ def write_coco(
         InputError: the table cannot be read, or has an image or a category that is not listed.
     """
     ids = coco_image_ids(images)
-    listed = {
-        "images": [{"file_name": r.path, "height": r.height, "id": ids[r.row], "width": r.width} for r in images],
-        "categories": [{"id": c.source_id, "name": c.name, "supercategory": ""} for c in categories],
+    listed: dict[str, Iterable[Mapping[str, Any]]] = {
+        "images": ({"file_name": r.path, "height": r.height, "id": ids[r.row], "width": r.width} for r in images),
+        "categories": ({"id": c.source_id, "name": c.name, "supercategory": ""} for c in categories),
     }
     with atomic_output(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write("{")
@@ -83,7 +83,7 @@ def write_coco_results(
     return count
 
 
-def coco_image_ids(images: Iterable[ImageRecord]) -> dict[int, int]:
+def coco_image_ids(images: Sequence[ImageRecord]) -> dict[int, int]:
     """Return row -> integer image id: the data set's own number, which its annotations use.
 
     Images of a data set without numbers have the digits of their image_id if these are unique (2007_000033 of VOC is
@@ -92,7 +92,6 @@ def coco_image_ids(images: Iterable[ImageRecord]) -> dict[int, int]:
     Raises:
         InputError: two images have the same number, as in two splits that are numbered separately.
     """
-    images = list(images)
     numbers = {record.row: record.source_id for record in images if record.source_id is not None}
     if not numbers:
         return _ids_without_numbers(images)
@@ -130,10 +129,13 @@ def _annotations(
     ids: Mapping[int, int],
     categories: Sequence[Category],
 ) -> Iterator[dict[str, Any]]:
-    record_of = {record.row: record for record in images}
+    places = {record.row: place for place, record in enumerate(images)}
+    record: ImageRecord | None = None
     source_id = {category.category_id: category.source_id for category in categories}
     for number, entry in enumerate(rows, start=1):
-        record = record_of.get(entry["row"])
+        if record is None or record.row != entry["row"]:
+            place = places.get(entry["row"])
+            record = None if place is None else images[place]
         if record is None or record.image_id != entry["image_id"]:
             raise InputError(
                 f"{instances} has the image {entry['image_id']} in row {entry['row']}, which the image table "

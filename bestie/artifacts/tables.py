@@ -15,14 +15,14 @@ from jaxtyping import Int64
 
 from bestie.artifacts.atomic import atomic_output
 from bestie.artifacts.blobs import Blob, missing, remedy
-from bestie.artifacts.schemas import CATEGORIES, CUES, IMAGES, INSTANCES, WSSS_SUMMARY
+from bestie.artifacts.schemas import CATEGORIES, CUES, INSTANCES, WSSS_SUMMARY
 from bestie.errors import InputError
-from bestie.records import Category, ImageRecord
+from bestie.records import Category
 
 #: Columns of one length. Numbers have their own dtype, text and lists the dtype object, boxes the shape (n, 4).
 Columns = dict[str, np.ndarray]
 
-ROW_GROUP_ROWS = 4096
+ROW_GROUP_ROWS = 1024
 #: Rows that a stream holds at a time: a thousand masks are a few hundred kilobytes.
 STREAM_ROWS = 1024
 
@@ -103,7 +103,22 @@ def read_table(
             source, columns=_names(schema, columns), filters=filters or None, partitioning=None, use_threads=False
         )
         _check_nulls(path, schema, table)
-        return {name: _to_numpy(table[name].combine_chunks()) for name in table.column_names}
+        return _columns(table, table.column_names)
+
+
+def read_arrow(path: Path | Blob, schema: pa.Schema) -> dict[str, pa.Array]:
+    """Read the columns of a table as they are stored. Raises InputError like `read_table`.
+
+    A column that may hold nulls can be missing, as it is in files from before it existed; it is all nulls then.
+    """
+    with _open_table(path, schema) as file:
+        table = file.read(columns=list(schema.names), use_threads=False)
+        _check_nulls(path, schema, table)
+        found = set(table.column_names)
+        return {
+            name: table[name].combine_chunks() if name in found else pa.nulls(len(table), schema.field(name).type)
+            for name in schema.names
+        }
 
 
 def as_rows(columns: Columns) -> Iterator[dict[str, Any]]:
@@ -155,34 +170,6 @@ def iter_images(
 def count_categories(path: Path | Blob, schema: pa.Schema) -> Counter[int]:
     """Return how many rows each category_id has. Raises InputError like `read_table`."""
     return Counter(row["category_id"] for row in iter_rows(path, schema, ["category_id"]))
-
-
-def write_images(path: Path, records: Iterable[ImageRecord]) -> None:
-    """Write `images.parquet`. Raises ValueError unless the rows of the records count from 0."""
-    with TableWriter(path, IMAGES) as writer:
-        for expected, record in enumerate(records):
-            if record.row != expected:
-                raise ValueError(f"image {record.image_id} has row {record.row} and comes as row {expected}")
-            writer.append({name: getattr(record, name) for name in IMAGES.names})
-
-
-def read_images(path: Path | Blob, split: str | None = None) -> list[ImageRecord]:
-    """Read `images.parquet`, or one split of it, in row order. Raises InputError like `iter_records`."""
-    return list(iter_records(path, split))
-
-
-def iter_records(path: Path | Blob, split: str | None = None) -> Iterator[ImageRecord]:
-    """Yield the records of `images.parquet`, or of one split of it, in row order.
-
-    Raises:
-        InputError: the table cannot be read (`read_table`), rows do not count from 0, or an image has no pixels.
-    """
-    for expected, row in enumerate(iter_rows(path, IMAGES)):
-        if row["row"] != expected or min(row["height"], row["width"]) < 1:
-            stands = f"{path}: image {row['image_id']} of {row['height']}x{row['width']} px is row {row['row']}"
-            raise InputError(f"{stands} and stands in row {expected}. {remedy(path)}")
-        if split is None or row["split"] == split:
-            yield ImageRecord(**{**row, "labels": tuple(row["labels"]), "orientation": row["orientation"] or 1})
 
 
 def write_categories(path: Path, categories: Iterable[Category]) -> None:

@@ -103,7 +103,7 @@ def _count(artifacts: Artifacts) -> Counts:
         found += np.bincount(columns["category_id"], minlength=len(names) + 1)
         labeled += 1
     return Counts(
-        images=sum(1 for _ in artifacts.training_images),
+        images=len(artifacts.training_images),
         labeled_images=labeled,
         instances=int(found.sum()),
         by_class=dict(zip(names, found[1:].tolist(), strict=True)),

@@ -213,16 +213,17 @@ def _add_origins(life: Life, artifacts: Artifacts) -> None:
 
 def _add_refined(life: Life, artifacts: Artifacts) -> None:
     """Add the refined labels of the last snapshot, which covers some of the training images."""
-    where = {"row": life.record.row, "kind": "refined"}
+    epochs = read_table(artifacts.file(EVOLUTION), EVOLUTION_SCHEMA, ["epoch"], {"kind": "refined"})["epoch"]
+    last = int(max(epochs, default=0))
+    where = {"row": life.record.row, "kind": "refined", "epoch": last}
     rows = list(as_rows(read_table(artifacts.file(EVOLUTION), EVOLUTION_SCHEMA, where=where)))
     if not rows:
         life.missing.append(
-            f"{artifacts.name(EVOLUTION)} has no refined labels of this image: there were none, or the snapshots "
-            "leave it out (train_bestie.evolution_images)."
+            f"{artifacts.name(EVOLUTION)} has no refined labels of this image: there were none in the last snapshot, "
+            "or the snapshots leave it out (train_bestie.evolution_images)."
         )
         return
-    life.epoch = max(int(row["epoch"]) for row in rows)
-    life.instances["refined labels"] = [row for row in rows if row["epoch"] == life.epoch]
+    life.epoch, life.instances["refined labels"] = last, rows
 
 
 def _number(count: int, noun: str) -> str:

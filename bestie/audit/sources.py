@@ -3,8 +3,6 @@
 Nothing is checked out: files are found by their hashes in the version's `dvc.lock`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,9 +12,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from bestie.artifacts.blobs import Blob, BlobFolder
+from bestie.artifacts.image_index import ImageIndex, read_images
 from bestie.artifacts.paths import GENERATED_ROOT, folder
 from bestie.artifacts.schemas import ORIGINS
-from bestie.artifacts.tables import iter_records, iter_rows, read_categories, read_images
+from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.audit.hashing import FOLDER_SUFFIX
 from bestie.audit.objects import Objects
 from bestie.audit.versions import Version
@@ -50,16 +49,6 @@ def corrected_labels(artifacts: "Artifacts") -> dict[tuple[int, int], str]:
         return {}
     rows = iter_rows(artifacts.file(EXPORT_ORIGINS), ORIGINS)
     return {(row["row"], row["instance_id"]): row["corrected_by"] for row in rows if row["corrected_by"]}
-
-
-@dataclass(frozen=True)
-class TrainingImages:
-    """The training images of an index, which is read as a stream each time that they are iterated over."""
-
-    index: Path | Blob
-
-    def __iter__(self) -> Iterator[ImageRecord]:
-        return iter_records(self.index, "train")
 
 
 class Artifacts:
@@ -119,14 +108,14 @@ class Artifacts:
         return self._listings[md5]
 
     @cached_property
-    def images(self) -> list[ImageRecord]:
+    def images(self) -> ImageIndex:
         """The image index. Raises InputError if it cannot be read."""
         return read_images(self.file(IMAGES))
 
     @property
-    def training_images(self) -> "TrainingImages":
-        """The training images, read anew each time that they are iterated over."""
-        return TrainingImages(self.file(IMAGES))
+    def training_images(self) -> ImageIndex:
+        """The training images. Raises InputError if the index cannot be read."""
+        return self.images.of_split("train")
 
     @cached_property
     def categories(self) -> list[Category]:

@@ -66,7 +66,7 @@ def verify_version(artifacts: Artifacts, *, root: Path = Path(), as_json: bool =
 def _count_images(artifacts: Artifacts) -> int:
     """Return the number of training images; 0 if the index cannot be read, which is a finding of its own."""
     try:
-        return sum(1 for _ in artifacts.training_images)
+        return len(artifacts.training_images)
     except InputError:
         return 0
 

@@ -36,7 +36,8 @@ def import_labels(
 
     Example: bestie labels import annotations.zip --by anna
     """
-    from bestie.artifacts.tables import read_categories, read_images
+    from bestie.artifacts.image_index import read_images
+    from bestie.artifacts.tables import read_categories
     from bestie.audit.corrections import import_corrections
     from bestie.datasets.corrected_labels import read_corrected
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from bestie.artifacts.coco_json import coco_image_ids
+from bestie.artifacts.image_index import write_images
 from bestie.artifacts.instances import instance_rows
 from bestie.artifacts.metrics_json import read_json, write_csv, write_json
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, write_categories, write_images
+from bestie.artifacts.tables import TableWriter, write_categories
 from bestie.datasets.base import DataSet, GroundTruth
 from bestie.datasets.coco import CocoDataSet
 from bestie.datasets.coco_results import read_results

@@ -1,20 +1,34 @@
 """Scores of instance tables against the truth, as plain numbers and curves for DVC."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bestie.artifacts.image_index import ImageIndex, columns_of
 from bestie.artifacts.schemas import EVOLUTION, INSTANCES
-from bestie.artifacts.tables import iter_rows
+from bestie.artifacts.tables import as_rows, iter_rows
 from bestie.errors import InputError
 from bestie.metrics.coco_scores import coco_ap
 from bestie.metrics.masks import MaskTable, Overlaps
-from bestie.metrics.voc_scores import SIZE_EDGES_PX, VocAp, count_true_positives, voc_ap, voc_ap_by_size
+from bestie.metrics.voc_scores import (
+    SIZE_EDGES_PX,
+    TruePositives,
+    VocAp,
+    count_true_positives,
+    sum_counts,
+    voc_ap,
+    voc_ap_by_size,
+)
 from bestie.records import Category, ImageRecord
 
 CURVE_POINTS = 101
+#: The columns of an instance table that a table of masks is made of.
+MASK_COLUMNS = ("row", "category_id", "score", "rle", "is_crowd")
+#: Labels of so many images are held in memory at a time.
+IMAGES_AT_ONCE = 1024
 SIZES = ("small", "medium", "large")
 #: COCO's sizes are used if each of them has at least this share of the true objects.
 MIN_SIZE_SHARE = 0.05
@@ -26,31 +40,44 @@ def mask_table(rows: Iterable[dict[str, Any]], records: dict[int, ImageRecord]) 
     Raises:
         InputError: a row belongs to another image, whose masks could have another size.
     """
-    kept = [each for each in rows if each["row"] in records]
-    for each in kept:
-        if each["image_id"] != (present := records[each["row"]].image_id):
+    kept: dict[str, list[Any]] = {name: [] for name in MASK_COLUMNS}
+    sizes: list[tuple[int, int]] = []
+    for each in rows:
+        if (record := records.get(each["row"])) is None:
+            continue
+        if each["image_id"] != record.image_id:
             raise InputError(
-                f"instances of image {each['image_id']!r} stand in row {each['row']}, which is that of {present!r}: "
-                "they belong to another images.parquet. Run the stage again that writes them (dvc repro)."
+                f"instances of image {str(each['image_id'])!r} stand in row {each['row']}, which is that of "
+                f"{record.image_id!r}: they belong to another images.parquet. Run the stage again that writes them "
+                "(dvc repro)."
             )
+        for name, values in kept.items():
+            values.append(each[name])
+        sizes.append((record.height, record.width))
     return MaskTable(
-        row=np.array([each["row"] for each in kept], np.int64),
-        category_id=np.array([each["category_id"] for each in kept], np.int64),
-        score=np.array([each["score"] for each in kept], np.float64),
+        row=np.array(kept["row"], np.int64),
+        category_id=np.array(kept["category_id"], np.int64),
+        score=np.array(kept["score"], np.float64),
         rle=[
-            {
-                "size": [records[each["row"]].height, records[each["row"]].width],
-                "counts": each["rle"].encode("ascii"),
-            }
-            for each in kept
+            {"size": [*size], "counts": counts.encode("ascii")} for size, counts in zip(sizes, kept["rle"], strict=True)
         ],
-        is_crowd=np.array([each["is_crowd"] for each in kept], bool),
+        is_crowd=np.array(kept["is_crowd"], bool),
     )
 
 
 def read_mask_table(path: Path, records: Sequence[ImageRecord]) -> MaskTable:
     """Return the instances of some images from an instance table. Raises InputError like `iter_rows`."""
-    return mask_table(iter_rows(path, INSTANCES), {record.row: record for record in records})
+    rows = iter_rows(path, INSTANCES, [*MASK_COLUMNS, "image_id"])
+    return mask_table(rows, {record.row: record for record in records})
+
+
+def iter_mask_tables(path: Path, records: Sequence[ImageRecord]) -> Iterator[MaskTable]:
+    """Yield the instances of `IMAGES_AT_ONCE` images at a time. Raises InputError like `read_mask_table`."""
+    found = columns_of(records, path, INSTANCES, [*MASK_COLUMNS, "image_id"])
+    for first in range(0, len(records), IMAGES_AT_ONCE):
+        some = records[first : first + IMAGES_AT_ONCE]
+        rows = chain.from_iterable(as_rows(columns) for columns in islice(found, len(some)) if columns)
+        yield mask_table(rows, {record.row: record for record in some})
 
 
 def score_instances(
@@ -124,7 +151,11 @@ def size_rows(
 
 def score_labels(truth: MaskTable, labels: MaskTable, *, num_classes: int) -> dict[str, Any]:
     """Count the labels that are right at IoU 0.5 (Figure 6); precision and recall are 0 to 1."""
-    total = count_true_positives(truth, labels, num_classes=num_classes).total
+    return _label_scores(count_true_positives(truth, labels, num_classes=num_classes))
+
+
+def _label_scores(counts: TruePositives) -> dict[str, Any]:
+    total = counts.total
     return {
         "true_positives": int(total.true_positives[0]),
         "labels": int(total.num_labels[0]),
@@ -140,18 +171,19 @@ def rows_with_truth(truth: Path) -> set[int]:
 
 
 def score_label_tables(
-    truth: Path, tables: Mapping[str, Path], records: Sequence[ImageRecord], *, num_classes: int
+    truth: Path, tables: Mapping[str, Path], records: ImageIndex, *, num_classes: int
 ) -> dict[str, dict[str, Any]]:
     """Return `score_labels` of each table by its name, on those of `records` that have a truth; empty if none has."""
-    with_truth = rows_with_truth(truth)
-    known = [record for record in records if record.row in with_truth]
+    known = records.among(rows_with_truth(truth))
     if not known:
         return {}
-    true_masks = read_mask_table(truth, known)
-    return {
-        name: score_labels(true_masks, read_mask_table(path, known), num_classes=num_classes)
-        for name, path in tables.items()
-    }
+    scores = {}
+    for name, path in tables.items():
+        parts = zip(iter_mask_tables(truth, known), iter_mask_tables(path, known), strict=True)
+        scores[name] = _label_scores(
+            sum_counts([count_true_positives(*part, num_classes=num_classes) for part in parts])
+        )
+    return scores
 
 
 def per_class_rows(scores: dict[str, VocAp], categories: Sequence[Category]) -> list[dict[str, Any]]:

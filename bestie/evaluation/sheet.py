@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 
 from bestie.artifacts.atomic import atomic_output
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.paths import folder
 from bestie.artifacts.schemas import CUES, INSTANCES
-from bestie.artifacts.tables import read_images, read_table
+from bestie.artifacts.tables import read_table
 from bestie.datasets.image_reading import read_image
 from bestie.method.targets import render_class_agnostic
 from bestie.params.dataset import Dataset
@@ -32,7 +33,7 @@ from bestie.pictures import (
     stacked_sheets,
 )
 from bestie.prediction.shown import Rows, worth_showing
-from bestie.records import Category, ImageRecord, of_split
+from bestie.records import Category, ImageRecord
 
 CELL_PX = 220
 #: Validation images are smaller, so that two of them fit in a row.
@@ -42,17 +43,17 @@ VALIDATION = ("image", "BESTIE", "Mask R-CNN")
 TRUTH = "truth"
 
 
-def pick_images(count: int) -> tuple[list[ImageRecord], list[ImageRecord]]:
+def pick_images(count: int) -> tuple[Sequence[ImageRecord], Sequence[ImageRecord]]:
     """Return evenly spaced training images that have pseudo labels, and validation images: half of `count` each."""
     every = read_images(folder("prepare") / "images.parquet")
     labeled = set(read_table(folder("make_pseudo_labels") / "instances.parquet", INSTANCES, ["row"])["row"])
-    train = [r for r in every if r.row in labeled] or of_split(every, "train")
-    validation = of_split(every, "val")
+    train = [r for r in every if r.row in labeled] or every.of_split("train")
+    validation = every.of_split("val")
     half = max(1, count // 2)
     return _spaced(train, half), _spaced(validation, half)
 
 
-def _spaced(records: list[ImageRecord], count: int) -> list[ImageRecord]:
+def _spaced(records: Sequence[ImageRecord], count: int) -> Sequence[ImageRecord]:
     if not records:
         return []
     places = np.linspace(0, len(records) - 1, min(count, len(records)))
@@ -64,7 +65,7 @@ def write_sheet(
     dataset: Dataset,
     categories: Sequence[Category],
     *,
-    images: tuple[list[ImageRecord], list[ImageRecord]],
+    images: tuple[Sequence[ImageRecord], Sequence[ImageRecord]],
     detections: Mapping[int, Rows],
     shown_score: float | None,
     sigma_px: float,
@@ -94,7 +95,7 @@ def write_sheet(
 
 def _training_page(
     dataset: Dataset,
-    records: list[ImageRecord],
+    records: Sequence[ImageRecord],
     names: list[str],
     detections: Mapping[int, Rows],
     shown_score: float | None,
@@ -123,7 +124,9 @@ def _training_page(
     return Page(rows, (*TRAINING, TRUTH) if has_truth else TRAINING, CELL_PX)
 
 
-def _validation_page(dataset: Dataset, records: list[ImageRecord], names: list[str], shown_score: float | None) -> Page:
+def _validation_page(
+    dataset: Dataset, records: Sequence[ImageRecord], names: list[str], shown_score: float | None
+) -> Page:
     """Return the validation images, two in a row; without the last one if their number is odd."""
     records = records if len(records) == 1 else records[: len(records) // 2 * 2]
     truths = [_instances_of("prepare", "ground_truth", record) for record in records]

@@ -5,7 +5,7 @@ The paper compares its results with full supervision: 41.8 (network) and 51.0 (M
 truth.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,19 +14,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import instance_map
 from bestie.artifacts.map_layout import MapLayout
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.paths import DATA, folder
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import (
-    iter_images,
-    read_categories,
-    read_class_pixels,
-    read_images,
-    read_instance_categories,
-)
+from bestie.artifacts.tables import iter_images, read_categories, read_class_pixels, read_instance_categories
 from bestie.errors import InputError
 from bestie.evaluation.scores import mask_table, read_mask_table, rows_with_truth, score_instances
 from bestie.metrics.masks import MaskTable
@@ -108,8 +103,8 @@ def train_network_on_truth(
     params: Params,
     settings: Settings,
     seed: int,
-    train: list[ImageRecord],
-    validation: list[ImageRecord],
+    train: Sequence[ImageRecord],
+    validation: Sequence[ImageRecord],
     n_rows: int,
 ) -> MaskTable:
     """Train the network on true semantic and instance maps, and return its instances on the validation images.
@@ -153,7 +148,7 @@ def train_network_on_truth(
 
 
 def train_detector_on_truth(
-    params: Params, settings: Settings, seed: int, train: list[ImageRecord], validation: list[ImageRecord]
+    params: Params, settings: Settings, seed: int, train: Sequence[ImageRecord], validation: Sequence[ImageRecord]
 ) -> MaskTable:
     """Train Mask R-CNN on true masks, and return its instances on the validation images.
 
@@ -176,7 +171,7 @@ def train_detector_on_truth(
 
 
 def write_instance_maps(
-    path: Path, table: Path, records: list[ImageRecord], n_rows: int, layout: tuple[int, int] | MapLayout
+    path: Path, table: Path, records: Sequence[ImageRecord], n_rows: int, layout: tuple[int, int] | MapLayout
 ) -> None:
     """Write the instance maps of an instance table; crowds are not drawn, but keep their id."""
     wanted = {record.row: record for record in records}
@@ -187,7 +182,7 @@ def write_instance_maps(
                 maps.write(row, "instance", instance_map(wanted[row], ids, rles, source=table))
 
 
-def _found_masks(predictor: Predictor, records: list[ImageRecord], root: Path) -> MaskTable:
+def _found_masks(predictor: Predictor, records: Sequence[ImageRecord], root: Path) -> MaskTable:
     rows = [row for _record, rows in predictor.find(records, root) for row in rows]
     return mask_table(rows, {record.row: record for record in records})
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bestie.artifacts.image_index import columns_of, read_images
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import iter_images, read_categories, read_images
+from bestie.artifacts.tables import iter_images, read_categories
 from bestie.errors import InputError
-from bestie.records import Category, ImageRecord, of_split
+from bestie.records import Category, ImageRecord
 
 COLUMNS = ("image_id", "category_id", "score", "is_crowd", "rle")
 
@@ -47,26 +48,20 @@ class Source:
             InputError: the table and the index come from different runs.
         """
         num_classes = len(self.categories)
-        wanted = {record.row: record for record in self.images}
-        waiting = iter(self.images)
-        for row, columns in iter_images(self.table, INSTANCES, COLUMNS):
-            if row not in wanted:
+        found = columns_of(self.images, self.table, INSTANCES, COLUMNS)
+        for record, columns in zip(self.images, found, strict=True):
+            if columns is None:
+                yield record, []
                 continue
-            record = wanted[row]
-            for other in waiting:
-                if other is record:
-                    break
-                yield other, []
             if (columns["image_id"] != record.image_id).any() or columns["category_id"].max() > num_classes:
                 raise InputError(
-                    f"{self.table} and the index disagree about image {record.image_id} in row {row}: they come from "
-                    "different runs. Give the folder with the index of the table's own run."
+                    f"{self.table} and the index disagree about image {record.image_id} in row {record.row}: they come "
+                    "from different runs. Give the folder with the index of the table's own run."
                 )
             order = np.argsort(-columns["score"], kind="stable")
             values = [columns[name][order].tolist() for name in COLUMNS[1:]]
-            found = (Instance(*each) for each in zip(*values, strict=True))
-            yield record, [each for each in found if each.score >= self.min_score]
-        yield from ((record, []) for record in waiting)
+            instances = (Instance(*each) for each in zip(*values, strict=True))
+            yield record, [each for each in instances if each.score >= self.min_score]
 
 
 def open_source(table: Path, index: Path, *, split: str | None = None, min_score: float = 0.0) -> Source:
@@ -84,13 +79,13 @@ def open_source(table: Path, index: Path, *, split: str | None = None, min_score
     """
     images = read_images(index / "images.parquet")
     categories = read_categories(index / "categories.parquet")
-    known = {record.row: record.split for record in images}
     if split is None:
-        found = {known[row] for row, _ in iter_images(table, INSTANCES, ["row"]) if row in known}
+        shown = images.among({row for row, _ in iter_images(table, INSTANCES, ["row"])})
+        found = {record.split for record in shown}
         kept = [record for record in images if record.split in found] or images
     else:
-        kept = of_split(images, split)
+        kept = images.of_split(split)
     if not kept:
-        splits = ", ".join(sorted(set(known.values())))
+        splits = ", ".join(sorted({record.split for record in images}))
         raise InputError(f"{index / 'images.parquet'} has no images of the split '{split}', only of {splits}.")
     return Source(table, kept, categories, min_score)

@@ -1,7 +1,7 @@
 """Instance average precision as PASCAL VOC defines it (Table 1), and true positives among labels (Figure 6)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer, Num
@@ -128,6 +128,12 @@ def count_true_positives(
         num_labels=_per_class(labels.category_id[counted], num_classes),
         num_truth=_per_class(truth.category_id[~truth.is_crowd], num_classes),
     )
+
+
+def sum_counts(parts: Sequence[TruePositives]) -> TruePositives:
+    """Return the counts of all images from those of some images each."""
+    names = [field.name for field in fields(TruePositives)]
+    return TruePositives(**{name: np.sum([getattr(part, name) for part in parts], axis=0) for name in names})
 
 
 def _voc_ap(

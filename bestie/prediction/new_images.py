@@ -5,8 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from bestie.artifacts.image_index import write_images
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, write_categories, write_images
+from bestie.artifacts.tables import TableWriter, write_categories
 from bestie.datasets.image_reading import read_image
 from bestie.export.output_folder import new_folder
 from bestie.export.source import Instance

@@ -1,6 +1,6 @@
 """Everything that the page shows, collected from the artifacts of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.paths import DATA, PARAMS
-from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.tables import read_categories
 from bestie.params.dataset import Dataset
 from bestie.params.reading import parse, read_yaml
 from bestie.records import Category, ImageRecord
@@ -136,7 +137,7 @@ class _Looked:
 
 
 def _look_at_images(
-    data: Path, records: list[ImageRecord], setting: Setting, *, num_classes: int, max_images: int
+    data: Path, records: Sequence[ImageRecord], setting: Setting, *, num_classes: int, max_images: int
 ) -> _Looked:
     """Judge all images, compare their labels, and choose the images to show."""
     sample, changed = _sample(records, max_images), BucketSample(PER_BUCKET)
@@ -151,7 +152,7 @@ def _look_at_images(
     return _Looked(known, tables, labels, chosen)
 
 
-def _sample(records: list[ImageRecord], max_images: int) -> BucketSample:
+def _sample(records: Sequence[ImageRecord], max_images: int) -> BucketSample:
     """Return a sample that was offered every image, so that images without an error are shown too."""
     sample = BucketSample(PER_BUCKET)
     for record in records:
@@ -160,7 +161,7 @@ def _sample(records: list[ImageRecord], max_images: int) -> BucketSample:
 
 
 def _changed_first(
-    labels: list[LabelChanges], records: list[ImageRecord], changed: BucketSample, max_images: int
+    labels: list[LabelChanges], records: Sequence[ImageRecord], changed: BucketSample, max_images: int
 ) -> list[int]:
     """Choose images with changed labels, at most half of the gallery: the largest changes, then some of each kind."""
     half = (max_images + 1) // 2

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES, Schema
-from bestie.artifacts.tables import count_categories, read_categories, read_images, read_table
+from bestie.artifacts.tables import count_categories, read_categories, read_table
 from bestie.method.transfer import Status
 from bestie.records import images_by_label
 from bestie.report.instance_tables import CATEGORIES, IMAGES

@@ -21,7 +21,6 @@ from bestie.artifacts.paths import part_folder, part_folders
 from bestie.artifacts.schemas import Schema
 from bestie.artifacts.tables import TableWriter, iter_rows
 from bestie.errors import InputError
-from bestie.records import ImageRecord
 from bestie.runtime.distributed import wait_for_all
 from bestie.runtime.ranks import HelperEnd, count, end_helpers, rank
 from bestie.runtime.settings import Settings
@@ -45,19 +44,18 @@ class Share:
     sums: Sums = field(default_factory=dict)
 
 
-def own_rows(records: Sequence[ImageRecord], settings: Settings) -> set[int]:
-    """Return the rows of `records` that this process writes: rows in sequence, about as many as every other process.
+def own_rows(rows: Int64[np.ndarray, " n"], settings: Settings) -> range:
+    """Return the range of those of `rows` that this process writes, about as many as every other process.
 
-    They are handed out 64 at a time, as maps are written. The set is empty if parts are joined, because their rows have
-    been written before.
+    They are handed out 64 at a time, as maps are written. The range is empty if parts are joined, because their rows
+    have been written before.
     """
-    if settings.joins:
-        return set()
-    steps = sorted({record.row // maps.ROWS_AT_ONCE for record in records})
+    steps = np.unique(rows // maps.ROWS_AT_ONCE)
     number, total = max(settings.part - 1, 0) * count() + rank(), max(settings.parts, 1) * count()
-    first, last = (len(steps) * each // total for each in (number, number + 1))
-    mine = set(steps[first:last])
-    return {record.row for record in records if record.row // maps.ROWS_AT_ONCE in mine}
+    first, end = (len(steps) * each // total for each in (number, number + 1))
+    if settings.joins or first == end:
+        return range(0)
+    return range(int(steps[first]) * maps.ROWS_AT_ONCE, (int(steps[end - 1]) + 1) * maps.ROWS_AT_ONCE)
 
 
 @contextmanager

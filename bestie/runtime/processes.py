@@ -6,7 +6,7 @@ is computed by one thread also makes results independent of the number of cores.
 
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ _work: Callable[[Any], Any] | None = None
 
 
 def in_processes(
-    function: Callable[[Item], Result], items: Sequence[Item], *, device: torch.device, settings: Settings
+    function: Callable[[Item], Result], items: Iterable[Item], total: int, *, device: torch.device, settings: Settings
 ) -> Iterator[Result]:
     """Yield `function` of each item, in order; on a CPU computed in several processes, elsewhere in this one.
 
@@ -42,6 +42,7 @@ def in_processes(
     Args:
         function: what to compute; its result has to be one that can be pickled.
         items: what to compute it of.
+        total: how many items there are.
         device: where `function` computes.
         settings: the number of processes, `workers`; None: as many as torch would use threads.
 
@@ -51,7 +52,7 @@ def in_processes(
     if device.type != "cpu":
         yield from map(function, items)
         return
-    number = _number_of_processes(settings, len(items))
+    number = _number_of_processes(settings, total)
     with _one_thread():
         if number < 2:
             yield from map(function, items)
@@ -59,11 +60,11 @@ def in_processes(
             yield from _computed(function, items, number)
 
 
-def _number_of_processes(settings: Settings, items: int) -> int:
+def _number_of_processes(settings: Settings, total: int) -> int:
     if sys.platform != "linux":  # elsewhere, a copy of a process that has used its frameworks is not safe
         return 1
     wanted = torch.get_num_threads() if settings.workers is None else settings.workers
-    return min(wanted, MOST_PROCESSES, items // LEAST_ITEMS)
+    return min(wanted, MOST_PROCESSES, total // LEAST_ITEMS)
 
 
 @contextmanager

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import instance_map
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.paths import folder
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, iter_images, iter_rows, read_images
+from bestie.artifacts.tables import TableWriter, iter_images, iter_rows
 from bestie.errors import InputError
 from bestie.evaluation.true_maps import fill_void
 

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.metrics_json import read_json, write_json
 from bestie.artifacts.paths import folder
-from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.tables import read_categories
 from bestie.errors import InputError
 from bestie.evaluation.scores import (
     mask_table,
@@ -24,7 +25,6 @@ from bestie.evaluation.true_maps import fill_void
 from bestie.metrics.class_scores import SemanticScore
 from bestie.params.params_yaml import Params, load_params
 from bestie.prediction.network_predictor import NetworkPredictor, table_rows
-from bestie.records import of_split
 from bestie.runtime.device import pick_device, prepare_process
 from bestie.runtime.progress import track
 from bestie.runtime.settings import Settings, load_settings
@@ -41,7 +41,7 @@ def score_run(params: Params, settings: Settings) -> dict[str, Any]:
     """
     every = read_images(folder("prepare") / "images.parquet")
     num_classes = len(read_categories(folder("prepare") / "categories.parquet"))
-    training = of_split(every, "train")
+    training = every.of_split("train")
     curves = score_snapshots(
         folder("train_bestie") / "network.zarr",
         folder("train_bestie") / "evolution.parquet",
@@ -71,7 +71,7 @@ def score_network(params: Params, settings: Settings, num_classes: int) -> dict[
     prepare_process(0)
     device, evaluate = pick_device(settings.device), params.evaluate
     with_truth = rows_with_truth(TRUTH)
-    records = [r for r in read_images(folder("prepare") / "images.parquet", "val") if r.row in with_truth]
+    records = read_images(folder("prepare") / "images.parquet", "val").among(with_truth)
     if not records:
         raise InputError(f"{TRUTH} has no true masks of validation images, so there is nothing to compare")
     network = load_network(folder("train_bestie") / "network.zarr").to(device)

@@ -1,5 +1,6 @@
 """Training of Mask R-CNN on the masks of an instance table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class DetectorImages:
         table: the file that the instances come from, for error messages.
     """
 
-    records: list[ImageRecord]
+    records: Sequence[ImageRecord]
     root: Path
     instances: dict[int, list[tuple[str, int]]]
     jitter: float
@@ -65,7 +66,7 @@ class DetectorImages:
 
 
 def read_detector_images(
-    path: Path, records: list[ImageRecord], root: Path, *, jitter: float, skip_crowds: bool = True
+    path: Path, records: Sequence[ImageRecord], root: Path, *, jitter: float, skip_crowds: bool = True
 ) -> DetectorImages:
     """Return those of `records` that have instances in the table at `path`. Raises InputError like `iter_images`."""
     instances: dict[int, list[tuple[str, int]]] = {}

@@ -1,6 +1,6 @@
 """Training samples: images together with the maps and labels of the earlier stages, augmented alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +60,7 @@ class LabeledBatch(NamedTuple):
 class LabeledImages:
     """Samples for the classifier: augmented images and their image-level labels."""
 
-    records: list[ImageRecord]
+    records: Sequence[ImageRecord]
     root: Path
     num_classes: int
     augmentation: Augmentation
@@ -119,7 +119,7 @@ class InstanceImages:
         with_components: label the connected components of the semantic map, which only refinement reads.
     """
 
-    records: list[ImageRecord]
+    records: Sequence[ImageRecord]
     root: Path
     num_classes: int
     augmentation: Augmentation

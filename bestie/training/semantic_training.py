@@ -1,5 +1,6 @@
 """Training of the network for own semantic maps, on maps of the training images that an earlier round made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +44,7 @@ class SemanticImages:
         semantic: reader of `semantic` maps.
     """
 
-    records: list[ImageRecord]
+    records: Sequence[ImageRecord]
     root: Path
     augmentation: Augmentation
     semantic: MapReader

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.paths import folder
 from bestie.artifacts.schemas import COMPONENTS, CUES, INSTANCES
-from bestie.artifacts.tables import as_rows, read_categories, read_images, read_table
+from bestie.artifacts.tables import as_rows, read_categories, read_table
 from bestie.audit.components import component_masks
 from bestie.datasets.image_reading import read_image
 from bestie.errors import InputError

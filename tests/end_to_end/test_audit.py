@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.image_index import read_images
+from bestie.artifacts.tables import read_categories
 from bestie.cli import app as cli
 from tests import workspace as ws
 from tests.audit_project import LABELS, Project, read_yaml

@@ -12,9 +12,10 @@ from jaxtyping import Float64
 from PIL import Image
 from pycocotools import coco, cocoeval
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import iter_rows, read_categories, read_images
+from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.artifacts.weights import load_weights
 from bestie.records import Category, ImageRecord
 from tests import workspace as ws

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bestie.artifacts.corrections import read_corrections
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import decode_mask, encode_mask
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import CATEGORIES, CORRECTIONS, IMAGES, INSTANCES
-from bestie.artifacts.tables import iter_images, iter_rows, read_categories, read_images, read_table
+from bestie.artifacts.tables import iter_images, iter_rows, read_categories, read_table
 from bestie.artifacts.weights import load_any_weights, load_weights, save_safetensors, save_weights
 from bestie.datasets.coco import CocoDataSet
 from bestie.datasets.coco_results import read_results

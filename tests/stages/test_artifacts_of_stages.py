@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from bestie.artifacts import schemas
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.maps import MapReader
-from bestie.artifacts.tables import iter_rows, read_categories, read_images
+from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.artifacts.weights import load_weights
 from tests import workspace as ws
 

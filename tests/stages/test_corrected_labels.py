@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from bestie.artifacts.corrections import FOLDER, read_corrections
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import decode_mask, encode_mask
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import INSTANCES, ORIGINS
-from bestie.artifacts.tables import iter_rows, read_categories, read_images
+from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.audit.log import log_versions
 from bestie.audit.versions import History
 from bestie.cli import app as cli

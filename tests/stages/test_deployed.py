@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import bestie
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.paths import folder
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import iter_rows, read_images
+from bestie.artifacts.tables import iter_rows
 from bestie.cli.weights_export import export_to
 from bestie.datasets.image_reading import read_pixels
 from bestie.errors import InputError

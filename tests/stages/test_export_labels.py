@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from bestie.artifacts import schemas
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.maps import MapReader
-from bestie.artifacts.tables import iter_rows, read_images
+from bestie.artifacts.tables import iter_rows
 from bestie.audit.show import trace_image
 from bestie.audit.sources import Artifacts
 from bestie.audit.versions import History

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from bestie.artifacts.tables import read_categories, read_images
+from bestie.artifacts.image_index import read_images
+from bestie.artifacts.tables import read_categories
 from bestie.errors import InputError
 from bestie.report.content import collect
 from bestie.report.page import render

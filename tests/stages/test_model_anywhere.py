@@ -14,9 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import bestie
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.paths import folder
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import iter_rows, read_categories, read_images
+from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.cli import app as cli
 from bestie.errors import InputError
 from bestie.prediction.found import Found

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.metrics_json import read_json
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import iter_rows, read_categories, read_images
+from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.artifacts.weights import read_attributes
 from bestie.cli import app as cli
 from bestie.datasets.coco_results import read_results

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from bestie.artifacts import schemas
 from bestie.artifacts.coco_json import write_coco
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.maps import MapReader
-from bestie.artifacts.tables import iter_rows, read_categories, read_images
+from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.cli import app as cli
 from bestie.records import ImageRecord
 from tests import workspace as ws

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from bestie.artifacts import maps
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.paths import OWN_MAPS
 from bestie.artifacts.schemas import WSSS_SUMMARY
-from bestie.artifacts.tables import iter_rows, read_images
+from bestie.artifacts.tables import iter_rows
 from bestie.artifacts.weights import load_weights, read_attributes
 from bestie.errors import InputError
 from bestie.method.discriminants import Discriminants

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from bestie.artifacts import schemas
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.maps import MapReader
-from bestie.artifacts.tables import iter_rows, read_categories, read_images
+from bestie.artifacts.tables import iter_rows, read_categories
 from bestie.errors import InputError
 from tests import workspace as ws
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bestie.artifacts import tables
+from bestie.artifacts.image_index import read_images, write_images
 from bestie.artifacts.schemas import (
     CATEGORIES,
     COMPONENTS,
@@ -24,10 +25,8 @@ from bestie.artifacts.tables import (
     iter_rows,
     read_categories,
     read_class_pixels,
-    read_images,
     read_table,
     write_categories,
-    write_images,
 )
 from bestie.errors import InputError
 from bestie.records import Category, ImageRecord
@@ -156,8 +155,8 @@ def test_images_and_categories_come_back_as_records(tmp_path: Path) -> None:
     categories = [Category(1, "cat", 17), Category(2, "dog", 18)]
     write_images(tmp_path / "images.parquet", images)
     write_categories(tmp_path / "categories.parquet", categories)
-    assert read_images(tmp_path / "images.parquet") == images
-    assert read_images(tmp_path / "images.parquet", split="val") == images[1:]
+    assert list(read_images(tmp_path / "images.parquet")) == images
+    assert list(read_images(tmp_path / "images.parquet", split="val")) == images[1:]
     assert read_categories(tmp_path / "categories.parquet") == categories
 
 
@@ -195,7 +194,7 @@ def test_a_list_that_holds_nothing_where_a_label_should_be_is_refused(tmp_path: 
 def test_an_index_from_before_images_had_numbers_is_read_and_its_images_are_upright(tmp_path: Path) -> None:
     records = [ImageRecord(0, "a", "train", "a.jpg", 3, 4, "00", (1,), source_id=7, orientation=6)]
     write_images(tmp_path / "new.parquet", records)
-    assert read_images(tmp_path / "new.parquet") == records
+    assert list(read_images(tmp_path / "new.parquet")) == records
     pq.write_table(pq.read_table(tmp_path / "new.parquet").drop(["source_id", "orientation"]), tmp_path / "old.parquet")
     (found,) = read_images(tmp_path / "old.parquet")
     assert (found.source_id, found.orientation) == (None, 1)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bestie.artifacts.image_index import write_images
 from bestie.artifacts.instances import decode_mask, instance_rows
 from bestie.artifacts.schemas import IMAGES as IMAGES_SCHEMA
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.schemas import WSSS_SUMMARY as WSSS_SCHEMA
-from bestie.artifacts.tables import TableWriter, iter_rows, write_images
+from bestie.artifacts.tables import TableWriter, iter_rows
 from bestie.audit.diff import Difference, diff_images, diff_versions
 from bestie.audit.input_changes import compare_inputs
 from bestie.audit.matching import Change

@@ -10,12 +10,13 @@ import pytest
 
 from bestie.artifacts.schemas import COMPONENTS as COMPONENTS_SCHEMA
 from bestie.artifacts.schemas import CUES as CUES_SCHEMA
+from bestie.artifacts.schemas import EVOLUTION as EVOLUTION_SCHEMA
 from bestie.artifacts.schemas import INSTANCES
 from bestie.artifacts.tables import TableWriter, iter_rows, read_table
 from bestie.audit.components import component_masks, reason
 from bestie.audit.life_picture import CELL_PX, LISTED, draw_life
 from bestie.audit.show import Life, trace_image
-from bestie.audit.sources import COMPONENTS, CUES, WSSS_MAPS, Artifacts, instances_of
+from bestie.audit.sources import COMPONENTS, CUES, EVOLUTION, WSSS_MAPS, Artifacts, instances_of
 from bestie.audit.versions import History
 from bestie.pictures.panels import NOTE_PX
 from tests.audit_project import Project
@@ -96,6 +97,19 @@ def test_refined_labels_are_those_of_the_last_snapshot(project: Project):
         else:
             assert life.epoch == 28
             assert {row["epoch"] for row in life.instances["refined labels"]} == {28}
+    assert any(life.epoch for life in lives)
+
+
+def test_refined_labels_of_an_earlier_snapshot_are_not_shown_as_the_last(project: Project):
+    rows = list(iter_rows(Path(EVOLUTION), EVOLUTION_SCHEMA))
+    image_id = next(row["image_id"] for row in rows if row["kind"] == "refined" and row["epoch"] == 28)
+    with TableWriter(Path(EVOLUTION), EVOLUTION_SCHEMA) as writer:
+        writer.append_rows(row if row["image_id"] != image_id else {**row, "epoch": 14} for row in rows)
+    project.commit("none at the end", "train_bestie")
+    life, _ = life_of(image_id)
+    assert life.epoch is None
+    assert "refined labels" not in life.instances
+    assert any("there were none in the last snapshot" in text for text in life.missing)
 
 
 def test_a_validation_image_has_detections_and_no_labels(project: Project):

@@ -1,16 +1,23 @@
 """Scores of tables, on a case that is small enough to compute by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from bestie.artifacts.image_index import read_images, write_images
 from bestie.artifacts.instances import instance_rows
+from bestie.artifacts.schemas import INSTANCES
+from bestie.artifacts.tables import TableWriter
 from bestie.errors import InputError
+from bestie.evaluation import scores as scores_module
 from bestie.evaluation.scores import (
     curve_rows,
     evolution_rows,
     mask_table,
     per_class_rows,
     score_instances,
+    score_label_tables,
     score_labels,
     size_edges_px,
     size_rows,
@@ -102,6 +109,35 @@ def test_labels_are_counted():
         "precision": 0.5,
         "recall": pytest.approx(2 / 3),
     }
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_labels_of_some_images_at_a_time_have_the_scores_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+):
+    monkeypatch.setattr(scores_module, "IMAGES_AT_ONCE", at_once)
+    without_truth = ImageRecord(2, "i2", "val", "2.jpg", 20, 20, "0" * 64, (1,))
+    write_images(tmp_path / "images.parquet", [*RECORDS, without_truth])
+    labels = [
+        *found_rows(),
+        *instance_rows(RECORDS[1], [block(0, 0)], [1]),
+        *instance_rows(without_truth, [block(0, 0)], [1]),
+    ]
+    for name, rows in (("truth.parquet", truth_rows()), ("labels.parquet", labels), ("none.parquet", [])):
+        with TableWriter(tmp_path / name, INSTANCES) as table:
+            table.append_rows(rows)
+    tables = {"some": tmp_path / "labels.parquet", "none": tmp_path / "none.parquet"}
+    scores = score_label_tables(
+        tmp_path / "truth.parquet", tables, read_images(tmp_path / "images.parquet"), num_classes=2
+    )
+    assert scores["some"] == {
+        "true_positives": 3,
+        "labels": 5,
+        "true_instances": 3,
+        "precision": pytest.approx(0.6),
+        "recall": pytest.approx(1),
+    }
+    assert (scores["none"]["true_positives"], scores["none"]["labels"], scores["none"]["recall"]) == (0, 0, 0)
 
 
 def test_rows_of_other_images_are_left_out():

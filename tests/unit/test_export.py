@@ -14,9 +14,10 @@ from pycocotools.coco import COCO
 from torchvision.datasets import CocoDetection, VOCSegmentation, wrap_dataset_for_transforms_v2
 
 from bestie.artifacts.coco_json import write_coco, write_coco_results
+from bestie.artifacts.image_index import write_images
 from bestie.artifacts.instances import decode_mask, instance_rows
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, iter_rows, write_categories, write_images
+from bestie.artifacts.tables import TableWriter, iter_rows, write_categories
 from bestie.errors import InputError
 from bestie.export.source import Source, open_source
 from bestie.export.to_voc import write_voc

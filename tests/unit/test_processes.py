@@ -20,7 +20,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="several processes pr
 
 
 def many(function, number: int = 100, settings: Settings = TWO, device: torch.device = CPU) -> Iterator:
-    return in_processes(function, list(range(number)), device=device, settings=settings)
+    return in_processes(function, range(number), number, device=device, settings=settings)
 
 
 @linux

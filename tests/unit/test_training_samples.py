@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.paths import GENERATED_ROOT
-from bestie.artifacts.tables import read_images, read_instance_categories, read_points
+from bestie.artifacts.tables import read_instance_categories, read_points
 from bestie.method.regions import label_regions
 from bestie.params.training import Augmentation
 from bestie.training.samples import InstanceImages, LabeledImages

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from bestie.artifacts.image_index import read_images
 from bestie.artifacts.instances import decode_mask
 from bestie.artifacts.maps import MapReader
 from bestie.artifacts.schemas import INSTANCES
-from bestie.artifacts.tables import TableWriter, iter_rows, read_images
+from bestie.artifacts.tables import TableWriter, iter_rows
 from bestie.errors import InputError
 from bestie.evaluation.upper_bound import print_upper_bound, run_upper_bound, write_instance_maps
 from tests import workspace as ws
