@@ -1,9 +1,10 @@
 """The index of images, `images.parquet`: its table stays as it is stored, and records are made when they are used."""
 
 import math
+import operator
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import pyarrow as pa
@@ -37,15 +38,15 @@ class ImageIndex(Sequence[ImageRecord]):
         return len(self._places)
 
     @overload
-    def __getitem__(self, index: int) -> ImageRecord: ...
+    def __getitem__(self, index: SupportsIndex) -> ImageRecord: ...
 
     @overload
     def __getitem__(self, index: slice) -> "ImageIndex": ...
 
-    def __getitem__(self, index: int | slice) -> "ImageRecord | ImageIndex":
+    def __getitem__(self, index: SupportsIndex | slice) -> "ImageRecord | ImageIndex":
         if isinstance(index, slice):
             return ImageIndex(self._columns, self._places[index])
-        place = int(self._places[index])
+        place = int(self._places[operator.index(index)])
         return _record({name: column[place].as_py() for name, column in self._columns.items()})
 
     def __iter__(self) -> Iterator[ImageRecord]:
@@ -93,7 +94,7 @@ def read_images(path: Path | Blob, split: str | None = None) -> ImageIndex:
     index = ImageIndex(columns)
     wrong = np.flatnonzero((index.rows != np.arange(len(index))) | (index.sizes_hw < 1).any(axis=1))
     if len(wrong):
-        record = index[int(wrong[0])]
+        record = index[wrong[0]]
         stands = f"{path}: image {record.image_id} of {record.height}x{record.width} px is row {record.row}"
         raise InputError(f"{stands} and stands in row {wrong[0]}. {remedy(path)}")
     return index if split is None else index.of_split(split)
