@@ -1,7 +1,8 @@
 """Learn to make semantic maps from image-level labels alone: `python -m stages.train_wsss`.
 
-The cells in which the classifier is active give a discriminant of each class, and this gives the first maps. Then,
-round after round, a network learns the maps made so far, and makes better ones. No true mask is read here. If
+The cells in which the classifier is active give a discriminant of each class, and this gives the first maps. Where
+they are sure, boundaries between classes are learned from them. Then, round after round, a network learns the maps made
+so far, and makes better ones. No true mask is read here. If
 `import_wsss.source` names other maps, nothing is learned, and the outputs are empty.
 """
 
@@ -21,8 +22,8 @@ from bestie.artifacts.map_layout import layout_of
 from bestie.artifacts.maps import MapReader, MapWriter
 from bestie.artifacts.metrics_json import read_json, write_history, write_json
 from bestie.artifacts.tables import read_categories
-from bestie.artifacts.weights import save_weights
-from bestie.method.discriminants import Cells, Discriminants
+from bestie.artifacts.weights import load_weights, save_weights
+from bestie.method.discriminants import Cells
 from bestie.method.semantic_network import SemanticNetwork
 from bestie.params.dataset import Dataset
 from bestie.params.train_wsss import TrainWsss
@@ -37,6 +38,7 @@ from bestie.runtime.progress import track
 from bestie.runtime.ranks import end_helpers, rank
 from bestie.runtime.settings import Settings
 from bestie.runtime.stage import folder, run_stage
+from bestie.training.boundary_training import train_boundaries
 from bestie.training.checkpoints import Checkpoints
 from bestie.training.initial import Origin
 from bestie.training.samples import image_tensor
@@ -47,7 +49,9 @@ from bestie.training.semantic_training import SemanticImages, train_semantic_net
 INDEX = folder("prepare") / "images.parquet"
 CLASSIFIER = folder("train_pam") / "classifier.zarr"
 ACTIVATIONS = folder("extract_cues") / "activations.zarr"
-MAPS, BEGIN = "maps.zarr", "begin.json"
+MAPS, BEGIN, LEARNED = "maps.zarr", "begin.json", "boundary.zarr"
+#: Pixels whose scores of an object and of background differ by less than this part of the latter teach no boundaries.
+DOUBT = 0.5
 #: Cells, drawn at random, that each of the first so many images of a class gives to learn the discriminants from.
 CELLS_PER_IMAGE, IMAGES_PER_CLASS = 256, 300
 
@@ -63,27 +67,27 @@ def main(dataset: Dataset, params: TrainWsss, settings: Settings) -> None:
     learner = Learner(dataset.image_root, params, settings)
     network, origin = learner.fresh_network()
     learner.learn_discriminants(network)
-
     inputs = [INDEX, CLASSIFIER, ACTIVATIONS]
     name = fingerprint("train_wsss", inputs, dataset=dataset, params=params, origin=origin)
     states = [
         Checkpoints(settings.state / f"train_wsss_{number}", name, minutes=settings.checkpoint_minutes)
         for number in range(1, params.rounds + 1)
     ]
+    boundaries = Checkpoints(settings.state / "train_wsss_boundaries", name, minutes=settings.checkpoint_minutes)
+    history = learner.learn_boundaries(network, boundaries) if params.boundary_epochs else []
     begun = max((number for number, state in enumerate(states) if (state.folder / BEGIN).is_file()), default=0)
-    history: list[dict[str, float]] = []
     for number, state in enumerate(states[begun:], start=begun):
         begin = state.folder / BEGIN
         if rank() == 0 and not begin.is_file():
             pixels = learner.write_maps(state.folder / MAPS, network, by_network=number > 0)
             write_json(begin, {"class_pixels": pixels, "history": history})
         wait_for_all()
-        network, rows = learner.train_round(network.discriminants, number, state)
+        network, rows = learner.train_round(network, number, state)
         history = read_json(begin)["history"] + rows
     end_helpers()
     save_model(out / "semantic_network.zarr", network, params, num_classes=learner.num_classes, origin=origin)
     write_history(out / "history.parquet", out / "history.json", history)
-    for state in states:
+    for state in (boundaries, *states):
         state.remove()
 
 
@@ -131,11 +135,33 @@ class Learner:
         )
         network.discriminants.to(self._device)
 
-    def write_maps(self, path: Path, network: SemanticNetwork, *, by_network: bool) -> list[int]:
-        """Write the maps that the next round learns, and return their pixels of each class, background first."""
+    def learn_boundaries(self, network: SemanticNetwork, state: Checkpoints) -> list[dict[str, float]]:
+        """Train the network's head for boundaries on the maps of the discriminants, and return its history."""
+        assert network.boundary is not None
+        begin, learned = state.folder / BEGIN, state.folder / LEARNED
+        if not learned.is_dir():
+            if rank() == 0 and not begin.is_file():
+                pixels = self.write_maps(state.folder / MAPS, network, by_network=False, doubt=DOUBT)
+                write_json(begin, {"class_pixels": pixels})
+            wait_for_all()
+            maps = MapReader(state.folder / MAPS, keep=True)
+            samples = SemanticImages(self._records, self._root, self._params.augmentation, maps)
+            rows = train_boundaries(network, samples, self._params, self._settings, self._device, checkpoints=state)
+            if rank() == 0:
+                save_weights(learned, network.boundary.state_dict(), {"history": rows})
+            wait_for_all()
+        weights, attributes = load_weights(learned)
+        network.boundary.load_state_dict(weights)
+        return [{"epoch": row["epoch"], "boundary": row["total"]} for row in attributes["history"]]
+
+    def write_maps(self, path: Path, network: SemanticNetwork, *, by_network: bool, doubt: float = 0.0) -> list[int]:
+        """Write the maps that are learned next, and return their pixels of each class, background first.
+
+        With `doubt`, which takes no walk, they are void where they are in doubt, see `SemanticPredictor.find`.
+        """
         predictor = SemanticPredictor(
             network,
-            self._params.maps,
+            self._params.maps.model_copy(update={"walk_steps": 0}) if doubt else self._params.maps,
             by_network=by_network,
             background=self._params.background,
             device=self._device,
@@ -144,7 +170,7 @@ class Learner:
         layout = layout_of(self._records.sizes_hw)
         rows = max(record.row for record in self._records) + 1
         with MapWriter(path, {"semantic": ("uint8", VOID)}, rows, layout) as maps:
-            find = partial(predictor.find, root=self._root)
+            find = partial(predictor.find, root=self._root, doubt=doubt)
             found = in_processes(find, self._records, len(self._records), device=self._device, settings=self._settings)
             progress = track(self._records, "train_wsss, maps", as_json=self._settings.json_progress)
             for record, semantic in zip(progress, found, strict=True):
@@ -153,11 +179,16 @@ class Learner:
         return pixels[: self.num_classes + 1].tolist()
 
     def train_round(
-        self, discriminants: Discriminants, number: int, state: Checkpoints
+        self, previous: SemanticNetwork, number: int, state: Checkpoints
     ) -> tuple[SemanticNetwork, list[dict[str, float]]]:
-        """Train a new network on the maps of round `number`, counted from 0, and return it with its history."""
+        """Train a new network on the maps of round `number`, counted from 0, and return it with its history.
+
+        It takes over the discriminants and the boundaries of the `previous` one.
+        """
         network, _ = self.fresh_network()
-        network.discriminants.load_state_dict(discriminants.state_dict())
+        network.discriminants.load_state_dict(previous.discriminants.state_dict())
+        if network.boundary is not None and previous.boundary is not None:
+            network.boundary.load_state_dict(previous.boundary.state_dict())
         maps = MapReader(state.folder / MAPS, keep=True)
         rows = train_semantic_network(
             network,
@@ -169,7 +200,8 @@ class Learner:
             checkpoints=state,
             description=f"train_wsss, round {number + 1} of {self._params.rounds}",
         )
-        return network, [{**row, "epoch": number * self._params.epochs + row["epoch"]} for row in rows]
+        before = self._params.boundary_epochs + number * self._params.epochs
+        return network, [{**row, "epoch": before + row["epoch"]} for row in rows]
 
 
 def first_of_each_class(records: Sequence[ImageRecord], most: int) -> Sequence[ImageRecord]:

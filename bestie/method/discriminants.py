@@ -66,7 +66,7 @@ class Discriminants(nn.Module):
         """
         self._fit(images, [each.values for each in images], object_from, context_below, shrinkage)
         for _ in range(passes):
-            maps = [_scaled(self._projected(each.features.T, each.categories)) for each in images]
+            maps = [scaled_to_one(self._projected(each.features.T, each.categories)) for each in images]
             self._fit(images, maps, OBJECT_FROM, CONTEXT_BELOW, shrinkage)
 
     def forward(self, features: Float[Tensor, "d h w"], categories: Sequence[int]) -> Float[Tensor, "k h w"]:
@@ -77,7 +77,7 @@ class Discriminants(nn.Module):
             categories: category_ids of the image.
         """
         projected = self._projected(features.flatten(1), categories)
-        return _scaled(projected).unflatten(1, features.shape[1:])
+        return scaled_to_one(projected).unflatten(1, features.shape[1:])
 
     def _projected(self, features: Float[Tensor, "d n"], categories: Sequence[int]) -> Float[Tensor, "k n"]:
         rows = torch.tensor([category - 1 for category in categories], device=features.device, dtype=torch.long)
@@ -119,5 +119,6 @@ class Discriminants(nn.Module):
         self.direction.copy_(torch.linalg.solve(shrunk, difference.T).T)
 
 
-def _scaled(values: Float[Tensor, "k n"]) -> Float[Tensor, "k n"]:
+def scaled_to_one(values: Float[Tensor, "k n"]) -> Float[Tensor, "k n"]:
+    """Return each map of positive values with a maximum of 1, or 0 everywhere if it was."""
     return values / values.amax(1, keepdim=True).clamp(min=1e-5)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bestie.method.affinity import BoundaryHead
 from bestie.method.backbones import FeatureExtractor
 from bestie.method.decoders import FuseDecoder, separable
 from bestie.method.discriminants import Discriminants
@@ -25,6 +26,7 @@ class SemanticNetwork(nn.Module):
         num_classes: C, without background.
         scales: sizes of the image, ascending.
         width: number of channels of the decoder.
+        with_boundary: whether there is a head for boundaries between classes, `boundary`.
     """
 
     def __init__(
@@ -34,15 +36,18 @@ class SemanticNetwork(nn.Module):
         num_classes: int,
         scales: tuple[float, ...] = (1.0, 2.0),
         width: int = 192,
+        with_boundary: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.scales = scales
         self.discriminants = Discriminants(num_classes, len(scales) * backbone.channels[-1])
-        channels = sum(backbone.channels) + (len(scales) - 1) * backbone.channels[-1]
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.decoder = FuseDecoder([channels], width=width)
+        channels = [*backbone.channels, *(backbone.channels[-1] for _ in scales[1:])]
+        self.norm = nn.BatchNorm2d(sum(channels), affine=False)
+        self.decoder = FuseDecoder([sum(channels)], width=width)
         self.head = nn.Sequential(separable(width, width, 3), nn.Conv2d(width, num_classes + 1, 1))
+        # It learns from maps before the rest does, and does not learn with it.
+        self.boundary = BoundaryHead(channels).requires_grad_(False) if with_boundary else None
 
     def pyramid(self, images: Shaped[Tensor, "b 3 h w"]) -> list[Tensor]:
         """Return the backbone's maps: the finer ones at the smallest size, then the coarsest at each size.

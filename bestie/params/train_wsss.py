@@ -15,6 +15,7 @@ class TrainWsss(Training):
     passes: CountOrZero = option(3, "how often the discriminants are learned again, from the maps that they give")
     shrinkage: Positive = option(5.0, "added to the variances of the features, in units of their mean")
     background: Fraction = option(0.3, "score of background beside the maps of the discriminants")
+    boundary_epochs: CountOrZero = option(0, "epochs in which boundaries are learned from first maps, for walk_steps")
     rounds: CountOrZero = option(1, "how often a network learns the maps made so far; 0: the discriminants alone")
     width: Count = option(192, "channels of the decoder")
     class_balance: Fraction = option(0.3, "0: the pixels of all classes count alike; 1: all classes do")

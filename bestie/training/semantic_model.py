@@ -26,4 +26,10 @@ def load_semantic_network(path: Path) -> tuple[SemanticNetwork, TrainWsss]:
 
 
 def _network(backbone: FeatureExtractor, params: TrainWsss, num_classes: int) -> SemanticNetwork:
-    return SemanticNetwork(backbone, num_classes=num_classes, scales=params.scales, width=params.width)
+    return SemanticNetwork(
+        backbone,
+        num_classes=num_classes,
+        scales=params.scales,
+        width=params.width,
+        with_boundary=params.boundary_epochs > 0,
+    )

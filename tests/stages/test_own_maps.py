@@ -72,6 +72,32 @@ def test_own_maps_that_were_not_made_cannot_be_imported(workspace: Path):
         ws.run("import_wsss")
 
 
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_a_walk_along_learned_boundaries_changes_the_maps(workspace: Path, rounds: int):
+    learning = [OWN, f"train_wsss.rounds={rounds}", "train_wsss.background=0.2", "train_wsss.boundary_epochs=2"]
+    factor = "make_wsss.background_factor=0.5"
+    ws.set_params(*learning, factor)
+    ws.run(*STAGES)
+    without = own_maps()
+    ws.set_params(*learning, factor, "make_wsss.walk_steps=8")
+    ws.run("make_wsss", "import_wsss")
+    found = own_maps()
+    assert any((found[image] != without[image]).any() for image in found)
+    labels = {r.image_id: set(r.labels) for r in read_images(Path("data/prepare/images.parquet"), "train")}
+    assert all(set(np.unique(found[image])) <= {0, *labels[image]} for image in labels)
+    history = json.loads(Path("data/train_wsss/history.json").read_text())
+    assert [row["epoch"] for row in history] == list(range(1, 3 + 2 * rounds))
+    assert [row["boundary"] is not None for row in history] == [True, True, *[False] * 2 * rounds]
+
+
+def test_a_walk_without_boundaries_is_refused(workspace: Path):
+    ws.set_params(OWN)
+    ws.run("train_wsss")
+    ws.set_params(OWN, "make_wsss.walk_steps=8")
+    with pytest.raises(InputError, match=r"walk_steps is 8, but .* Set train_wsss\.boundary_epochs"):
+        ws.run("make_wsss")
+
+
 def test_more_rounds_start_anew_from_the_maps_of_the_last(workspace: Path):
     ws.set_params(OWN, "train_wsss.rounds=2")
     ws.run("train_wsss")
@@ -80,17 +106,28 @@ def test_more_rounds_start_anew_from_the_maps_of_the_last(workspace: Path):
     assert read_attributes(Path("data/train_wsss/semantic_network.zarr"))["params"]["rounds"] == 2
 
 
-def test_a_resumed_training_writes_the_same_bytes(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    ws.set_params(OWN, "train_wsss.rounds=2")
+@pytest.mark.parametrize(
+    ("boundary_epochs", "stops_at", "expected"),
+    [
+        (0, 9, [2, 3, 4, 5]),  # the third step of the second round
+        (1, 2, [1, 2, *range(6), *range(6)]),  # the second step of the boundaries
+        (1, 5, [1, *range(2, 6), *range(6)]),  # the second step of the first round
+    ],
+)
+def test_a_resumed_training_writes_the_same_bytes(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, boundary_epochs: int, stops_at: int, expected: list[int]
+):
+    walk = [f"train_wsss.boundary_epochs={boundary_epochs}", f"train_wsss.maps.walk_steps={4 * boundary_epochs}"]
+    ws.set_params(OWN, "train_wsss.rounds=2", *walk)
     ws.run("train_wsss")
     uninterrupted = ws.stage_digests("train_wsss")
     remove_outputs("train_wsss")
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        interrupt(patch, Loop, "_optimize", at_call=9)  # the third step of the second round
+        interrupt(patch, Loop, "_optimize", at_call=stops_at)
         ws.run("train_wsss", checkpoint_minutes=0)
     steps = trained_steps(monkeypatch)
     ws.run("train_wsss")
-    assert steps == [2, 3, 4, 5]
+    assert steps == expected
     assert ws.stage_digests("train_wsss") == uninterrupted
     assert [path for path in Path(".bestie").glob("train_wsss*/*") if path.exists()] == []
 
