@@ -19,6 +19,9 @@ from bestie.artifacts.schemas import CATEGORIES, CUES, INSTANCES, WSSS_SUMMARY
 from bestie.errors import InputError
 from bestie.records import Category
 
+# Arrow's own pool keeps what was freed: 15 MiB more than the system's after an index of 17,600 images is read.
+pa.set_memory_pool(pa.system_memory_pool())
+
 #: Columns of one length. Numbers have their own dtype, text and lists the dtype object, boxes the shape (n, 4).
 Columns = dict[str, np.ndarray]
 
