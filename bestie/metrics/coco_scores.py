@@ -33,48 +33,78 @@ def coco_ap(truth: MaskTable, predictions: MaskTable, *, rows: Sequence[int], nu
     Raises:
         ValueError: a table has a row that is not in `rows`.
     """
-    rows = [int(row) for row in rows]
     for name, table in (("true", truth), ("predicted", predictions)):
         strangers = np.setdiff1d(table.row, rows)
         if len(strangers):
             raise ValueError(f"the {name} masks have the row {strangers[0]}, which is not among the images")
-    true_set = _data_set(truth, rows, num_classes, is_truth=True)
-    predicted_set = _data_set(predictions, rows, num_classes, is_truth=False)
-    evaluation = COCOeval_faster(true_set, predicted_set, iouType="segm", print_function=_silent)
+    # Classes do not meet in COCO's measures, and the library keeps a record of every image, class and size at a time.
+    found = [_evaluated(_of_class(truth, c), _of_class(predictions, c)) for c in range(1, num_classes + 1)]
+    precision = np.stack([each[0] for each in found], axis=2)
+    recall = np.stack([each[1] for each in found], axis=1)
+    most = precision[..., -1]
+    by_name = dict(
+        zip(_NAMES, (most[..., 0], most[0, ..., 0], most[5, ..., 0], *np.moveaxis(most[..., 1:], -1, 0)), strict=True)
+    )
+    recalls = (*np.moveaxis(recall[:, :, 0], -1, 0), *np.moveaxis(recall[:, :, 1:, -1], -1, 0))
+    by_name |= dict(zip(_RECALL_NAMES, recalls, strict=True))
+    summary = {name: _defined_mean(values) for name, values in by_name.items()}
+    per_class = [_defined_mean(each[0][:, :, 0, -1]) for each in found]
+    return CocoAp(summary, np.array(per_class, np.float64))
+
+
+def _evaluated(
+    truth: MaskTable, predictions: MaskTable
+) -> tuple[Float64[np.ndarray, "10 101 4 3"], Float64[np.ndarray, "10 4 3"]]:
+    """Return precision (by IoU, recall, size, number of predictions) and recall of one class; -1 if undefined."""
+    rows = np.union1d(truth.row, predictions.row)
+    sets = [_data_set(truth, rows, is_truth=True), _data_set(predictions, rows, is_truth=False)]
+    evaluation: Any = COCOeval_faster(*sets, iouType="segm", print_function=_silent)
     evaluation.evaluate()
     evaluation.accumulate()
-    evaluation.summarize()
-    stats = [float(value) if value >= 0 else float("nan") for value in evaluation.stats[:12]]
-    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
-    defined = precision >= 0
-    total = np.where(defined, precision, 0.0).sum(axis=(0, 1))
-    count = defined.sum(axis=(0, 1))
-    per_class = np.divide(total, count, out=np.full(num_classes, np.nan), where=count > 0)
-    return CocoAp(dict(zip(_NAMES + _RECALL_NAMES, stats, strict=True)), per_class)
+    precision, recall = (np.asarray(evaluation.eval[name], np.float64) for name in ("precision", "recall"))
+    return precision[:, :, 0], recall[:, 0]
 
 
-def _data_set(table: MaskTable, rows: Sequence[int], num_classes: int, *, is_truth: bool) -> COCO:
-    sizes = {int(row): rle["size"] for row, rle in zip(table.row, table.rle, strict=True)}
+def _of_class(table: MaskTable, category_id: int) -> MaskTable:
+    chosen = np.flatnonzero(table.category_id == category_id)
+    return MaskTable(
+        row=table.row[chosen],
+        category_id=np.ones(len(chosen), np.int64),
+        score=table.score[chosen],
+        rle=[table.rle[number] for number in chosen.tolist()],
+        is_crowd=table.is_crowd[chosen],
+    )
+
+
+def _defined_mean(values: np.ndarray) -> float:
+    """Return the mean of the values that are defined (not -1), nan if none is."""
+    defined = values[values >= 0]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _data_set(table: MaskTable, rows: np.ndarray, *, is_truth: bool) -> COCO:
+    """Return masks of one class in the library's form."""
+    sizes: dict[int, Any] = {int(row): rle["size"] for row, rle in zip(table.row, table.rle, strict=True)}
     # The size of an image without masks is not known here, and its evaluation does not need it.
     images = []
-    for row in rows:
+    for row in rows.tolist():
         height, width = sizes.get(row, (1, 1))
         images.append({"id": row, "height": height, "width": width})
-    categories = [{"id": c, "name": str(c)} for c in range(1, num_classes + 1)]
-    columns = (table.row, table.category_id, table.rle, table.area_px, table.is_crowd, table.score)
+    columns = (table.row, table.rle, table.area_px, table.is_crowd, table.score)
     entries: list[dict[str, Any]] = [
         {
             "id": number,
             "image_id": int(row),
-            "category_id": int(category_id),
+            "category_id": 1,
             "segmentation": rle,
             "area": int(area_px),
             "iscrowd": int(is_crowd and is_truth),
             "score": float(score),
         }
-        for number, (row, category_id, rle, area_px, is_crowd, score) in enumerate(zip(*columns, strict=True), start=1)
+        for number, (row, rle, area_px, is_crowd, score) in enumerate(zip(*columns, strict=True), start=1)
     ]
-    return COCO({"images": images, "categories": categories, "annotations": entries}, print_function=_silent)
+    classes = [{"id": 1, "name": "1"}]
+    return COCO({"images": images, "categories": classes, "annotations": entries}, print_function=_silent)
 
 
 def _silent(*_: object) -> None:
