@@ -72,7 +72,7 @@ def test_own_maps_that_were_not_made_cannot_be_imported(workspace: Path):
         ws.run("import_wsss")
 
 
-@pytest.mark.parametrize("rounds", [0, 1])
+@pytest.mark.parametrize("rounds", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_walk_along_learned_boundaries_changes_the_maps(workspace: Path, rounds: int):
     learning = [OWN, f"train_wsss.rounds={rounds}", "train_wsss.background=0.2", "train_wsss.boundary_epochs=2"]
     factor = "make_wsss.background_factor=0.5"
@@ -110,8 +110,8 @@ def test_more_rounds_start_anew_from_the_maps_of_the_last(workspace: Path):
     ("boundary_epochs", "stops_at", "expected"),
     [
         (0, 9, [2, 3, 4, 5]),  # the third step of the second round
-        (1, 2, [1, 2, *range(6), *range(6)]),  # the second step of the boundaries
-        (1, 5, [1, *range(2, 6), *range(6)]),  # the second step of the first round
+        pytest.param(1, 2, [1, 2, *range(6), *range(6)], marks=pytest.mark.slow),  # the second step of the boundaries
+        pytest.param(1, 5, [1, *range(2, 6), *range(6)], marks=pytest.mark.slow),  # the second step of the first round
     ],
 )
 def test_a_resumed_training_writes_the_same_bytes(
