@@ -1,9 +1,9 @@
 """Learn to make semantic maps from image-level labels alone: `python -m stages.train_wsss`.
 
 The cells in which the classifier is active give a discriminant of each class, and this gives the first maps. Where
-they are sure, boundaries between classes are learned from them. Then, round after round, a network learns the maps made
-so far, and makes better ones. No true mask is read here. If
-`import_wsss.source` names other maps, nothing is learned, and the outputs are empty.
+they are sure, boundaries between classes are learned from them (`boundary_epochs`). Then, round after round, a network
+learns the maps made so far, and makes better ones. No true mask is read here. If `import_wsss.source` names other maps,
+nothing is learned, and the outputs are empty.
 """
 
 import sys
@@ -138,13 +138,12 @@ class Learner:
     def learn_boundaries(self, network: SemanticNetwork, state: Checkpoints) -> list[dict[str, float]]:
         """Train the network's head for boundaries on the maps of the discriminants, and return its history."""
         assert network.boundary is not None
-        begin, learned = state.folder / BEGIN, state.folder / LEARNED
+        seeds, learned = state.folder / MAPS, state.folder / LEARNED
         if not learned.is_dir():
-            if rank() == 0 and not begin.is_file():
-                pixels = self.write_maps(state.folder / MAPS, network, by_network=False, doubt=DOUBT)
-                write_json(begin, {"class_pixels": pixels})
+            if rank() == 0 and not seeds.is_dir():
+                self.write_maps(seeds, network, by_network=False, doubt=DOUBT)
             wait_for_all()
-            maps = MapReader(state.folder / MAPS, keep=True)
+            maps = MapReader(seeds, keep=True)
             samples = SemanticImages(self._records, self._root, self._params.augmentation, maps)
             rows = train_boundaries(network, samples, self._params, self._settings, self._device, checkpoints=state)
             if rank() == 0:
@@ -168,7 +167,7 @@ class Learner:
         )
         pixels = np.zeros(VOID + 1, np.int64)
         layout = layout_of(self._records.sizes_hw)
-        rows = max(record.row for record in self._records) + 1
+        rows = int(self._records.rows.max()) + 1
         with MapWriter(path, {"semantic": ("uint8", VOID)}, rows, layout) as maps:
             find = partial(predictor.find, root=self._root, doubt=doubt)
             found = in_processes(find, self._records, len(self._records), device=self._device, settings=self._settings)
@@ -204,7 +203,7 @@ class Learner:
         return network, [{**row, "epoch": before + row["epoch"]} for row in rows]
 
 
-def first_of_each_class(records: Sequence[ImageRecord], most: int) -> Sequence[ImageRecord]:
+def first_of_each_class(records: Sequence[ImageRecord], most: int) -> list[ImageRecord]:
     """Return the images that are among the first `most` of one of their classes, in order."""
     seen: Counter[int] = Counter()
     kept = []

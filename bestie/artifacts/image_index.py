@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Int64
+from jaxtyping import Int64, Integer
 
 from bestie.artifacts.blobs import Blob, remedy
 from bestie.artifacts.schemas import IMAGES
@@ -73,7 +73,7 @@ class ImageIndex(Sequence[ImageRecord]):
         """Return the images whose rows are in a range of step 1."""
         return self._where((self.rows >= rows.start) & (self.rows < rows.stop))
 
-    def among(self, rows: Collection[int]) -> "ImageIndex":
+    def among(self, rows: Collection[int] | Integer[np.ndarray, " m"]) -> "ImageIndex":
         """Return the images whose rows are among some."""
         return self._where(np.isin(self.rows, list(rows)))
 

@@ -177,13 +177,12 @@ def score_label_tables(
     known = records.among(rows_with_truth(truth))
     if not known:
         return {}
-    scores = {}
-    for name, path in tables.items():
-        parts = zip(iter_mask_tables(truth, known), iter_mask_tables(path, known), strict=True)
-        scores[name] = _label_scores(
-            sum_counts([count_true_positives(*part, num_classes=num_classes) for part in parts])
-        )
-    return scores
+    counts: dict[str, list[TruePositives]] = {name: [] for name in tables}
+    readers = [iter_mask_tables(path, known) for path in (truth, *tables.values())]
+    for true_masks, *labels in zip(*readers, strict=True):
+        for name, table in zip(tables, labels, strict=True):
+            counts[name].append(count_true_positives(true_masks, table, num_classes=num_classes))
+    return {name: _label_scores(sum_counts(parts)) for name, parts in counts.items()}
 
 
 def per_class_rows(scores: dict[str, VocAp], categories: Sequence[Category]) -> list[dict[str, Any]]:

@@ -46,8 +46,8 @@ TRUTH = "truth"
 def pick_images(count: int) -> tuple[Sequence[ImageRecord], Sequence[ImageRecord]]:
     """Return evenly spaced training images that have pseudo labels, and validation images: half of `count` each."""
     every = read_images(folder("prepare") / "images.parquet")
-    labeled = set(read_table(folder("make_pseudo_labels") / "instances.parquet", INSTANCES, ["row"])["row"])
-    train = [r for r in every if r.row in labeled] or every.of_split("train")
+    labeled = read_table(folder("make_pseudo_labels") / "instances.parquet", INSTANCES, ["row"])["row"]
+    train = every.among(labeled) or every.of_split("train")
     validation = every.of_split("val")
     half = max(1, count // 2)
     return _spaced(train, half), _spaced(validation, half)

@@ -81,8 +81,7 @@ def train_on_truth(params: Params, settings: Settings, seed: int, *, with_detect
     every = read_images(folder("prepare") / "images.parquet")
     truth = folder("prepare") / "ground_truth.parquet"
     labeled = rows_with_truth(truth)
-    train = [r for r in every if r.split == "train" and r.row in labeled]
-    validation = [r for r in every if r.split == "val" and r.row in labeled]
+    train, validation = (every.of_split(split).among(labeled) for split in ("train", "val"))
     if not train or not validation:
         raise InputError(f"{truth} has no true masks of training and validation images; there is no upper bound")
     true_masks = read_mask_table(truth, validation)
