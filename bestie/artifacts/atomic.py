@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bestie.errors import InputError
+
+#: After an error, a folder is removed until it stays away this long, in seconds, but not more often than this.
+LATE_S, LATE_TRIES = 0.05, 20
 
 
 @contextmanager
@@ -39,7 +43,7 @@ def atomic_output(path: Path, *, durable: bool = True) -> Iterator[Path]:
             _sync(partial)
         _publish(partial, path, replaced, durable=durable)
     except BaseException:
-        _remove(partial)
+        _discard(partial)
         raise
 
 
@@ -116,3 +120,19 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _discard(path: Path) -> None:
+    """Remove what a block wrote that ended in an error.
+
+    Zarr writes the files of an array in threads. When one of them fails, the others go on, and would make the folder
+    anew after it was removed.
+    """
+    if not _is_folder(path):
+        path.unlink(missing_ok=True)
+        return
+    for _ in range(LATE_TRIES):
+        shutil.rmtree(path, ignore_errors=True)
+        time.sleep(LATE_S)
+        if not path.exists():
+            return

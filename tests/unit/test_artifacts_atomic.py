@@ -3,6 +3,8 @@
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,19 @@ with atomic_output(pathlib.Path({str(path)!r})) as partial:
         partial.mkdir()
     assert names(tmp_path) == ["out.zarr"]
     assert names(path) == []
+
+
+def test_what_a_thread_writes_after_an_error_is_removed_too(tmp_path: Path) -> None:
+    def write_on(folder: Path) -> None:
+        for number in range(5):
+            time.sleep(0.02)
+            folder.mkdir(exist_ok=True)
+            (folder / str(number)).write_text("late")
+
+    with pytest.raises(OSError, match="the disk is full"), atomic_output(tmp_path / "out.zarr") as partial:
+        partial.mkdir()
+        thread = threading.Thread(target=write_on, args=[partial])
+        thread.start()
+        raise OSError("the disk is full")
+    thread.join()
+    assert names(tmp_path) == []
