@@ -146,20 +146,15 @@ def _repair_lock_file(root: Path) -> list[str]:
 
 
 def _stages(text: str) -> Entries | None:
-    """Return the entries of a `dvc.lock` by stage; None if it cannot be read or one of them is incomplete."""
+    """Return the entries of a `dvc.lock` by stage; None if DVC would refuse it."""
+    from dvc.exceptions import DvcException
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from dvc.utils.strictyaml import validate
+
     try:
-        stages = yaml.safe_load(text)["stages"]
-        return dict(stages) if all(map(_is_whole, stages.values())) else None
-    except (yaml.YAMLError, TypeError, KeyError, AttributeError, ValueError):
+        return dict(validate(yaml.safe_load(text), COMPILED_LOCKFILE_SCHEMA)["stages"])
+    except (yaml.YAMLError, DvcException, KeyError, ValueError):
         return None
-
-
-def _is_whole(entry: Any) -> bool:
-    """Return whether the entry of a stage has everything that DVC requires."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
-        return False
-    files = [*(entry.get("deps") or ()), *(entry.get("outs") or ())]
-    return all(isinstance(each, dict) and isinstance(each.get("path"), str) for each in files)
 
 
 def _whole_stages(text: str) -> Entries:

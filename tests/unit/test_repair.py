@@ -18,6 +18,7 @@ from dvc.fs import localfs
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.rwlock import rwlock
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 
 from bestie.errors import InputError
 from bestie.project import repair as module
@@ -82,12 +83,10 @@ def test_a_sound_project_is_left_as_it_is(project: Path):
 
 def test_a_lock_file_cut_at_any_byte_lets_dvc_run_again(project: Path):
     whole = lock_text()
-    for end in range(0, len(whole), 23):
+    for end in range(len(whole)):
         Path("dvc.lock").write_text(whole[:end], encoding="utf-8")
         repair(project)
-        stages = yaml.safe_load(lock_text())["stages"]
-        assert set(stages) <= {"first", "second"}
-        assert all(entry["cmd"] for entry in stages.values())
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(lock_text()))  # what DVC refuses raises
     Path("dvc.lock").write_text(whole[: whole.index("second")], encoding="utf-8")
     assert repair(project) == []  # nothing tells that an entry is missing
     assert reproduced() == ["second"]
