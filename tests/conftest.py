@@ -1,5 +1,6 @@
 """Shape and type checks while tests run, the folders of the test material, and a finished run of the smoke profile."""
 
+import faulthandler
 import fcntl
 import os
 import shutil
@@ -33,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> schedule.Groups:
     """Keep tests that share what is slow to make in one process."""
     return schedule.Groups(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _no_dump_of_slow_tests(request: pytest.FixtureRequest) -> None:
+    """Let slow tests take their time: the dump of `faulthandler_timeout` can end a process while torch works."""
+    if request.node.get_closest_marker("slow"):
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session")
