@@ -1,9 +1,10 @@
 """Scores of instance tables against the truth, as plain numbers and curves for DVC."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from bestie.artifacts.schemas import EVOLUTION, INSTANCES
 from bestie.artifacts.tables import as_rows, iter_rows
 from bestie.errors import InputError
 from bestie.metrics.coco_scores import coco_ap
-from bestie.metrics.masks import MaskTable, Overlaps
+from bestie.metrics.masks import MaskTable, Overlaps, Rle
 from bestie.metrics.voc_scores import (
     SIZE_EDGES_PX,
     TruePositives,
@@ -34,14 +35,44 @@ SIZES = ("small", "medium", "large")
 MIN_SIZE_SHARE = 0.05
 
 
+@dataclass(frozen=True)
+class Codes(Sequence[Rle]):
+    """The run lengths of many masks, as COCO's dictionaries; each is made when it is asked for.
+
+    A dictionary takes more than twice the memory of the run lengths of a small mask.
+
+    Args:
+        counts: the compressed run lengths of each mask.
+        images: the image of each mask, which has its size.
+    """
+
+    counts: list[bytes]
+    images: list[ImageRecord]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Rle: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Codes": ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> "Rle | Codes":
+        if isinstance(index, slice):
+            return Codes(self.counts[index], self.images[index])
+        image = self.images[index]
+        return {"size": [image.height, image.width], "counts": self.counts[index]}
+
+
 def mask_table(rows: Iterable[dict[str, Any]], records: dict[int, ImageRecord]) -> MaskTable:
     """Return the instance rows of the images in `records` (row -> image) in the form that `bestie.metrics` takes.
 
     Raises:
         InputError: a row belongs to another image, whose masks could have another size.
     """
-    kept: dict[str, list[Any]] = {name: [] for name in MASK_COLUMNS}
-    sizes: list[tuple[int, int]] = []
+    kept: dict[str, list[Any]] = {name: [] for name in MASK_COLUMNS if name != "rle"}
+    codes, images = [], []
     for each in rows:
         if (record := records.get(each["row"])) is None:
             continue
@@ -53,14 +84,13 @@ def mask_table(rows: Iterable[dict[str, Any]], records: dict[int, ImageRecord]) 
             )
         for name, values in kept.items():
             values.append(each[name])
-        sizes.append((record.height, record.width))
+        codes.append(each["rle"].encode("ascii"))
+        images.append(record)
     return MaskTable(
         row=np.array(kept["row"], np.int64),
         category_id=np.array(kept["category_id"], np.int64),
         score=np.array(kept["score"], np.float64),
-        rle=[
-            {"size": [*size], "counts": counts.encode("ascii")} for size, counts in zip(sizes, kept["rle"], strict=True)
-        ],
+        rle=Codes(codes, images),
         is_crowd=np.array(kept["is_crowd"], bool),
     )
 
