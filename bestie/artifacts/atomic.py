@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bestie.errors import InputError
 
-#: After an error, a folder is removed until it stays away this long, in seconds, but not more often than this.
+#: After an error, a folder is removed until it stays away for so many seconds, but not more often than so many times.
 LATE_S, LATE_TRIES = 0.05, 20
 
 
@@ -129,7 +129,7 @@ def _discard(path: Path) -> None:
     anew after it was removed.
     """
     if not _is_folder(path):
-        path.unlink(missing_ok=True)
+        _remove(path)
         return
     for _ in range(LATE_TRIES):
         shutil.rmtree(path, ignore_errors=True)

@@ -1,10 +1,9 @@
 """Scores of instance tables against the truth, as plain numbers and curves for DVC."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, SupportsIndex, overload
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from bestie.artifacts.schemas import EVOLUTION, INSTANCES
 from bestie.artifacts.tables import as_rows, iter_rows
 from bestie.errors import InputError
 from bestie.metrics.coco_scores import coco_ap
-from bestie.metrics.masks import MaskTable, Overlaps, Rle
+from bestie.metrics.masks import Codes, MaskTable, Overlaps
 from bestie.metrics.voc_scores import (
     SIZE_EDGES_PX,
     TruePositives,
@@ -33,36 +32,6 @@ IMAGES_AT_ONCE = 1024
 SIZES = ("small", "medium", "large")
 #: COCO's sizes are used if each of them has at least this share of the true objects.
 MIN_SIZE_SHARE = 0.05
-
-
-@dataclass(frozen=True)
-class Codes(Sequence[Rle]):
-    """The run lengths of many masks, as COCO's dictionaries; each is made when it is asked for.
-
-    A dictionary takes more than twice the memory of the run lengths of a small mask.
-
-    Args:
-        counts: the compressed run lengths of each mask.
-        images: the image of each mask, which has its size.
-    """
-
-    counts: list[bytes]
-    images: list[ImageRecord]
-
-    def __len__(self) -> int:
-        return len(self.counts)
-
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> Rle: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "Codes": ...
-
-    def __getitem__(self, index: SupportsIndex | slice) -> "Rle | Codes":
-        if isinstance(index, slice):
-            return Codes(self.counts[index], self.images[index])
-        image = self.images[index]
-        return {"size": [image.height, image.width], "counts": self.counts[index]}
 
 
 def mask_table(rows: Iterable[dict[str, Any]], records: dict[int, ImageRecord]) -> MaskTable:

@@ -2,13 +2,45 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Integer
 from pycocotools import mask as coco_mask
 
+from bestie.records import ImageRecord
+
 Rle = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Codes(Sequence[Rle]):
+    """The run lengths of many masks, as COCO's dictionaries; each is made when it is asked for.
+
+    A dictionary takes more than twice the memory of the run lengths of a small mask.
+
+    Args:
+        counts: the compressed run lengths of each mask.
+        images: the image of each mask, which has its size.
+    """
+
+    counts: list[bytes]
+    images: list[ImageRecord]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Rle: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Codes": ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> "Rle | Codes":
+        if isinstance(index, slice):
+            return Codes(self.counts[index], self.images[index])
+        image = self.images[index]
+        return {"size": [image.height, image.width], "counts": self.counts[index]}
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,9 @@ def test_a_lock_file_cut_at_any_byte_lets_dvc_run_again(project: Path):
     for end in range(len(whole)):
         Path("dvc.lock").write_text(whole[:end], encoding="utf-8")
         repair(project)
-        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(lock_text()))  # what DVC refuses raises
+        stages = COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(lock_text()))["stages"]  # what DVC refuses raises
+        assert set(stages) <= {"first", "second"}
+        assert all(entry["cmd"] for entry in stages.values())
     Path("dvc.lock").write_text(whole[: whole.index("second")], encoding="utf-8")
     assert repair(project) == []  # nothing tells that an entry is missing
     assert reproduced() == ["second"]
