@@ -46,7 +46,7 @@ worker: install  ## start a worker in this clone: make worker POOL=gpu
 
 # One process per processor, at most four, with one thread each: more threads would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -p tests.kept_promises --numprocesses=logical --maxprocesses=4 --no-loadscope-reorder
-test: install  ## run the tests (about 12 minutes on 2 cores without bf16)
+test: install  ## run the tests (10 to 17 minutes on 2 cores)
 	@$(PYTEST) -m "not slow"
 
 test-all: install  ## run all tests, including the slow ones
