@@ -156,11 +156,13 @@ class Learner:
     def write_maps(self, path: Path, network: SemanticNetwork, *, by_network: bool, doubt: float = 0.0) -> list[int]:
         """Write the maps that are learned next, and return their pixels of each class, background first.
 
-        With `doubt`, which takes no walk, they are void where they are in doubt, see `SemanticPredictor.find`.
+        With `doubt`, which takes no walk, they are void where they are in doubt, see `SemanticPredictor.find`. In maps
+        of the discriminants, the score of background is `train_wsss.background` as it is.
         """
+        changed = {} if by_network else {"background_factor": 1.0}
         predictor = SemanticPredictor(
             network,
-            self._params.maps.model_copy(update={"walk_steps": 0}) if doubt else self._params.maps,
+            self._params.maps.model_copy(update=changed | ({"walk_steps": 0} if doubt else {})),
             by_network=by_network,
             background=self._params.background,
             device=self._device,

@@ -29,6 +29,8 @@ DATA_SECTIONS = ("dataset", "prepare", "import_wsss")
 LARGE_SIDE_PX = 1024
 #: The steps of the profile voc_subset on its 949 images; with far fewer, a network finds only background.
 FEWEST_STEPS = {"train_pam": 600, "train_wsss": 350, "train_bestie": 1900, "train_mrcnn": 950}
+#: What is counted in epochs, in any section.
+EPOCHS = ("epochs", "plain_epochs", "boundary_epochs", "evolution_every")
 
 #: The mark of a profile that this command wrote, and may replace.
 WRITTEN_BY = "Written by `bestie init`."
@@ -179,7 +181,7 @@ def _enough_epochs(params: Params, images: int) -> dict[str, Any]:
         section: Training = getattr(params, stage)
         steps = section.epochs * max(1, images // section.batch_size)
         if steps < fewest:
-            parts = [key for key in ("epochs", "plain_epochs", "evolution_every") if hasattr(section, key)]
+            parts = [key for key in EPOCHS if hasattr(section, key)]
             changed[stage] = {key: math.ceil(getattr(section, key) * fewest / steps) for key in parts}
     return changed
 

@@ -9,5 +9,5 @@ class MakeWsss(ColorRefinement):
     color_steps: CountOrZero = option(10, "steps of pixel-adaptive refinement; 0: none")
     walk_steps: CountOrZero = option(0, "steps of a random walk that stops at learned boundaries; 0: none")
     flip: bool = option(True, "average with the map of the mirror image")
-    background_factor: Positive = option(1.5, "probabilities of background times this")
+    background_factor: Positive = option(1.5, "score of background times this")
     precision: Precision = option("bf16", "bf16 where the device has it, or fp32")

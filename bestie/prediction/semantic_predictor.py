@@ -74,7 +74,7 @@ class SemanticPredictor:
             if not self._by_network:
                 walked = scaled_to_one(walked.flatten(1)).unflatten(1, walked.shape[1:])
             scores[1:] = walked
-        scores[0] *= self._params.background_factor if self._by_network else 1
+        scores[0] *= self._params.background_factor
         full = self._refined(scores, image)
         names = torch.tensor([0, *categories], dtype=torch.uint8, device=self._device)
         found = names[full.argmax(0)]

@@ -47,6 +47,20 @@ def test_a_map_shows_labels_of_its_image_and_nothing_else(workspace: Path, round
     assert all(summary[image]["background_px"] == np.count_nonzero(found[image] == 0) for image in labels)
 
 
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_background_that_counts_more_leaves_fewer_pixels_to_objects(workspace: Path, rounds: int):
+    learning = [OWN, f"train_wsss.rounds={rounds}", "train_wsss.background=0.2"]
+    ws.set_params(*learning)
+    ws.run("train_wsss")
+    pixels = []
+    for factor in (0.1, 0.3, 2):
+        ws.set_params(*learning, f"make_wsss.background_factor={factor}")
+        ws.run("make_wsss", "import_wsss")
+        pixels.append(sum(np.count_nonzero(found) for found in own_maps().values()))
+    assert pixels == sorted(pixels, reverse=True)
+    assert pixels[0] > pixels[-1]  # a network of six steps hardly tells background from objects
+
+
 def test_no_true_mask_is_read(workspace: Path):
     ws.set_params(OWN)
     ws.run(*STAGES)

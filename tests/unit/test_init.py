@@ -206,6 +206,13 @@ def test_a_folder_called_download_is_no_download(photos: Path):
     assert "downloaded" not in call("download", "--like", "smoke")
 
 
+def test_few_photographs_teach_boundaries_in_more_epochs(photos: Path):
+    call("photos")
+    params = Params(**compose("photos", folder=Path("profiles")))
+    assert params.train_wsss.boundary_epochs == 350  # three images are one batch
+    assert params.make_wsss.walk_steps > 0
+
+
 def test_few_images_are_shown_more_often(photos: Path):
     call("photos", "--like", "smoke")
     params = Params(**compose("photos", folder=Path("profiles")))
